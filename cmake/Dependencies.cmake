@@ -1,0 +1,42 @@
+# Every library that Sightline links, in one place. Debian 12 packages unless said otherwise;
+# docs/third_party.md lists versions and licences.
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(absl REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(Eigen3 REQUIRED NO_MODULE)
+find_package(nlohmann_json REQUIRED)
+find_package(SQLite3 REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(CLI11 REQUIRED)
+pkg_check_modules(YAML_CPP REQUIRED IMPORTED_TARGET yaml-cpp)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
+pkg_check_modules(TURBOJPEG REQUIRED IMPORTED_TARGET libturbojpeg)
+pkg_check_modules(LIBAV REQUIRED IMPORTED_TARGET libavformat libavcodec libavutil libswscale)
+
+# Debian's OpenCV config file comes only with libopencv-dev, which pulls in a gigabyte (VTK, Java);
+# the single parts need no more than a header path and a library each.
+find_path(OPENCV_INCLUDE opencv2/core.hpp PATH_SUFFIXES opencv4 REQUIRED)
+foreach(part core imgproc objdetect video)
+  find_library(OPENCV_${part}_LIBRARY opencv_${part} REQUIRED)
+  add_library(opencv::${part} INTERFACE IMPORTED)
+  target_include_directories(opencv::${part} SYSTEM INTERFACE ${OPENCV_INCLUDE})
+  target_link_libraries(opencv::${part} INTERFACE ${OPENCV_${part}_LIBRARY})
+endforeach()
+
+# ONNX's protobuf messages (reading and mending model files).
+find_library(ONNX_PROTO_LIBRARY onnx_proto REQUIRED)
+add_library(onnx::proto INTERFACE IMPORTED)
+target_compile_definitions(onnx::proto INTERFACE ONNX_NAMESPACE=onnx ONNX_ML=1)
+target_link_libraries(onnx::proto INTERFACE ${ONNX_PROTO_LIBRARY} protobuf::libprotobuf)
+
+if(SIGHTLINE_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+if(SIGHTLINE_BENCHMARKS)
+  find_package(benchmark REQUIRED)
+endif()

@@ -1,0 +1,26 @@
+// The program's commands, one file each. Each function adds its subcommand to `app`; when the user
+// chose it, its callback runs and stores the exit code: 0 ok, 1 failed, 2 usage or configuration
+// error. Results go to standard output, words to people to standard error.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "base/status.h"
+
+namespace sightline::cli {
+
+// Prints "sightline: <message>" to standard error and gives the exit code of the status: 0 OK,
+// 2 InvalidArgument, 1 anything else.
+int Report(const absl::Status& status);
+
+void AddRunCommand(CLI::App& app, int& exit_code);
+void AddDetectCommand(CLI::App& app, int& exit_code);
+void AddTrackCommand(CLI::App& app, int& exit_code);
+void AddModelsCommand(CLI::App& app, int& exit_code);
+void AddCheckCommand(CLI::App& app, int& exit_code);
+void AddExplainCommand(CLI::App& app, int& exit_code);
+void AddSchemaCommand(CLI::App& app, int& exit_code);
+void AddBenchCommand(CLI::App& app, int& exit_code);
+void AddDoctorCommand(CLI::App& app, int& exit_code);
+
+}  // namespace sightline::cli

@@ -1,0 +1,55 @@
+// Inference runtimes behind one interface. A backend is one folder under infer/backends/, one CMake
+// option and one registration line in the program.
+//
+// A session is one loaded model that runs on one thread's behalf: its input and output buffers are
+// bound once and reused, so that Run() allocates nothing of ours. Several sessions of one file
+// share what the runtime can share.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "types/tensor.h"
+
+namespace sightline {
+
+struct SessionOptions {
+  std::string model_file;
+  int intra_op_threads = 1;             // threads of one Run(); 1 = on the caller's thread alone
+  std::vector<std::string> providers;   // execution providers by name, in order; empty = "cpu"
+  int max_batch = 1;                    // largest batch that Run() will be asked for
+};
+
+// Threads: one at a time.
+class InferenceSession {
+ public:
+  virtual ~InferenceSession() = default;
+  // As the model declares them; -1 marks dynamic dimensions.
+  virtual std::span<const TensorInfo> inputs() const = 0;
+  virtual std::span<const TensorInfo> outputs() const = 0;
+
+  // Memory of input `index` for the given concrete shape, C-contiguous, 64-byte aligned, owned by
+  // the session, valid until the next call for the same input with a larger shape. The caller fills
+  // it before Run(). InvalidArgument when the model cannot take that shape.
+  virtual absl::StatusOr<void*> InputBuffer(size_t index, std::span<const int64_t> shape) = 0;
+
+  // Runs the model on the filled inputs. The views stay valid until the next Run().
+  // InvalidArgument or Internal with the runtime's own words when it refuses.
+  virtual absl::StatusOr<std::span<const TensorView>> Run() = 0;
+};
+
+// Threads: safe.
+class InferenceBackend {
+ public:
+  virtual ~InferenceBackend() = default;
+  virtual std::string_view name() const = 0;     // "onnxruntime"
+  virtual std::string version() const = 0;       // of the loaded library
+  virtual std::vector<std::string> providers() const = 0;  // "cpu", "cuda", "tensorrt", ...
+  virtual absl::StatusOr<std::unique_ptr<InferenceSession>> Open(const SessionOptions& options) = 0;
+};
+
+}  // namespace sightline

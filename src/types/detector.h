@@ -1,0 +1,44 @@
+// A detector: frames in, boxes out. Neural models, HOG, cascades and motion all look like this.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/status.h"
+#include "base/uuid.h"
+#include "types/detections.h"
+
+namespace sightline {
+
+struct DetectorInfo {
+  std::string name;      // as people call it: "people", "yolox_nano"
+  std::string describe;  // one line for `explain`: family, input shape, backend, threads
+  Hash128 identity;      // of whatever changes its results; part of every id
+  std::shared_ptr<const LabelSet> labels;
+  bool stateful = false;  // needs every frame of one camera in order: one instance per camera
+  int max_batch = 1;
+};
+
+// One frame's part of a Detect call. `status` is the frame's own: one bad frame does not fail the
+// others.
+struct DetectJob {
+  const Frame* frame = nullptr;
+  Detections* result = nullptr;  // `items` is cleared and filled; capacity is reused
+  absl::Status status;
+};
+
+// Threads: one thread at a time per instance.
+class Detector {
+ public:
+  virtual ~Detector() = default;
+  virtual const DetectorInfo& info() const = 0;
+  // jobs.size() <= info().max_batch.
+  virtual void Detect(std::span<DetectJob> jobs) = 0;
+};
+
+// Makes further instances of one detector (they share what can be shared).
+using DetectorFactory = std::function<absl::StatusOr<std::unique_ptr<Detector>>()>;
+
+}  // namespace sightline

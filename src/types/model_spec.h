@@ -1,0 +1,67 @@
+// What a model wants and gives: the content of a package's model.yaml, read once.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "types/detections.h"
+#include "types/tensor.h"
+
+namespace sightline {
+
+enum class ResizeMode : uint8_t {
+  kStretch,           // each side scaled on its own
+  kLetterboxTopLeft,  // aspect kept, picture at the top left, padding right and below (YOLOX)
+  kLetterboxCenter    // aspect kept, picture in the middle
+};
+// The names mean OpenCV's kernels on 8-bit pixels, rounding included, because that is what the
+// models' reference implementations were measured with.
+enum class Interpolation : uint8_t { kNearest, kBilinear, kArea, kCubic };
+enum class ChannelOrder : uint8_t { kBgr, kRgb };
+
+// How an image becomes the input tensor:
+//   value[c] = (pixel[c] - mean[c]) * scale[c],  pixel in 0..255 after the resize,
+// and padding is pad_value (0..255) taken through the same formula. mean and scale are in the order
+// of `channels`.
+struct TensorRecipe {
+  int width = 0;
+  int height = 0;
+  ResizeMode resize = ResizeMode::kStretch;
+  Interpolation interpolation = Interpolation::kBilinear;
+  ChannelOrder channels = ChannelOrder::kRgb;
+  TensorLayout layout = TensorLayout::kNchw;
+  DataType dtype = DataType::kFloat32;
+  std::array<float, 3> mean{0, 0, 0};
+  std::array<float, 3> scale{1, 1, 1};
+  std::array<uint8_t, 3> pad_value{0, 0, 0};
+};
+
+struct NmsSettings {
+  enum class Kind : uint8_t { kHard, kSoftLinear, kSoftGaussian };
+  Kind kind = Kind::kHard;
+  float iou_threshold = 0.45f;
+  float sigma = 0.5f;         // kSoftGaussian
+  bool class_aware = true;    // boxes of different classes never suppress each other
+  int max_detections = 300;
+};
+
+struct ModelSpec {
+  std::string name;
+  std::string file;            // absolute path of the model file
+  std::string sha256;          // of that file
+  std::string family;          // "yolox", "ultraface", "fastestdet"
+  std::string layout;          // the family's variant of the outputs ("raw_deltas", "decoded", ...)
+  std::shared_ptr<const LabelSet> labels;
+  TensorRecipe input;
+  std::string input_name;
+  int batch = 1;               // the file's fixed batch; 0 = any
+  std::vector<std::string> output_names;
+  float confidence_threshold = 0.25f;
+  NmsSettings nms;
+};
+
+}  // namespace sightline

@@ -1,0 +1,69 @@
+# Sourced by main.sh: installs what a fresh Debian 12 lacks. Idempotent; fast when nothing is missing.
+
+APT_PACKAGES=(
+  # build
+  g++ cmake ninja-build ccache mold pkg-config python3 python3-pip unzip ca-certificates
+  # libraries
+  libabsl-dev libfmt-dev libspdlog-dev libssl-dev libeigen3-dev nlohmann-json3-dev libcli11-dev
+  libyaml-cpp-dev libsqlite3-dev libxxhash-dev libhwy-dev libprotobuf-dev protobuf-compiler
+  libonnx-dev libturbojpeg0-dev libwebp-dev libpng-dev
+  libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
+  libopencv-core-dev libopencv-imgproc-dev libopencv-objdetect-dev libopencv-video-dev
+  # tests and the main job
+  libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev ffmpeg sqlite3
+  opencv-doc opencv-data
+)
+ORT_VERSION=1.31.1
+ORT_HEADERS_VERSION=1.21.0+dfsg-1
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
+    echo "setup: installing packages needs root or sudo: $*" >&2; return 1; fi
+}
+
+setup_apt() {
+  local missing=() package
+  for package in "$@"; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done
+  [ ${#missing[@]} = 0 ] && return 0
+  echo "setup: installing ${#missing[@]} Debian packages: ${missing[*]}"
+  as_root apt-get -o DPkg::Lock::Timeout=600 update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq \
+    --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# ONNX Runtime: the library out of the Python wheel (no Python is needed to run it), the C++ headers
+# out of the next Debian release's package, through an apt state of its own.
+setup_onnxruntime() {
+  local root=$PWD/.cache/onnxruntime
+  [ -f "$root/ok-$ORT_VERSION" ] && return 0
+  echo "setup: fetching ONNX Runtime $ORT_VERSION"
+  local work; work=$(mktemp -d)
+  rm -rf "$root"; mkdir -p "$root/lib" "$root/include" "$root/licenses"
+  python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.11 \
+    --platform "manylinux_2_28_$(uname -m)" -d "$work" "onnxruntime==$ORT_VERSION"
+  unzip -oqj "$work"/onnxruntime-*.whl 'onnxruntime/capi/libonnxruntime.so.*' -d "$root/lib"
+  unzip -oqj "$work"/onnxruntime-*.whl onnxruntime/LICENSE onnxruntime/ThirdPartyNotices.txt -d "$root/licenses"
+  ln -sf "libonnxruntime.so.$ORT_VERSION" "$root/lib/libonnxruntime.so.1"
+  mkdir -p "$work/parts" "$work/lists/partial" "$work/cache/archives/partial"
+  local mirror
+  mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' |
+           awk '$2=="bookworm"{print $1; exit}')
+  printf 'Types: deb\nURIs: %s\nSuites: trixie\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \
+    "$mirror" > "$work/parts/trixie.sources"
+  local apt=(apt-get -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$work/parts"
+             -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache")
+  [ "$(id -u)" = 0 ] && apt+=(-o APT::Sandbox::User=root)
+  "${apt[@]}" -qq update
+  (cd "$work" && "${apt[@]}" -qq download "libonnxruntime-dev=$ORT_HEADERS_VERSION" &&
+   dpkg-deb -x libonnxruntime-dev_*.deb x)
+  cp -r "$work/x/usr/include/onnxruntime/." "$root/include/"
+  rm -rf "$work"
+  touch "$root/ok-$ORT_VERSION"
+}
+
+setup() {
+  setup_apt "${APT_PACKAGES[@]}"
+  setup_onnxruntime
+}
