@@ -431,6 +431,10 @@ bool Reader::ReadText(const Field& field, const YamlNode& node, const std::strin
         return Fail(node.at, fmt::format("{}: ~ is not replaced in {}; write the whole path", path,
                                          Quote(text)));
       }
+      if (LooksLikeUrl(text)) {
+        return Fail(node.at,
+                    fmt::format("{}: {} is a URL; a local path is wanted", path, Quote(text)));
+      }
       value = (std::filesystem::path(sources_.folder) / text).lexically_normal().string();
       return true;
     default:

@@ -339,6 +339,12 @@ class ModelResolver {
     model.name = name;
     model.at = camera.model_at;
     const std::string extension = std::filesystem::path(name).extension().string();
+    if (LooksLikeUrl(name)) {
+      findings_.errors.push_back(
+          {camera.model_at,
+           fmt::format("{}: {} is a URL; a local file or a name is wanted", path, Quote(name))});
+      return;
+    }
     if (std::find(std::begin(kBuiltinModels), std::end(kBuiltinModels), name) !=
         std::end(kBuiltinModels)) {
       model.origin = ModelOrigin::kBuiltin;
