@@ -23,6 +23,9 @@ struct FrameResult {
   std::vector<Event> events;
   // Objects per zone after this frame, in the order of the camera's zones.
   std::vector<int32_t> zone_occupancy;
+  // True once per camera, after its last frame: nothing was detected, but tracks that ended with
+  // the stream may have left their zones. `frame` is the last frame, without pixels.
+  bool end_of_stream = false;
 };
 
 // What a finished track was; sinks get it when the tracker gives the track up and at the end.
