@@ -22,7 +22,7 @@ CameraPipeline::CameraPipeline(CameraParts parts)
 absl::Status CameraPipeline::Run() {
   absl::Status source_status;
   std::thread reader([&] {
-    while (!stopping_) {
+    for (uint64_t read = 0; !stopping_ && (parts_.max_frames == 0 || read < parts_.max_frames); ++read) {
       // 1. media: demux, select, decode. Frames left out or damaged are counted there.
       absl::StatusOr<std::optional<Frame>> next = parts_.source->Next();
       if (!next.ok()) source_status = next.status();
@@ -62,8 +62,94 @@ absl::Status CameraPipeline::Run() {
 
 bool CameraPipeline::IsWorthIt(const Frame& frame) {
   last_pts_us_.store(frame.meta.time.pts_us, std::memory_order_relaxed);
-  if (!parts_.motion) return true;
+  if (!parts_.motion || parts_.motion->IsWorthIt(frame)) return true;
+  parts_.ledger->CountSkipped(SkipReason::kNoMotion);
+  return false;
+}
+
+bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
+  if (!slot->status.ok()) {
+    CountTombstone(slot->frame.meta, slot->failure, slot->status);
+    return false;
+  }
+  result->frame.meta = slot->frame.meta;
+  if (keep_pixels_) result->frame = slot->frame;
+  result->detections.frame = slot->frame.meta;
+  result->detections.labels = parts_.labels;
+  result->detections.items.swap(slot->detections.items);
+  result->events.clear();
+  result->end_of_stream = false;
+  absl::Status status = parts_.tracker->Update(result->detections, &result->tracks);
+  if (status.ok()) {
+    status = parts_.events->Update(result->tracks, &result->events, &result->zone_occupancy);
+  }
+  if (!status.ok()) {
+    CountTombstone(slot->frame.meta, DropReason::kPostprocessError, status);
+    return false;
+  }
+  last_frame_ = slot->frame.meta;
+  tracks_confirmed_.store(parts_.tracker->stats().confirmed_tracks, std::memory_order_relaxed);
+  events_emitted_.fetch_add(result->events.size(), std::memory_order_relaxed);
   return true;
+}
+
+void CameraPipeline::CountTombstone(const FrameMeta& frame, DropReason reason,
+                                    const absl::Status& status) {
+  parts_.ledger->CountDropped(reason);
+  // A model that fails on every frame would fill the log: say it at 1, 2, 4, 8 ...
+  const uint64_t n = ++tombstones_;
+  if ((n & (n - 1)) == 0) {
+    Log().warn("camera {}: frame {} dropped ({} so far): {}", parts_.camera->id, frame.ordinal, n,
+               MessageOf(status));
+  }
+}
+
+void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
+  const FrameMeta& frame = result->frame.meta;
+  result->detection_ids.clear();
+  for (size_t i = 0; i < result->detections.items.size(); ++i) {
+    result->detection_ids.push_back(
+        MakeTimeUuid(frame.time.capture_utc_us, FieldHasher()
+                                                    .Add(parts_.identity)
+                                                    .Add(frame.time.epoch)
+                                                    .Add(frame.time.capture_utc_us)
+                                                    .Add(frame.ordinal)
+                                                    .Add(i)
+                                                    .Finish()));
+  }
+  for (DeliverLane* lane : parts_.lanes) lane->Send(result);
+  DeliverFinishedTracks();
+}
+
+void CameraPipeline::DeliverFinishedTracks() {
+  finished_tracks_.clear();
+  parts_.tracker->TakeFinished(&finished_tracks_);
+  for (const TrackSummary& track : finished_tracks_) {
+    const auto class_id = static_cast<size_t>(std::max(0, track.class_id));
+    if (class_id >= tracks_per_class_.size()) tracks_per_class_.resize(class_id + 1);
+    ++tracks_per_class_[class_id];
+    std::shared_ptr<TrackSummary> copy = summaries_.Acquire();
+    *copy = track;
+    for (DeliverLane* lane : parts_.lanes) lane->Send(copy);
+  }
+}
+
+void CameraPipeline::FinishTracks() {
+  if (last_frame_.camera == nullptr) return;  // not one frame was processed
+  parts_.tracker->Finish();
+  std::shared_ptr<FrameResult> result = results_.Acquire();
+  *result = FrameResult();
+  result->frame.meta = result->detections.frame = result->tracks.frame = last_frame_;
+  result->detections.labels = parts_.labels;
+  result->end_of_stream = true;
+  parts_.events->Finish(&result->events, &result->zone_occupancy);
+  events_emitted_.fetch_add(result->events.size(), std::memory_order_relaxed);
+  Deliver(std::move(result));
+}
+
+void CameraPipeline::RequestStop() {
+  stopping_ = true;
+  parts_.source->Cancel();
 }
 
 }  // namespace sightline

@@ -31,7 +31,7 @@ struct CameraParts {
   std::unique_ptr<Tracker> tracker;
   std::unique_ptr<EventEngine> events;
   std::vector<DeliverLane*> lanes;
-  uint64_t max_frames = 0;                 // read at most so many; 0 = all
+  uint64_t max_frames = 0;                 // selected frames to read at most; 0 = all
 };
 
 // Threads: Run() is called once, on the camera's own thread, and starts a reader thread of its own.
@@ -61,9 +61,9 @@ class CameraPipeline {
   const std::vector<uint64_t>& tracks_per_class() const { return tracks_per_class_; }
 
  private:
-  absl::Status ReadFrames();
   bool IsWorthIt(const Frame& frame);
-  void Track(FrameSlot* slot, FrameResult* result);
+  bool TrackAndWatch(FrameSlot* slot, FrameResult* result);
+  void CountTombstone(const FrameMeta& frame, DropReason reason, const absl::Status& status);
   void Deliver(std::shared_ptr<FrameResult> result);
   void DeliverFinishedTracks();
   void FinishTracks();
@@ -74,6 +74,7 @@ class CameraPipeline {
   ObjectPool<TrackSummary> summaries_;
   std::vector<TrackSummary> finished_tracks_;
   FrameMeta last_frame_;
+  uint64_t tombstones_ = 0;
   bool keep_pixels_ = false;
   std::atomic<bool> stopping_{false};
   std::atomic<uint64_t> tracks_confirmed_{0};

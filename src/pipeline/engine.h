@@ -107,6 +107,7 @@ class Engine {
   RunProgress Progress() const;
   CameraSummary SummaryOf(const CameraPipeline& pipeline, const LabelSet& labels) const;
   int WorkerThreads() const;
+  int ThreadCount() const;
 
   Config config_;
   EngineFactories factories_;
