@@ -28,6 +28,16 @@ def round_all(values, digits):
     return [round(float(v), digits) for v in values]
 
 
+def open_session(model):
+    """One thread, so that the order of additions does not depend on the machine's cores; only errors are logged."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+
+
 def refuse(why):
     sys.exit(f"refused, nothing written: {why}")
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 
 import golden_files as gf
 import reference_imports
@@ -69,7 +68,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("tests/golden/heads"))
     args = parser.parse_args()
     demo_utils, data_augment = reference_imports.load_yolox(args.yolox_path)
-    session = onnxruntime.InferenceSession(str(args.data / MODEL), providers=["CPUExecutionProvider"])
+    session = gf.open_session(args.data / MODEL)
     candidates = sorted((args.data / "media/detection/coco128").rglob("*.jpg"))
     candidates += [args.data / "media/images/opencv-doc" / n for n in ("messi5.jpg", "home.jpg")]
 
