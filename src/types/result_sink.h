@@ -59,6 +59,9 @@ class ResultSink {
   virtual absl::Status WriteLedger(const CameraInfo& camera, const FrameCounts& counts) {
     return absl::OkStatus();
   }
+  // Called when nothing has come for a while, so that a sink which gathers rows into batches keeps its
+  // promise of time also while the cameras are quiet. Cheap when nothing is due.
+  virtual absl::Status FlushIfDue() { return absl::OkStatus(); }
   // Makes everything written so far durable and visible; called once at the end, also after errors
   // of other sinks and after Ctrl-C.
   virtual absl::Status Close() = 0;
