@@ -80,8 +80,11 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
   result->events.clear();
   result->end_of_stream = false;
   absl::Status status = parts_.tracker->Update(result->detections, &result->tracks);
+  finished_tracks_.clear();
+  parts_.tracker->TakeFinished(&finished_tracks_);
   if (status.ok()) {
-    status = parts_.events->Update(result->tracks, &result->events, &result->zone_occupancy);
+    status = parts_.events->Update(result->tracks, &result->events, &result->zone_occupancy,
+                                   finished_tracks_);
   }
   if (!status.ok()) {
     CountTombstone(slot->frame.meta, DropReason::kPostprocessError, status);
@@ -122,8 +125,6 @@ void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
 }
 
 void CameraPipeline::DeliverFinishedTracks() {
-  finished_tracks_.clear();
-  parts_.tracker->TakeFinished(&finished_tracks_);
   for (const TrackSummary& track : finished_tracks_) {
     const auto class_id = static_cast<size_t>(std::max(0, track.class_id));
     if (class_id >= tracks_per_class_.size()) tracks_per_class_.resize(class_id + 1);
@@ -137,6 +138,8 @@ void CameraPipeline::DeliverFinishedTracks() {
 void CameraPipeline::FinishTracks() {
   if (last_frame_.camera == nullptr) return;  // not one frame was processed
   parts_.tracker->Finish();
+  finished_tracks_.clear();
+  parts_.tracker->TakeFinished(&finished_tracks_);
   std::shared_ptr<FrameResult> result = results_.Acquire();
   *result = FrameResult();
   result->frame.meta = result->detections.frame = result->tracks.frame = last_frame_;

@@ -98,8 +98,9 @@ absl::Status Engine::OpenCamera(size_t index) {
                         .source = parts.source->info(),
                         .labels = parts.labels,
                         .rules = {}};
-  SL_ASSIGN_OR_RETURN(outline.rules, RulesOf(config, outline.source, *parts.labels));
-  SL_RETURN_IF_ERROR(SetUpAnalytics(config_, outline, model->info.identity, &parts));
+  SL_ASSIGN_OR_RETURN(outline.rules, RulesOf(config_, config, outline.source, *parts.labels));
+  SL_RETURN_IF_ERROR(SetUpAnalytics(config_, config, outline.source, outline.rules,
+                                    model->info.identity, &parts));
   outlines_.push_back(std::move(outline));
   model_of_camera_.push_back(model);
   parts_.push_back(std::move(parts));
@@ -239,7 +240,7 @@ CameraSummary Engine::SummaryOf(const CameraPipeline& pipeline, const LabelSet& 
     const uint64_t n = pipeline.tracks_per_class()[id];
     if (n > 0) summary.counts_by_class[labels.NameOf(static_cast<int32_t>(id))] += n;
   }
-  summary.rule_counts = RuleCountsOf(pipeline.events(), labels);
+  summary.rule_counts = RuleCountsOf(pipeline.events());
   return summary;
 }
 
