@@ -17,12 +17,12 @@ TRACK_BUFFER = 30
 TRACK_THRESHOLDS = (0.5, 0.6)
 
 # Recorded sequences: only ids and the rows of det.txt that they were given are stored, never the data's own boxes.
-# MOT17-04 is long, so of its second threshold only the summary is kept.
+# MOT17-04 is long, so of it only the summary is kept.
 SEQUENCES = [
     ("media/mot/MOT15/TUD-Campus", (0.5, 0.6)),
     ("media/mot/MOT15/TUD-Stadtmitte", (0.5, 0.6)),
     ("media/mot/MOT17-val-half/MOT17-02-FRCNN", (0.5, 0.6)),
-    ("media/mot/MOT17-val-half/MOT17-04-FRCNN", (0.5,)),
+    ("media/mot/MOT17-val-half/MOT17-04-FRCNN", ()),
     ("media/mot/MOT17-val-half/MOT17-05-FRCNN", (0.5, 0.6)),
     ("media/mot/MOT17-val-half/MOT17-09-FRCNN", (0.5, 0.6)),
     ("media/mot/MOT17-val-half/MOT17-11-FRCNN", (0.5, 0.6)),
@@ -109,23 +109,29 @@ def summary_of(out, frames, frame_rate, track_threshold):
     }
 
 
-def made_walkers(seed, frames, walkers, width, height):
+def made_walkers(seed, frames, walkers, width, height, heights, jitter_share, score_step):
     """Detections of people who cross, hide behind each other, leave for up to 40 frames, and fade.
 
-    -> {frame: [(x, y, w, h, score)]}, coordinates with one decimal, scores with two, order shuffled per frame.
+    `heights` bounds the walkers' heights in pixels, `jitter_share` is the detector's noise as a share of the box, and
+    scores are multiples of `score_step`.
+    -> {frame: [(x, y, w, h, score)]}, coordinates with one decimal, order shuffled per frame.
     """
     rng = np.random.default_rng(seed)
+
+    def stepped(score):
+        return round(round(score / score_step) * score_step, 2)
+
     people = []
     for _ in range(walkers):
-        h = rng.uniform(90, 220)
+        h = rng.uniform(*heights)
         people.append(
             {
                 "h": h,
                 "w": h * rng.uniform(0.32, 0.48),
                 "x": rng.uniform(0, width),
                 "y": rng.uniform(0.35, 0.75) * height,
-                "vx": rng.choice([-1, 1]) * rng.uniform(0.5, 5.0),
-                "vy": rng.uniform(-0.4, 0.4),
+                "vx": rng.choice([-1, 1]) * rng.uniform(0.003, 0.03) * h,
+                "vy": rng.uniform(-0.015, 0.015) * h,
                 "first": int(rng.integers(1, max(2, frames // 3))) if rng.random() < 0.6 else 1,
                 "last": int(rng.integers(frames // 2, frames)) if rng.random() < 0.3 else frames,
                 # (start, length) without any detection; lengths lie around the buffer of 30 frames on purpose
@@ -140,8 +146,8 @@ def made_walkers(seed, frames, walkers, width, height):
         found = []
         boxes = []
         for p in people:
-            p["x"] += p["vx"] + rng.normal(0, 0.4)
-            p["y"] += p["vy"] + rng.normal(0, 0.2)
+            p["x"] += p["vx"] + rng.normal(0, 0.003) * p["h"]
+            p["y"] += p["vy"] + rng.normal(0, 0.0015) * p["h"]
             if p["x"] < -p["w"] or p["x"] > width:
                 p["vx"] = -p["vx"]
             if not 0.2 * height < p["y"] < 0.85 * height:
@@ -152,8 +158,8 @@ def made_walkers(seed, frames, walkers, width, height):
                 continue
             score = float(np.clip(rng.normal(0.85, 0.06), 0.05, 0.99))
             if any(s <= frame < s + n for s, n in p["faint"]):
-                score = float(np.clip(rng.normal(0.35, 0.12), 0.05, 0.65))
-            jitter = rng.normal(0, 0.012, 4) * [p["w"], p["h"], p["w"], p["h"]]
+                score = float(np.clip(rng.normal(0.3, 0.2), 0.05, 0.65))
+            jitter = rng.normal(0, jitter_share, 4) * [p["w"], p["h"], p["w"], p["h"]]
             box = np.array([p["x"], p["y"], p["w"], p["h"]]) + jitter
             # the one with its feet lower on the picture stands in front; who is hidden fades or is missed
             hidden = 0.0
@@ -167,21 +173,26 @@ def made_walkers(seed, frames, walkers, width, height):
                 continue
             if hidden > 0.4:
                 score = min(score, float(rng.uniform(0.08, 0.6)))
-            found.append((*(round(float(v), 1) for v in box), round(score, 2)))
+            found.append((*(round(float(v), 1) for v in box), stepped(score)))
+            if any(s <= frame < s + 6 for s, _ in p["faint"]):  # the detector splits one person in two
+                double = box + rng.normal(0, 0.04, 4) * [p["w"], p["h"], p["w"], p["h"]]
+                found.append((*(round(float(v), 1) for v in double), stepped(float(rng.uniform(0.3, 0.95)))))
         for _ in range(rng.poisson(0.3)):  # false alarms
-            h = rng.uniform(60, 200)
+            h = rng.uniform(*heights)
             found.append((round(float(rng.uniform(0, width)), 1), round(float(rng.uniform(0, height)), 1),
-                          round(float(h * 0.4), 1), round(float(h), 1), round(float(rng.uniform(0.05, 0.75)), 2)))
+                          round(float(h * 0.4), 1), round(float(h), 1), stepped(float(rng.uniform(0.05, 0.75)))))
         order = rng.permutation(len(found))
         result[frame] = [found[i] for i in order]
     return result
 
 
 MADE = [
-    # name, seed, frames, walkers, picture width and height, frame rate
-    ("walkers", 7, 400, 10, 960, 540, 30),
-    ("crowd", 11, 160, 25, 960, 540, 30),
-    ("slow_camera", 23, 220, 10, 640, 480, 14),
+    # name, seed, frames, walkers, picture width and height, heights, jitter, score step, frame rate
+    ("walkers", 7, 400, 10, 960, 540, (90, 220), 0.012, 0.01, 30),
+    ("crowd", 11, 160, 25, 960, 540, (90, 220), 0.012, 0.01, 30),
+    ("slow_camera", 23, 220, 10, 640, 480, (90, 220), 0.012, 0.01, 14),
+    # small and noisy, so that one pixel decides; scores of 0.1, 0.5, 0.6 and 0.7 often, so that > and >= differ
+    ("small", 33, 200, 18, 320, 240, (14, 40), 0.06, 0.05, 25),
 ]
 
 
@@ -203,10 +214,10 @@ def main():
     }
     files = {}
 
-    for name, seed, frames, walkers, width, height, frame_rate in MADE:
-        made = made_walkers(seed, frames, walkers, width, height)
+    for name, seed, frames, walkers, width, height, heights, jitter, step, frame_rate in MADE:
+        made = made_walkers(seed, frames, walkers, width, height, heights, jitter, step)
         text = "".join(
-            f"{f},-1,{x},{y},{w},{h},{s},-1,-1,-1\n" for f, rows in made.items() for x, y, w, h, s in rows
+            f"{f},-1,{x},{y},{w},{h},{s}\n" for f, rows in made.items() for x, y, w, h, s in rows
         )
         det_name = f"{name}.det.txt"
         files[det_name] = text
