@@ -141,7 +141,10 @@ void CameraPipeline::FinishTracks() {
   finished_tracks_.clear();
   parts_.tracker->TakeFinished(&finished_tracks_);
   std::shared_ptr<FrameResult> result = results_.Acquire();
-  *result = FrameResult();
+  result->frame = Frame();
+  result->detections.items.clear();
+  result->tracks.items.clear();
+  result->events.clear();
   result->frame.meta = result->detections.frame = result->tracks.frame = last_frame_;
   result->detections.labels = parts_.labels;
   result->end_of_stream = true;

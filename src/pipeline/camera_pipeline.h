@@ -70,7 +70,11 @@ class CameraPipeline {
 
   CameraParts parts_;
   ReorderWindow window_;
-  ObjectPool<FrameResult> results_;
+  // An idle result must not keep a decoder's picture.
+  struct PooledResult : FrameResult {
+    void OnReturn() { frame.pixels.reset(); }
+  };
+  ObjectPool<PooledResult> results_;
   ObjectPool<TrackSummary> summaries_;
   std::vector<TrackSummary> finished_tracks_;
   FrameMeta last_frame_;

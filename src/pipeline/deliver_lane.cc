@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <chrono>
 #include <utility>
 
 #include "base/log.h"
@@ -33,7 +34,15 @@ void DeliverLane::Send(std::shared_ptr<const TrackSummary> track) {
 }
 
 void DeliverLane::Loop() {
-  while (std::optional<Item> item = queue_.Pop()) {
+  // How late a quiet camera's rows may be committed beyond the sinks' own delay; chosen.
+  constexpr std::chrono::milliseconds kIdle(250);
+  while (true) {
+    const std::optional<Item> item = queue_.PopFor(kIdle);
+    if (!item) {
+      if (queue_.Drained()) return;
+      ForEachSink([](ResultSink& sink) { return sink.FlushIfDue(); });
+      continue;
+    }
     ForEachSink([&](ResultSink& sink) {
       return item->result ? sink.Write(*item->result) : sink.WriteTrack(*item->track);
     });
