@@ -101,11 +101,11 @@ struct MotionTrigger {
   int64_t hold_us = 2'000'000;
 };
 
-enum class TrackerKind : uint8_t { kByteTrack, kNone };
+enum class TrackerType : uint8_t { kByteTrack, kNone };
 
 // ByteTrack's parameters under their names in the paper's code (Zhang et al., ECCV 2022).
 struct TrackerConfig {
-  TrackerKind kind = TrackerKind::kByteTrack;
+  TrackerType kind = TrackerType::kByteTrack;
   float track_thresh = 0.5f;              // detections at or above it are matched first
   float low_thresh = 0.1f;                // those between it and track_thresh are matched second
   std::optional<float> new_track_thresh;  // to start a track; unset = track_thresh + 0.1

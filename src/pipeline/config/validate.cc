@@ -145,7 +145,7 @@ class Validator {
       CheckClasses(camera, line.classes, line_path);
       CheckLine(camera, line, line_path);
     }
-    if (camera.tracker.kind == TrackerKind::kNone &&
+    if (camera.tracker.kind == TrackerType::kNone &&
         !(camera.zones.empty() && camera.lines.empty())) {
       Fail(path, "has zones or lines, which need tracks, but tracker type none");
     }
