@@ -159,8 +159,8 @@ TEST(ParseConfig, ChoicesNameTheEnumTheyStandFor) {
   const auto tracker = [](const std::string& name) {
     return Good(std::string(kLeast) + "tracker: {type: " + name + "}\n").cameras[0].tracker.kind;
   };
-  EXPECT_EQ(tracker("bytetrack"), TrackerKind::kByteTrack);
-  EXPECT_EQ(tracker("none"), TrackerKind::kNone);
+  EXPECT_EQ(tracker("bytetrack"), TrackerType::kByteTrack);
+  EXPECT_EQ(tracker("none"), TrackerType::kNone);
 
   const auto nms = [](const std::string& name) {
     return Good("models: [{name: people, builtin: people, nms: {kind: " + name + "}}]\n" + kLeast)
@@ -219,7 +219,7 @@ TEST(ParseConfig, ChecksClassesAgainstTheModelsLabels) {
   EXPECT_THAT(Errors("models: [{name: m, file: m.onnx, labels: [person, car]}]\n"
                      "cameras: [{id: a, source: a, model: m, coordinates: pixels,\n"
                      "  lines: [{name: l, from: [0, 0], to: [9, 9], classes: [car, persn]}]}]"),
-              HasSubstr("f.yaml:3:65: cameras[0].lines[0].classes[1]: the model \"m\" has no class "
+              HasSubstr("f.yaml:3:62: cameras[0].lines[0].classes[1]: the model \"m\" has no class "
                         "\"persn\"; did you mean \"person\"?"));
 }
 

@@ -105,7 +105,7 @@ TEST(MaskSecrets, HidesPasswordsWhereverUrlsHoldThem) {
       {"rtsp://admin:p/w@h/x", "rtsp://admin:***@h/x"},
       {"rtsp://:pw@h", "rtsp://:***@h"},
       {"rtsp://[::1]:554/x", "rtsp://[::1]:554/x"},
-      {"concat:http://u:pw@h/a|http://v:qw@h/b", "concat:http://u:***@h/b"},
+      {"concat:http://u:pw@h/a|http://v:qw@h/b", "concat:http://u:***@h/a|http://v:***@h/b"},
       {"http://h/x?user=a&password=pw&c=1", "http://h/x?user=a&password=***&c=1"},
       {"http://h/x?X-Amz-Signature=abc", "http://h/x?X-Amz-Signature=***"},
       {"rtsp://h/user=admin&password=pw&channel=1", "rtsp://h/user=admin&password=***&channel=1"},

@@ -159,10 +159,11 @@ class Validator {
     }
   }
 
-  void CheckMargin(const CameraConfig& camera, float margin, const std::string& path) {
-    if (camera.coordinates == Coordinates::kFraction && margin > 1) {
+  void CheckMargin(const CameraConfig& camera, std::optional<float> margin,
+                   const std::string& path) {
+    if (camera.coordinates == Coordinates::kFraction && margin.value_or(0) > 1) {
       Fail(path + ".margin",
-           fmt::format("{} is no fraction of the picture's height (0 to 1)", margin));
+           fmt::format("{} is no fraction of the picture's height (0 to 1)", *margin));
     }
   }
 
