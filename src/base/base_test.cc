@@ -100,5 +100,17 @@ TEST(ObjectPool, RecyclesAndOutlivesItsHandle) {
   EXPECT_EQ(*survivor, 5);
 }
 
+TEST(ObjectPool, TellsTheObjectThatItCameBack) {
+  struct Holder {
+    void OnReturn() { held.reset(); }
+    std::shared_ptr<int> held;
+  };
+  ObjectPool<Holder> pool;
+  const auto value = std::make_shared<int>(1);
+  pool.Acquire()->held = value;
+  EXPECT_EQ(value.use_count(), 1);
+  EXPECT_EQ(pool.created(), 1u);
+}
+
 }  // namespace
 }  // namespace sightline

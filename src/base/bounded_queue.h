@@ -81,6 +81,28 @@ class BoundedQueue {
     return item;
   }
 
+  // As Pop, but empty also when nothing came for so long.
+  std::optional<T> PopFor(std::chrono::microseconds timeout) EXCLUDES(mutex_) {
+    std::optional<T> item;
+    {
+      MutexLock lock(mutex_);
+      while (count_ == 0 && !closed_) {
+        if (!not_empty_.WaitFor(mutex_, timeout)) break;
+      }
+      if (count_ == 0) return std::nullopt;
+      item = TakeFront();
+      ++stats_.popped;
+    }
+    not_full_.NotifyOne();
+    return item;
+  }
+
+  // Closed, and nothing is left.
+  bool Drained() const EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return closed_ && count_ == 0;
+  }
+
   // As Pop, but never waits.
   std::optional<T> TryPop() EXCLUDES(mutex_) {
     std::optional<T> item;

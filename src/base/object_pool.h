@@ -3,7 +3,8 @@
 // Acquire() gives a shared_ptr whose last owner returns the object to the pool; both the object and
 // the shared_ptr's control block are recycled. The pool grows on demand while warming up, never
 // shrinks, and is bounded by its users' queues. Objects come back as they were left: reset what
-// matters after Acquire. Objects may outlive the pool's handle.
+// matters after Acquire. A T with a member `void OnReturn()` has it called when the object comes back,
+// to let go of what it must not hold while idle. Objects may outlive the pool's handle.
 //
 // Threads: safe. Cost: two short locks per Acquire/return.
 #pragma once
@@ -84,7 +85,10 @@ class ObjectPool {
 
   struct Returner {
     std::shared_ptr<State> state;
-    void operator()(T* object) const { state->ReturnObject(object); }
+    void operator()(T* object) const {
+      if constexpr (requires { object->OnReturn(); }) object->OnReturn();
+      state->ReturnObject(object);
+    }
   };
 
   template <typename U>

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "base/uuid.h"
 #include "types/camera.h"
 #include "types/frame.h"
 
@@ -37,6 +38,9 @@ struct SourceInfo {
   int64_t frames_estimate = 0;  // 0 when unknown; for progress only
   bool live = false;            // live sources drop, recorded ones never do
   ClockSource clock = ClockSource::kEpoch;
+  // Of a recording's content, stable when the file is moved: it enters the ids, so that two clips
+  // analysed under one camera name never share any. Zero for live sources.
+  Hash128 fingerprint;
 };
 
 // A source counts into the ledger: every frame that the stream holds as `in`, those that the

@@ -23,6 +23,9 @@ struct FrameResult {
   std::vector<Event> events;
   // Objects per zone after this frame, in the order of the camera's zones.
   std::vector<int32_t> zone_occupancy;
+  // True once per camera, after its last frame: nothing was detected, but tracks that ended with
+  // the stream may have left their zones. `frame` is the last frame, without pixels.
+  bool end_of_stream = false;
 };
 
 // What a finished track was; sinks get it when the tracker gives the track up and at the end.
@@ -56,6 +59,9 @@ class ResultSink {
   virtual absl::Status WriteLedger(const CameraInfo& camera, const FrameCounts& counts) {
     return absl::OkStatus();
   }
+  // Called when nothing has come for a while, so that a sink which gathers rows into batches keeps its
+  // promise of time also while the cameras are quiet. Cheap when nothing is due.
+  virtual absl::Status FlushIfDue() { return absl::OkStatus(); }
   // Makes everything written so far durable and visible; called once at the end, also after errors
   // of other sinks and after Ctrl-C.
   virtual absl::Status Close() = 0;

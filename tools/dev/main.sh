@@ -5,23 +5,122 @@ set -euo pipefail
 usage() {
   cat <<'TEXT'
 usage: ./dev VERB [ARGUMENTS]
+
+  run      set up, build, and run the main job on a real clip: people in a street, counted.
+           VIDEO=/path/to/own.mp4   another clip
+           MODEL=NAME|FILE.onnx     another detector (default: people)
+           OUT=FOLDER               where the results go (default: out/<clip>)
+           further arguments go to `sightline run`
+  test     set up, build, and pass the unit, scenario, golden, fault and README tests;
+           ends by listing what was skipped and why.
+           ./dev test GROUP...      also or instead: asan tsan clang fuzz slow
+           SIGHTLINE_TEST_DATA=FOLDER   real models and media for the tests that want them
+
   setup    install what is missing (Debian packages, ONNX Runtime)
-  build    setup, then a release build; the program is build/bin/sightline
+  build    set up, then build; ./dev build [release|debug|asan|tsan|clang]; the program is
+           build/bin/sightline
+  unit     build and run the unit tests alone; ./dev unit [REGEX]
+  bench    build and measure: ./dev bench [efficiency|peers|preprocess|nms|track|store|...]
+  fmt      format the C++ sources with clang-format
+  check    layers, documents, formatting, clang-tidy on changed files
+  fuzz     build the fuzz targets and run each for a while: ./dev fuzz [SECONDS [TARGET...]]
 TEXT
 }
 
+# One build folder per preset; release is plain build/.
+build_folder() { if [ "$1" = release ]; then echo build; else echo "build-$1"; fi; }
+
 build() {
-  local preset=${1:-release} dir=build
-  [ "$preset" = release ] || dir=build-$preset
+  local preset=${1:-release} dir
+  dir=$(build_folder "$preset"); shift || true
+  case $preset in clang|fuzz) setup_apt "${CLANG_PACKAGES[@]}" ;; esac
   [ -f "$dir/build.ninja" ] || cmake --preset "$preset" >/dev/null
-  cmake --build "$dir"
+  # Quiet when there is nothing to do, so that a second ./dev run starts at once.
+  cmake --build "$dir" ${1:+--target "$@"} > "$dir/build.log" 2>&1 ||
+    { tail -60 "$dir/build.log" >&2; echo "./dev: the $preset build failed; all of it: $dir/build.log" >&2; return 1; }
 }
+
+default_clip() {
+  local clip=/usr/share/doc/opencv-doc/examples/data/vtest.avi
+  # Minimal images leave /usr/share/doc out when they install packages.
+  [ -f "$clip" ] || clip=$(setup_package_file opencv-doc usr/share/doc/opencv-doc/examples/data/vtest.avi)
+  echo "$clip"
+}
+
+run() {
+  local clip=${VIDEO:-$(default_clip)} name out
+  name=$(basename "${clip%.*}")
+  out=${OUT:-out/$name}
+  echo "clip:  $clip"
+  exec build/bin/sightline run --source "$clip" --model "${MODEL:-people}" --out "$out" "$@"
+}
+
+run_ctest() {  # FOLDER CTEST-ARGUMENTS...
+  local dir=$1 rc=0; shift
+  ctest --test-dir "$dir" --output-on-failure --no-tests=error -V -O "$dir/test.log" "$@" \
+    > "$dir/test.out" 2>&1 || rc=$?
+  python3 tools/dev/test_report.py "$dir/test.log"
+  return $rc
+}
+
+test_group() {
+  case $1 in
+    default) build release; python3 tools/check_layers.py; run_ctest build -LE slow ;;
+    slow) build release; run_ctest build -L slow ;;
+    asan|tsan|clang)
+      build "$1"
+      ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
+      UBSAN_OPTIONS=print_stacktrace=1 \
+      TSAN_OPTIONS=suppressions=$PWD/tools/dev/tsan.supp:halt_on_error=1:second_deadlock_stack=1 \
+      LSAN_OPTIONS=suppressions=$PWD/tools/dev/lsan.supp \
+        run_ctest "build-$1" -L 'unit|scenario' ;;
+    fuzz) fuzz 20 ;;
+    *) echo "./dev test: no group \"$1\"" >&2; return 2 ;;
+  esac
+}
+
+test_all() {
+  [ $# -gt 0 ] || set -- default
+  local group rc=0
+  for group in "$@"; do
+    echo "== tests: $group"
+    test_group "$group" || { rc=1; echo "== tests: $group FAILED" >&2; }
+  done
+  return $rc
+}
+
+fuzz() {
+  local seconds=${1:-30} target; shift || true
+  build fuzz
+  mkdir -p build-fuzz/corpus build-fuzz/crashes
+  for target in ${*:-$(cd build-fuzz/bin && ls *_fuzz)}; do
+    echo "fuzz: $target for $seconds s"
+    mkdir -p "build-fuzz/corpus/$target"
+    "build-fuzz/bin/$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -verbosity=0 \
+      -print_final_stats=1 -artifact_prefix="build-fuzz/crashes/$target-" "build-fuzz/corpus/$target" \
+      $( [ -d "fuzz/corpus/$target" ] && echo "fuzz/corpus/$target" ) 2>&1 | grep -E 'ERROR|SUMMARY|number_of_executed|crash-' || true
+    ! ls build-fuzz/crashes/"$target"-* >/dev/null 2>&1 || { echo "fuzz: $target found a crash: build-fuzz/crashes" >&2; return 1; }
+  done
+}
+
+sources() { git ls-files '*.h' '*.cc'; }
 
 verb=${1:-help}
 [ $# = 0 ] || shift
 case $verb in
   setup) setup ;;
   build) setup; build "$@" ;;
+  run) setup; build release sightline; run "$@" ;;
+  test) setup; test_all "$@" ;;
+  unit) setup; build release; run_ctest build -L unit ${1:+-R "$1"} ;;
+  bench) setup; build release; exec bash benchmarks/run.sh "$@" ;;
+  fmt) setup_apt "${CLANG_PACKAGES[@]}"; sources | xargs clang-format-14 -i ;;
+  check)
+    setup; setup_apt "${CLANG_PACKAGES[@]}"; build release
+    python3 tools/check_layers.py
+    sources | xargs clang-format-14 --dry-run -Werror
+    git diff --name-only HEAD~1 -- '*.cc' | xargs -r clang-tidy-14 -p build --quiet ;;
+  fuzz) setup; fuzz "$@" ;;
   help|-h|--help) usage ;;
   *) echo "./dev: no verb \"$verb\"" >&2; usage >&2; exit 2 ;;
 esac

@@ -13,6 +13,9 @@ APT_PACKAGES=(
   libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev ffmpeg sqlite3
   opencv-doc opencv-data
 )
+# Only for the clang and fuzz presets, ./dev fmt and ./dev check.
+CLANG_PACKAGES=(clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev lld-14)
+
 ORT_VERSION=1.31.1
 ORT_HEADERS_VERSION=1.21.0+dfsg-1
 
@@ -31,6 +34,19 @@ setup_apt() {
   as_root apt-get -o DPkg::Lock::Timeout=600 update -qq
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq \
     --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Prints the path of one file of a Debian package, unpacked into .cache/.
+setup_package_file() {  # PACKAGE PATH
+  local kept=$PWD/.cache/packages/$1/$2 work
+  if [ ! -f "$kept" ]; then
+    work=$(mktemp -d)
+    (cd "$work" && chmod 755 . && apt-get download -qq "$1" >&2 && dpkg-deb -x "$1"_*.deb x)
+    mkdir -p "$(dirname "$kept")"
+    cp "$work/x/$2" "$kept"
+    rm -rf "$work"
+  fi
+  echo "$kept"
 }
 
 # ONNX Runtime: the library out of the Python wheel (no Python is needed to run it), the C++ headers

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# ./dev bench [NAME...]: measurements, each printed with its command line. Nothing here decides: tests do.
+#   micro        preprocess, nms, track, sqlite (Google Benchmark; each beside its peer)
+#   efficiency   CPU of whole runs against decoding plus bare inference
+#   peers        whole runs against the Python loop that users write
+#   mend         a model whose weights are listed as graph inputs, before and after
+# MODELS=FOLDER with the ONNX files (default: $SIGHTLINE_TEST_DATA/models).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+models=${MODELS:-${SIGHTLINE_TEST_DATA:+$SIGHTLINE_TEST_DATA/models}}
+
+shown() { echo "\$ $*"; "$@"; }
+
+micro() {
+  local program
+  for program in build/bin/*_bench; do
+    [ -x "$program" ] && shown "$program" ${BENCH_ARGS:-}
+  done
+}
+
+need_models() {
+  [ -n "$models" ] && [ -d "$models" ] && return 0
+  echo "bench: $1 needs real models: MODELS=FOLDER or SIGHTLINE_TEST_DATA=FOLDER with models/" >&2
+  return 1
+}
+
+efficiency() { need_models efficiency && shown python3 benchmarks/efficiency.py --models "$models"; }
+peers() { need_models peers && shown python3 benchmarks/peers/compare.py --models "$models"; }
+mend() { need_models mend && shown python3 benchmarks/mend.py --models "$models"; }
+
+[ $# -gt 0 ] || set -- micro efficiency mend peers
+for name in "$@"; do
+  case $name in
+    micro|efficiency|peers|mend) echo "== $name"; "$name" ;;
+    *) if [ -x "build/bin/${name}_bench" ]; then shown "build/bin/${name}_bench" ${BENCH_ARGS:-}
+       else echo "bench: no benchmark \"$name\"" >&2; exit 2; fi ;;
+  esac
+done

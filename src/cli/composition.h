@@ -1,0 +1,36 @@
+// The composition root: which sources, backends, detectors and sinks this program has.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "infer/backend.h"
+#include "pipeline/config/config.h"
+#include "pipeline/engine.h"
+
+namespace sightline::cli {
+
+// The inference backend of this program, loaded on first use. Unavailable, with the command that
+// installs it, when its library is not there. Threads: safe.
+absl::StatusOr<InferenceBackend*> DefaultBackend();
+
+// The ONNX file behind a package name or path.
+absl::StatusOr<std::string> ModelFileOf(const std::string& model);
+
+absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model);
+
+// Where the sinks of a run write.
+struct OutputPaths {
+  std::string database;
+  std::string json_lines;
+  std::string report;
+  std::vector<std::pair<std::string, std::string>> videos;  // camera id, path
+};
+OutputPaths PathsOf(const Config& config);
+
+EngineFactories MakeFactories(const Config& config);
+// The same graph, but nothing is written: sinks only have names. For `explain`.
+EngineFactories MakeDryFactories(const Config& config);
+
+}  // namespace sightline::cli

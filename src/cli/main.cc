@@ -1,0 +1,53 @@
+// The program: parses the command line and runs one command. See commands.h for the exit codes.
+#include <clocale>
+#include <csignal>
+#include <cstdio>
+#include <string>
+
+#include "base/log.h"
+#include "cli/commands.h"
+
+int main(int argc, char** argv) {
+  using namespace sightline;
+  std::setlocale(LC_NUMERIC, "C");
+  // A reader that went away (sightline ... | head) is an error of write(), not a silent death that
+  // leaves the database without its last commit.
+  std::signal(SIGPIPE, SIG_IGN);
+
+  CLI::App app{
+      "Sightline: cameras, files and pictures in; objects, tracks, events, rows and pictures out.",
+      "sightline"};
+  app.set_version_flag("--version", "sightline " SIGHTLINE_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Begin with:\n"
+      "  sightline run --source video.mp4            people found, tracked and counted\n"
+      "  sightline detect --model people photo.jpg --out drawn/\n"
+      "  sightline models add model.onnx             a neural model, then --model NAME\n"
+      "  sightline doctor                            what this machine can do\n"
+      "Each command explains itself: sightline run --help\n"
+      "Exit codes: 0 ok, 1 failed, 2 usage or configuration error.");
+  std::string log_level = "warning";
+  app.add_option("--log-level", log_level, "debug, info, warning, error or off")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
+  app.parse_complete_callback([&] { SetUpLog(log_level); });
+
+  int exit_code = 0;
+  cli::AddRunCommand(app, exit_code);
+  cli::AddCheckCommand(app, exit_code);
+  cli::AddExplainCommand(app, exit_code);
+  cli::AddSchemaCommand(app, exit_code);
+  cli::AddDoctorCommand(app, exit_code);
+  cli::AddDetectCommand(app, exit_code);
+  cli::AddTrackCommand(app, exit_code);
+  cli::AddModelsCommand(app, exit_code);
+  cli::AddBenchCommand(app, exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // 0 for --help and --version; every mistake on the command line is 2.
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return exit_code;
+}

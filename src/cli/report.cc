@@ -1,0 +1,14 @@
+#include <cstdio>
+
+#include "cli/commands.h"
+
+namespace sightline::cli {
+
+int Report(const absl::Status& status) {
+  if (status.ok()) return 0;
+  const std::string text(MessageOf(status));
+  std::fprintf(stderr, "sightline: %s\n", text.c_str());
+  return absl::IsInvalidArgument(status) ? 2 : 1;
+}
+
+}  // namespace sightline::cli

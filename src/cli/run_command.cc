@@ -1,0 +1,148 @@
+// `sightline run`: the main job.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "base/time.h"
+#include "cli/commands.h"
+#include "cli/composition.h"
+#include "cli/progress_line.h"
+#include "cli/run_options.h"
+#include "cli/stop_signal.h"
+#include "pipeline/config/parse.h"
+
+namespace sightline::cli {
+namespace {
+
+nlohmann::json SummaryJson(const RunSummary& summary) {
+  nlohmann::json cameras = nlohmann::json::array();
+  for (const CameraSummary& camera : summary.cameras) {
+    nlohmann::json skipped = nlohmann::json::object();
+    nlohmann::json dropped = nlohmann::json::object();
+    for (size_t i = 0; i < kSkipReasonNames.size(); ++i) {
+      if (camera.counts.skipped[i] > 0) skipped[std::string(kSkipReasonNames[i])] = camera.counts.skipped[i];
+    }
+    for (size_t i = 0; i < kDropReasonNames.size(); ++i) {
+      if (camera.counts.dropped[i] > 0) dropped[std::string(kDropReasonNames[i])] = camera.counts.dropped[i];
+    }
+    nlohmann::json line = {{"id", camera.id},
+                           {"frames_in", camera.counts.frames_in},
+                           {"processed", camera.counts.processed},
+                           {"skipped", skipped},
+                           {"dropped", dropped},
+                           {"tracks", camera.tracks},
+                           {"events", camera.events},
+                           {"counts", camera.counts_by_class}};
+    nlohmann::json rules = nlohmann::json::object();
+    for (const auto& [rule, count] : camera.rule_counts) rules[rule] = count;
+    if (!rules.empty()) line["rules"] = rules;
+    if (!camera.status.ok()) line["error"] = std::string(MessageOf(camera.status));
+    cameras.push_back(std::move(line));
+  }
+  return {{"cameras", cameras},
+          {"wall_s", summary.wall_s},
+          {"cpu_s", summary.cpu_s},
+          {"stopped", summary.stopped}};
+}
+
+void PrintCamera(const CameraSummary& camera) {
+  fmt::print("\n{}: {} frames read, {} processed", camera.id, camera.counts.frames_in,
+             camera.counts.processed);
+  for (size_t i = 0; i < kSkipReasonNames.size(); ++i) {
+    if (camera.counts.skipped[i] > 0) {
+      fmt::print(", {} skipped ({})", camera.counts.skipped[i], kSkipReasonNames[i]);
+    }
+  }
+  for (size_t i = 0; i < kDropReasonNames.size(); ++i) {
+    if (camera.counts.dropped[i] > 0) {
+      fmt::print(", {} dropped ({})", camera.counts.dropped[i], kDropReasonNames[i]);
+    }
+  }
+  fmt::print("\n");
+  std::vector<std::string> found;
+  for (const auto& [name, count] : camera.counts_by_class) found.push_back(fmt::format("{} {}", count, name));
+  fmt::print("  found   {}\n", found.empty() ? "nothing that was tracked" : fmt::format("{}", fmt::join(found, ", ")));
+  for (const auto& [rule, count] : camera.rule_counts) fmt::print("  {:<7} {}\n", count, rule);
+}
+
+void PrintSummary(const RunSummary& summary, const Config& config, const std::string& model) {
+  for (const CameraSummary& camera : summary.cameras) PrintCamera(camera);
+  const OutputPaths paths = PathsOf(config);
+  fmt::print("\n");
+  const auto line = [](const char* what, const std::string& path) {
+    if (!path.empty() && std::filesystem::exists(path)) fmt::print("  {:<9} {}\n", what, path);
+  };
+  line("report", paths.report);
+  for (const auto& [camera, path] : paths.videos) line("video", path);
+  line("database", paths.database);
+  line("lines", paths.json_lines);
+  fmt::print("{:.1f} s wall, {:.1f} s CPU{}\n", summary.wall_s, summary.cpu_s,
+             summary.stopped ? "; stopped before the end" : "");
+}
+
+int Run(const RunOptions& options) {
+  absl::StatusOr<Config> config = ConfigOf(options);
+  if (!config.ok()) return Report(config.status());
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(*config, MakeFactories(*config));
+  if (!engine.ok()) return Report(engine.status());
+
+  RunSummary summary;
+  absl::Status status;
+  {
+    const StopSignal stop([&] { (*engine)->RequestStop(); });
+    ProgressLine progress(options.quiet || options.json);
+    status = (*engine)->Run([&](const RunProgress& now) { progress.Draw(now); }, &summary);
+  }
+  if (options.json) {
+    fmt::print("{}\n", SummaryJson(summary).dump());
+  } else if (!options.quiet) {
+    PrintSummary(summary, *config, options.model);
+  }
+  std::fflush(stdout);
+  return Report(status);
+}
+
+}  // namespace
+
+void AddRunCommand(CLI::App& app, int& exit_code) {
+  CLI::App* run = app.add_subcommand(
+      "run", "Detect, track and count in videos, by a configuration or from the command line");
+  auto options = std::make_shared<RunOptions>();
+  AddRunOptions(*run, options);
+  run->footer(
+      "Examples:\n"
+      "  sightline run --source street.mp4                       people, into ./out\n"
+      "  sightline run --source street.mp4 --model yolox.onnx --out results --no-video\n"
+      "  sightline run shop.yaml --json | tail -1                 cameras, zones and lines from a file\n"
+      "  sightline run --source 'photos/*.jpg' --every 2 --json\n"
+      "Ctrl-C ends a run cleanly: frames that were read are finished and written.\n"
+      "What the files hold: docs/output_formats.md. All keys: docs/configuration.md.");
+  run->callback([options, &exit_code] { exit_code = Run(*options); });
+}
+
+void AddExplainCommand(CLI::App& app, int& exit_code) {
+  CLI::App* explain = app.add_subcommand(
+      "explain", "Print the graph that a run would build: shapes, queues, threads");
+  auto options = std::make_shared<RunOptions>();
+  AddRunOptions(*explain, options);
+  explain->callback([options, &exit_code] {
+    absl::StatusOr<Config> config = ConfigOf(*options);
+    if (!config.ok()) {
+      exit_code = Report(config.status());
+      return;
+    }
+    absl::StatusOr<std::unique_ptr<Engine>> engine =
+        Engine::Create(*config, MakeDryFactories(*config));
+    exit_code = Report(engine.status());
+    if (engine.ok()) {
+      const std::string text = options->json ? (*engine)->ExplainJson() : (*engine)->Explain();
+      std::fputs(text.c_str(), stdout);
+      if (options->json) std::fputc('\n', stdout);
+    }
+  });
+}
+
+}  // namespace sightline::cli

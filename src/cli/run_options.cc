@@ -1,0 +1,118 @@
+#include "cli/run_options.h"
+
+#include <cctype>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "pipeline/config/parse.h"
+
+namespace sightline::cli {
+namespace {
+
+// "/clips/Front door.mp4" -> "Front_door"; unique among `taken`.
+std::string CameraIdOf(const std::string& source, std::set<std::string>* taken) {
+  std::string id = std::filesystem::path(source).stem().string();
+  for (char& c : id) {
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_' && c != '-' && c != '.') c = '_';
+  }
+  id = id.substr(0, 40);
+  if (id.empty() || id.find_first_not_of("._") == std::string::npos) id = "camera";
+  std::string unique = id;
+  for (int n = 2; !taken->insert(unique).second; ++n) unique = id + "-" + std::to_string(n);
+  return unique;
+}
+
+// JSON is YAML, so the command line goes through the same parser and the same checks as a file.
+std::string ConfigTextOf(const RunOptions& options) {
+  nlohmann::json cameras = nlohmann::json::array();
+  std::set<std::string> ids;
+  for (const std::string& source : options.sources) {
+    nlohmann::json camera = {{"id", CameraIdOf(source, &ids)},
+                             {"source", source},
+                             {"model", options.model.empty() ? "people" : options.model}};
+    if (!options.start_time.empty()) camera["start_time"] = options.start_time;
+    cameras.push_back(std::move(camera));
+  }
+  return nlohmann::json{{"cameras", cameras}}.dump();
+}
+
+absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
+  if (!options.config.empty() && !options.sources.empty()) {
+    return InvalidArgument("give a configuration file or --source, not both");
+  }
+  if (options.config.empty() && options.sources.empty()) {
+    return InvalidArgument("nothing to run: give a configuration file or --source FILE");
+  }
+  const ParseOptions parse_options;
+  const ParsedConfig parsed = options.config.empty()
+                                  ? ParseConfig(ConfigTextOf(options), "command line", parse_options)
+                                  : ReadConfig(options.config, parse_options);
+  for (const ConfigError& warning : parsed.warnings) Log().warn("{}", warning.message);
+  if (parsed.config) return *parsed.config;
+  std::string text = parsed.ErrorText();
+  while (text.ends_with('\n')) text.pop_back();
+  // Places within a generated text mean nothing to anyone.
+  if (options.config.empty() && !parsed.errors.empty()) text = parsed.errors.front().message;
+  return InvalidArgument("{}", text);
+}
+
+}  // namespace
+
+void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options) {
+  command.add_option("CONFIG", options->config, "configuration file (YAML); see docs/configuration.md");
+  command.add_option("--source", options->sources, "video, picture, folder or glob; may be repeated");
+  command.add_option("--model", options->model,
+                     "people, motion, faces, a package of `sightline models list`, or an ONNX file");
+  command.add_option("--out", options->out, "folder for the results (default: out)");
+  command.add_option("--for", options->duration, "stop after this wall time: 30s, 5m");
+  command.add_option("--max-frames", options->max_frames, "read at most this many selected frames of each source");
+  command.add_option("--every", options->every, "process every n-th frame")->check(CLI::Range(1, 100000));
+  command.add_option("--fps", options->target_fps, "process at most this many frames a second of stream time")
+      ->check(CLI::Range(0.001, 1000.0));
+  command.add_option("--motion", options->motion,
+                     "process frames only while this fraction of the picture changes (0.15 is usual)")
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--confidence", options->confidence, "least confidence of a detection")
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--start-time", options->start_time,
+                     "capture time of the first frame: 2026-01-31T12:00:00Z");
+  command.add_option("--threads", options->threads, "inference threads (default: one a core)")
+      ->check(CLI::Range(1, 1024));
+  command.add_flag("--no-video", options->no_video, "write no annotated video");
+  command.add_flag("--no-report", options->no_report, "write no report picture");
+  command.add_flag("--json", options->json, "a JSON summary as the last line of standard output");
+  command.add_flag("--quiet", options->quiet, "no progress and no summary");
+}
+
+absl::StatusOr<Config> ConfigOf(const RunOptions& options) {
+  SL_ASSIGN_OR_RETURN(Config config, BaseConfig(options));
+  if (!options.config.empty() && !options.model.empty()) {
+    return InvalidArgument("--model goes with --source; in {} the cameras name their models",
+                           options.config);
+  }
+  if (!options.out.empty()) config.outputs.dir = std::filesystem::absolute(options.out).lexically_normal();
+  if (options.no_video) config.outputs.video.enabled = false;
+  if (options.no_report) config.outputs.report.enabled = false;
+  if (options.threads > 0) config.limits.threads = options.threads;
+  if (options.max_frames > 0) config.limits.max_frames = options.max_frames;
+  if (!options.duration.empty()) {
+    SL_ASSIGN_OR_RETURN(config.limits.duration_us, ParseDurationUs(options.duration));
+  }
+  for (CameraConfig& camera : config.cameras) {
+    if (options.every > 0) camera.selection.every_nth = options.every;
+    if (options.target_fps > 0) camera.selection.target_fps = options.target_fps;
+    if (options.motion >= 0) {
+      if (!camera.motion) camera.motion.emplace();
+      camera.motion->changed_area = static_cast<float>(options.motion);
+    }
+  }
+  if (options.confidence >= 0) {
+    for (ModelConfig& model : config.models) model.confidence = static_cast<float>(options.confidence);
+  }
+  return config;
+}
+
+}  // namespace sightline::cli

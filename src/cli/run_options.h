@@ -1,0 +1,38 @@
+// The options of `run` and `explain`, and the configuration that they amount to.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "pipeline/config/config.h"
+
+namespace sightline::cli {
+
+struct RunOptions {
+  std::string config;
+  std::vector<std::string> sources;
+  std::string model;
+  std::string out;
+  std::string duration;
+  std::string start_time;
+  int every = 0;
+  double target_fps = 0;
+  double motion = -1;
+  double confidence = -1;
+  int threads = 0;
+  uint64_t max_frames = 0;
+  bool no_video = false;
+  bool no_report = false;
+  bool json = false;
+  bool quiet = false;
+};
+
+void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options);
+
+// The file's configuration with the command line over it, or one made of --source and --model.
+absl::StatusOr<Config> ConfigOf(const RunOptions& options);
+
+}  // namespace sightline::cli

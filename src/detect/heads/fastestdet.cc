@@ -1,0 +1,116 @@
+// FastestDet (dog-qiuqiu/FastestDet): one output [B, 5 + C, rows, columns], planes objectness
+// (sigmoid done), dx, dy, w, h (raw), class scores (softmax done); one box a cell:
+//   centre = (cell + tanh(dx, dy)) / cells, size = sigmoid(w, h), as fractions of the input,
+//   confidence = objectness^0.6 * best class^0.4.
+// Layout "grid".
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "detect/heads/head.h"
+
+namespace sightline {
+namespace {
+
+using namespace head_internal;  // NOLINT: this family's share of it
+
+float Sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
+
+class FastestdetHead : public Head {
+ public:
+  FastestdetHead(size_t output, int classes, int64_t rows, int64_t columns, float width,
+                 float height)
+      : output_(output),
+        classes_(classes),
+        rows_(rows),
+        columns_(columns),
+        width_(width),
+        height_(height) {}
+
+  int classes() const override { return classes_; }
+
+  absl::Status Decode(std::span<const TensorView> outputs, int batch_index,
+                      const ImageToTensor& mapping, float min_confidence,
+                      std::vector<Detection>* out) const override {
+    const std::array<int64_t, 4> wanted = {-1, 5 + classes_, rows_, columns_};
+    SL_ASSIGN_OR_RETURN(const float* planes, EntryOf(outputs, output_, batch_index, wanted));
+    const int64_t cells = rows_ * columns_;
+    // A class score is at most 1, so confidence > c asks for objectness > c^(1/0.6); a hair less,
+    // for the rounding of the powers.
+    const float min_objectness = std::pow(std::max(min_confidence, 0.0f), 1 / 0.6f) * 0.999f;
+    int64_t nan_cells = 0;
+    for (int64_t i = 0; i < cells; ++i) {
+      const float objectness = planes[i];
+      if (!(objectness > min_objectness)) {
+        nan_cells += objectness != objectness;
+        continue;
+      }
+      const float* scores = planes + 5 * cells + i;
+      float best = -1;
+      int32_t class_id = 0;
+      for (int32_t c = 0; c < classes_; ++c) {
+        if (scores[c * cells] > best) {
+          best = scores[c * cells];
+          class_id = c;
+        }
+      }
+      if (objectness > kMaxScore || best > kMaxScore) {
+        const float score = std::max(objectness, best);
+        if (std::isfinite(score)) return NotProbabilities(score);
+        continue;
+      }
+      if (!(best > 0)) continue;
+      const float score = std::pow(objectness, 0.6f) * std::pow(best, 0.4f);
+      if (!(score > min_confidence)) continue;
+      const float* cell = planes + cells + i;
+      const float cx = (i % columns_ + std::tanh(cell[0])) / columns_ * width_;
+      const float cy = (i / columns_ + std::tanh(cell[cells])) / rows_ * height_;
+      const float half_w = Sigmoid(cell[2 * cells]) * width_ * 0.5f;
+      const float half_h = Sigmoid(cell[3 * cells]) * height_ * 0.5f;
+      const Box box = mapping.ToImage({cx - half_w, cy - half_h, cx + half_w, cy + half_h});
+      if (IsUsable(box)) out->push_back({box, std::min(score, 1.0f), class_id});
+    }
+    if (nan_cells == cells) return NothingButNan();
+    return absl::OkStatus();
+  }
+
+ private:
+  const size_t output_;
+  const int classes_;
+  const int64_t rows_;
+  const int64_t columns_;
+  const float width_;  // of the input tensor
+  const float height_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Head>> MakeFastestdetHead(const ModelSpec& spec,
+                                                         std::span<const TensorInfo> outputs) {
+  SL_ASSIGN_OR_RETURN(const std::vector<size_t> meant, MeantOutputs(spec, outputs));
+  if (spec.layout != "grid") {
+    return InvalidArgument("model {}: unknown layout \"{}\" of family fastestdet; it is grid",
+                           spec.name, spec.layout);
+  }
+  if (meant.size() != 1 || outputs[meant[0]].shape.size() != 4 || outputs[meant[0]].shape[1] < 6) {
+    return InvalidArgument(
+        "model {}: family fastestdet has one output [batch, 5 + classes, rows, columns], this file "
+        "has {}",
+        spec.name, DescribeTensors(outputs));
+  }
+  const std::vector<int64_t>& shape = outputs[meant[0]].shape;
+  const auto classes = static_cast<int>(shape[1] - 5);
+  SL_RETURN_IF_ERROR(CheckLabels(spec, classes));
+  constexpr int kStride = 16;  // where the file leaves the grid open
+  const int64_t rows = shape[2] > 0 ? shape[2] : spec.input.height / kStride;
+  const int64_t columns = shape[3] > 0 ? shape[3] : spec.input.width / kStride;
+  if (rows <= 0 || columns <= 0) {
+    return InvalidArgument("model {}: an input of {}x{} is too small for family fastestdet",
+                           spec.name, spec.input.width, spec.input.height);
+  }
+  return std::make_unique<FastestdetHead>(meant[0], classes, rows, columns,
+                                          static_cast<float>(spec.input.width),
+                                          static_cast<float>(spec.input.height));
+}
+
+}  // namespace sightline

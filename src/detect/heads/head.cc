@@ -1,0 +1,125 @@
+#include "detect/heads/head.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/nearest_word.h"
+
+namespace sightline {
+namespace {
+
+constexpr int kMaxInputSide = 8192;  // bounds what a made-up model.yaml makes us allocate; chosen
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Head>> MakeHead(const ModelSpec& spec,
+                                               std::span<const TensorInfo> outputs) {
+  if (spec.input.width < 1 || spec.input.height < 1 || spec.input.width > kMaxInputSide ||
+      spec.input.height > kMaxInputSide) {
+    return InvalidArgument("model {}: an input of {}x{} pixels; sides are 1 to {}", spec.name,
+                           spec.input.width, spec.input.height, kMaxInputSide);
+  }
+  if (spec.family == "yolox") return MakeYoloxHead(spec, outputs);
+  if (spec.family == "ultraface") return MakeUltrafaceHead(spec, outputs);
+  if (spec.family == "fastestdet") return MakeFastestdetHead(spec, outputs);
+  constexpr std::array<std::string_view, 3> kFamilies = {"yolox", "ultraface", "fastestdet"};
+  const std::string nearest = NearestWord(spec.family, kFamilies);
+  return InvalidArgument("model {}: unknown family \"{}\"{}; the families are {}", spec.name,
+                         spec.family,
+                         nearest.empty() ? "" : fmt::format(", did you mean \"{}\"?", nearest),
+                         fmt::join(kFamilies, ", "));
+}
+
+std::string DescribeTensors(std::span<const TensorInfo> tensors) {
+  std::string text;
+  for (const TensorInfo& t : tensors) {
+    if (!text.empty()) text += ", ";
+    text += ToString(t);
+  }
+  return text.empty() ? "nothing" : text;
+}
+
+namespace head_internal {
+
+absl::StatusOr<std::vector<size_t>> MeantOutputs(const ModelSpec& spec,
+                                                 std::span<const TensorInfo> outputs) {
+  std::vector<size_t> meant;
+  for (const std::string& name : spec.output_names) {
+    const auto found = std::ranges::find(outputs, name, &TensorInfo::name);
+    if (found == outputs.end()) {
+      return InvalidArgument("model {}: it has no output \"{}\"; its outputs are {}", spec.name,
+                             name, DescribeTensors(outputs));
+    }
+    meant.push_back(found - outputs.begin());
+  }
+  if (meant.empty()) {
+    for (size_t i = 0; i < outputs.size(); ++i) meant.push_back(i);
+  }
+  for (const size_t i : meant) {
+    if (outputs[i].dtype != DataType::kFloat32) {
+      return InvalidArgument(
+          "model {}: its output {} is not float32; export it with float32 outputs", spec.name,
+          ToString(outputs[i]));
+    }
+  }
+  return meant;
+}
+
+bool ShapeFits(std::span<const int64_t> shape, std::span<const int64_t> wanted) {
+  return std::ranges::equal(shape, wanted,
+                            [](int64_t a, int64_t b) { return a == b || a == -1 || b == -1; });
+}
+
+absl::StatusOr<const float*> EntryOf(std::span<const TensorView> outputs, size_t index,
+                                     int batch_index, std::span<const int64_t> wanted) {
+  if (index >= outputs.size()) {
+    return DataLoss("the model gave {} outputs where at least {} were expected", outputs.size(),
+                    index + 1);
+  }
+  const TensorView& view = outputs[index];
+  const bool fits = view.shape.size() == wanted.size() && batch_index >= 0 &&
+                    batch_index < view.shape[0] &&
+                    std::equal(view.shape.begin() + 1, view.shape.end(), wanted.begin() + 1);
+  if (!fits || view.dtype != DataType::kFloat32 || view.data == nullptr) {
+    return DataLoss("output {} is {}[{}] where float32[at least {},{}] was expected", index,
+                    ToString(view.dtype), fmt::join(view.shape, ","), batch_index + 1,
+                    fmt::join(wanted.subspan(1), ","));
+  }
+  int64_t per_entry = 1;
+  for (const int64_t d : wanted.subspan(1)) per_entry *= d;
+  return view.f32() + per_entry * batch_index;
+}
+
+absl::Status CheckLabels(const ModelSpec& spec, int classes) {
+  const size_t labels = spec.labels == nullptr ? 0 : spec.labels->names.size();
+  if (labels == 0 || labels == static_cast<size_t>(classes)) return absl::OkStatus();
+  return InvalidArgument(
+      "model {}: {} labels are given but its outputs are for {} classes; correct `labels` in its "
+      "model.yaml",
+      spec.name, labels, classes);
+}
+
+absl::Status NotProbabilities(float score) {
+  return DataLoss(
+      "the model gave a score of {:.4g}, and scores end at 1: its export lacks the last sigmoid or "
+      "softmax, or its family is another",
+      score);
+}
+
+absl::Status NothingButNan() {
+  return DataLoss(
+      "every score that the model gave is NaN: its numbers overflow, or its input is "
+      "not scaled as it expects");
+}
+
+bool IsUsable(const Box& box) {
+  // Comparisons with NaN are false; the difference of infinite corners is infinite or NaN.
+  return box.width() > 0 && box.height() > 0 && std::isfinite(box.width()) &&
+         std::isfinite(box.height());
+}
+
+}  // namespace head_internal
+}  // namespace sightline

@@ -1,0 +1,320 @@
+#include "infer/backends/onnxruntime/onnxruntime_backend.h"
+
+#include <onnxruntime_session_options_config_keys.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "base/allocation_scope.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "infer/backends/onnxruntime/onnxruntime_library.h"
+#include "infer/backends/onnxruntime/onnxruntime_session.h"
+
+namespace sightline {
+namespace {
+
+constexpr std::string_view kProviderSuffix = "ExecutionProvider";
+
+DataType FromOnnx(ONNXTensorElementDataType element) {
+  switch (element) {
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
+      return DataType::kFloat32;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
+      return DataType::kFloat16;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8:
+      return DataType::kUint8;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64:
+      return DataType::kInt64;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
+      return DataType::kInt32;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL:
+      return DataType::kBool;
+    default:
+      return DataType::kOther;
+  }
+}
+
+void LogFromRuntime(void*, OrtLoggingLevel severity, const char* category, const char*,
+                    const char* location, const char* message) {
+  // What goes wrong also comes back as an error with the same words, so this is for those who
+  // debug.
+  const auto level =
+      severity >= ORT_LOGGING_LEVEL_FATAL ? spdlog::level::err : spdlog::level::debug;
+  Log().log(level, "onnxruntime {}: {} ({})", category, message, location);
+}
+
+std::string Lower(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return lower;
+}
+
+// "CUDAExecutionProvider" -> "cuda"
+std::string ShortName(std::string_view provider) {
+  if (provider.ends_with(kProviderSuffix)) provider.remove_suffix(kProviderSuffix.size());
+  return Lower(provider);
+}
+
+// One entry of SessionOptions::providers: "cuda:1".
+struct ProviderChoice {
+  std::string name;
+  int device = 0;
+};
+
+std::optional<ProviderChoice> ParseChoice(const std::string& text) {
+  ProviderChoice choice;
+  const size_t colon = text.find(':');
+  choice.name = Lower(text.substr(0, colon));
+  if (colon == std::string::npos) return choice;
+  const char* begin = text.data() + colon + 1;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(begin, end, choice.device);
+  if (error != std::errc() || rest != end || choice.device < 0) return std::nullopt;
+  return choice;
+}
+
+// GPU options by key and value, through the C calls that make, fill and free them.
+template <typename Options>
+void AppendGpu(Ort::SessionOptions& options, int device, OrtStatus* (*create)(Options**),
+               OrtStatus* (*update)(Options*, const char* const*, const char* const*, size_t),
+               void (*release)(Options*),
+               OrtStatus* (*append)(OrtSessionOptions*, const Options*)) {
+  Options* raw = nullptr;
+  Ort::ThrowOnError(create(&raw));
+  const std::unique_ptr<Options, void (*)(Options*)> gpu(raw, release);
+  const std::string id = std::to_string(device);
+  const char* keys[] = {"device_id"};
+  const char* values[] = {id.c_str()};
+  Ort::ThrowOnError(update(raw, keys, values, 1));
+  Ort::ThrowOnError(append(options, raw));
+}
+
+void AppendProvider(Ort::SessionOptions& options, const ProviderChoice& choice,
+                    const std::string& full_name) {
+  const OrtApi& api = Ort::GetApi();
+  if (choice.name == "cuda") {
+    AppendGpu(options, choice.device, api.CreateCUDAProviderOptions, api.UpdateCUDAProviderOptions,
+              api.ReleaseCUDAProviderOptions, api.SessionOptionsAppendExecutionProvider_CUDA_V2);
+  } else if (choice.name == "tensorrt") {
+    AppendGpu(options, choice.device, api.CreateTensorRTProviderOptions,
+              api.UpdateTensorRTProviderOptions, api.ReleaseTensorRTProviderOptions,
+              api.SessionOptionsAppendExecutionProvider_TensorRT_V2);
+  } else {
+    // The generic call wants the name without the suffix, as the library spells it.
+    options.AppendExecutionProvider(full_name.substr(0, full_name.size() - kProviderSuffix.size()));
+  }
+}
+
+absl::StatusOr<OnnxRuntimePort> ReadPort(const std::string& name, const Ort::TypeInfo& type,
+                                         std::string_view what) {
+  if (type.GetONNXType() != ONNX_TYPE_TENSOR) {
+    return InvalidArgument(
+        "{} \"{}\" is not a tensor but a sequence or map, which is not supported: "
+        "export the model without its dictionary or list outputs",
+        what, name);
+  }
+  const auto tensor = type.GetTensorTypeAndShapeInfo();
+  OnnxRuntimePort port;
+  port.element = tensor.GetElementType();
+  port.info.name = name;
+  port.info.dtype = FromOnnx(port.element);
+  port.info.shape = tensor.GetShape();
+  std::vector<const char*> symbols(port.info.shape.size(), "");
+  if (!symbols.empty()) tensor.GetSymbolicDimensions(symbols.data(), symbols.size());
+  port.symbols.assign(symbols.begin(), symbols.end());
+  for (int64_t& dimension : port.info.shape) {
+    if (dimension <= 0) dimension = -1;
+  }
+  if (port.element == ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING) {
+    return InvalidArgument("{} \"{}\" holds strings, which is not supported", what, name);
+  }
+  return port;
+}
+
+absl::Status ReadPorts(OnnxRuntimeModel& model) {
+  const Ort::AllocatorWithDefaultOptions allocator;
+  for (size_t i = 0; i < model.session.GetInputCount(); ++i) {
+    SL_ASSIGN_OR_RETURN(OnnxRuntimePort port,
+                        ReadPort(model.session.GetInputNameAllocated(i, allocator).get(),
+                                 model.session.GetInputTypeInfo(i), "input"));
+    if (port.info.dtype == DataType::kOther) {
+      return InvalidArgument("input \"{}\" has an element type that is not supported",
+                             port.info.name);
+    }
+    model.inputs.push_back(std::move(port));
+  }
+  for (size_t i = 0; i < model.session.GetOutputCount(); ++i) {
+    SL_ASSIGN_OR_RETURN(OnnxRuntimePort port,
+                        ReadPort(model.session.GetOutputNameAllocated(i, allocator).get(),
+                                 model.session.GetOutputTypeInfo(i), "output"));
+    model.outputs.push_back(std::move(port));
+  }
+  if (model.inputs.empty() || model.outputs.empty()) {
+    return InvalidArgument("the model has {} inputs and {} outputs: both are needed",
+                           model.inputs.size(), model.outputs.size());
+  }
+  return absl::OkStatus();
+}
+
+// What makes two sessions the same loaded model. A file that was replaced is another model.
+struct ModelKey {
+  std::string providers;
+  dev_t device = 0;
+  ino_t inode = 0;
+  off_t bytes = 0;
+  int64_t modified_ns = 0;
+  auto operator<=>(const ModelKey&) const = default;
+};
+
+class OnnxRuntime final : public InferenceBackend {
+ public:
+  // May throw Ort::Exception.
+  explicit OnnxRuntime(OnnxRuntimeLibrary library)
+      : library_(std::move(library)),
+        env_(ORT_LOGGING_LEVEL_ERROR, "sightline", LogFromRuntime, nullptr) {
+    env_.DisableTelemetryEvents();
+    for (const std::string& provider : Ort::GetAvailableProviders()) {
+      // Left out because it sends what it is given to a remote service.
+      if (provider == "AzureExecutionProvider") continue;
+      full_names_.emplace(ShortName(provider), provider);
+      short_names_.push_back(ShortName(provider));
+    }
+  }
+
+  std::string_view name() const override { return "onnxruntime"; }
+  std::string version() const override { return library_.version; }
+  std::vector<std::string> providers() const override { return short_names_; }
+
+  absl::StatusOr<std::unique_ptr<InferenceSession>> Open(const SessionOptions& options) override {
+    const LibraryAllocations scope;
+    try {
+      SL_ASSIGN_OR_RETURN(std::shared_ptr<OnnxRuntimeModel> model, FindOrLoad(options));
+      return MakeOnnxRuntimeSession(std::move(model));
+    } catch (const std::exception& e) {
+      return Internal("{}: {}", options.model_file, OnnxRuntimeWords(e.what()));
+    }
+  }
+
+ private:
+  absl::StatusOr<std::shared_ptr<OnnxRuntimeModel>> FindOrLoad(const SessionOptions& options)
+      EXCLUDES(loading_) {
+    struct stat status {};
+    if (stat(options.model_file.c_str(), &status) != 0) {
+      return NotFound("no model file {}", options.model_file);
+    }
+    if (!S_ISREG(status.st_mode)) {
+      return InvalidArgument("{} is not a file", options.model_file);
+    }
+    if (options.intra_op_threads < 1 || options.intra_op_threads > 1024) {
+      return InvalidArgument("{} threads for one inference: 1 to 1024 are possible",
+                             options.intra_op_threads);
+    }
+    // Sessions of several threads bring a pool of their own each: sharing the model would make
+    // them share that too.
+    if (options.intra_op_threads > 1) return Load(options);
+    ModelKey key{
+        .providers = fmt::format("{}", fmt::join(options.providers, ",")),
+        .device = status.st_dev,
+        .inode = status.st_ino,
+        .bytes = status.st_size,
+        .modified_ns = status.st_mtim.tv_sec * int64_t{1'000'000'000} + status.st_mtim.tv_nsec};
+    // Held while loading, so that runners that start at once load the file once. Nothing on the way
+    // of a frame takes it.
+    MutexLock lock(loading_);
+    std::erase_if(models_, [](const auto& entry) { return entry.second.expired(); });
+    if (const auto found = models_.find(key); found != models_.end()) {
+      if (auto model = found->second.lock()) return model;
+    }
+    SL_ASSIGN_OR_RETURN(std::shared_ptr<OnnxRuntimeModel> model, Load(options));
+    models_[std::move(key)] = model;
+    return model;
+  }
+
+  absl::StatusOr<std::shared_ptr<OnnxRuntimeModel>> Load(const SessionOptions& options) {
+    Ort::SessionOptions settings;
+    settings.SetIntraOpNumThreads(options.intra_op_threads);  // 1: on the caller's thread
+    settings.SetInterOpNumThreads(1);
+    settings.SetExecutionMode(ORT_SEQUENTIAL);
+    settings.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
+    // Threads that spin while they wait would take the cores from decoding and tracking.
+    settings.AddConfigEntry(kOrtSessionOptionsConfigAllowIntraOpSpinning, "0");
+    settings.AddConfigEntry(kOrtSessionOptionsConfigAllowInterOpSpinning, "0");
+    SL_RETURN_IF_ERROR(ApplyProviders(options, settings));
+    try {
+      auto model = std::make_shared<OnnxRuntimeModel>(
+          Ort::Session(env_, options.model_file.c_str(), settings));
+      model->file = options.model_file;
+      const absl::Status ports = ReadPorts(*model);
+      if (!ports.ok()) return WithContext(ports, options.model_file);
+      return model;
+    } catch (const Ort::Exception& e) {
+      return InvalidArgument("{}: ONNX Runtime {} cannot load it: {}", options.model_file,
+                             library_.version, OnnxRuntimeWords(e.what()));
+    }
+  }
+
+  absl::Status ApplyProviders(const SessionOptions& options, Ort::SessionOptions& settings) const {
+    bool after_cpu = false;
+    for (const std::string& text : options.providers) {
+      const auto choice = ParseChoice(text);
+      if (!choice) return InvalidArgument("provider \"{}\": NAME or NAME:DEVICE is expected", text);
+      const auto full_name = full_names_.find(choice->name);
+      if (full_name == full_names_.end()) {
+        return InvalidArgument(
+            "ONNX Runtime {} at {} has no execution provider \"{}\": it has {}; for others set "
+            "SIGHTLINE_ORT_LIBRARY to a build that has them",
+            library_.version, library_.path, choice->name, fmt::join(short_names_, ", "));
+      }
+      if (after_cpu) {
+        return InvalidArgument(
+            "provider \"{}\" stands after \"cpu\", which already takes "
+            "everything: put it first",
+            text);
+      }
+      if (choice->name == "cpu") {
+        after_cpu = true;
+        continue;
+      }
+      try {
+        AppendProvider(settings, *choice, full_name->second);
+      } catch (const Ort::Exception& e) {
+        return FailedPrecondition("execution provider \"{}\" cannot start: {}", text,
+                                  OnnxRuntimeWords(e.what()));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  const OnnxRuntimeLibrary library_;
+  Ort::Env env_;
+  std::map<std::string, std::string> full_names_;  // by short name
+  std::vector<std::string> short_names_;
+  Mutex loading_;
+  std::map<ModelKey, std::weak_ptr<OnnxRuntimeModel>> models_ GUARDED_BY(loading_);
+};
+
+}  // namespace
+
+absl::StatusOr<InferenceBackend*> OnnxRuntimeBackend() {
+  static Mutex mutex;
+  static OnnxRuntime* backend = nullptr;  // never destroyed: the library stays loaded to the end
+  MutexLock lock(mutex);
+  if (backend != nullptr) return backend;
+  SL_ASSIGN_OR_RETURN(OnnxRuntimeLibrary library, LoadOnnxRuntime(DefaultOnnxRuntimeSearch()));
+  const LibraryAllocations scope;
+  try {
+    Ort::InitApi(library.api);
+    backend = new OnnxRuntime(std::move(library));
+  } catch (const Ort::Exception& e) {
+    return FailedPrecondition("ONNX Runtime does not start: {}", OnnxRuntimeWords(e.what()));
+  }
+  return backend;
+}
+
+}  // namespace sightline

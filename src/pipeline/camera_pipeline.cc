@@ -1,0 +1,161 @@
+#include "pipeline/camera_pipeline.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+
+namespace sightline {
+
+CameraPipeline::CameraPipeline(CameraParts parts)
+    : parts_(std::move(parts)), window_(parts_.frames_in_flight) {
+  keep_pixels_ = std::any_of(parts_.lanes.begin(), parts_.lanes.end(),
+                             [](const DeliverLane* lane) { return lane->wants_pixels(); });
+}
+
+// The whole way of a frame. The reader thread does steps 1 to 3, the model's threads 4 to 6 (see
+// DetectorRunner), this one 7 to 10; the window between them keeps the camera's order.
+absl::Status CameraPipeline::Run() {
+  absl::Status source_status;
+  std::thread reader([&] {
+    for (uint64_t read = 0; !stopping_ && (parts_.max_frames == 0 || read < parts_.max_frames); ++read) {
+      // 1. media: demux, select, decode. Frames left out or damaged are counted there.
+      absl::StatusOr<std::optional<Frame>> next = parts_.source->Next();
+      if (!next.ok()) source_status = next.status();
+      if (!next.ok() || !next->has_value()) break;
+      Frame& frame = **next;
+      // 2. vision: is there anything new in it?
+      if (!IsWorthIt(frame)) continue;
+      // 3. Take a place in the order (waits while too many are in flight) and join the model's queue:
+      //    4. preprocess, 5. infer, 6. postprocess happen on the model's threads.
+      FrameSlot* slot = window_.Reserve();
+      slot->source = parts_.camera->index;
+      slot->frame = std::move(frame);
+      if (const absl::Status status = parts_.batcher->Submit(slot); !status.ok()) {
+        slot->failure = DropReason::kShutdown;
+        slot->Done(status);
+      }
+    }
+    window_.Close();
+  });
+  pthread_setname_np(reader.native_handle(), ("read-" + parts_.camera->id).substr(0, 15).c_str());
+
+  while (FrameSlot* slot = window_.NextInOrder()) {
+    std::shared_ptr<FrameResult> result = results_.Acquire();
+    // 7. track: boxes become objects; 8. events: objects meet zones and lines.
+    // A tombstone only ages the tracks.
+    const bool alive = TrackAndWatch(slot, result.get());
+    window_.Release(slot);
+    if (!alive) continue;
+    // 9. ids, 10. deliver: rows, lines, pictures.
+    Deliver(std::move(result));
+    parts_.ledger->CountProcessed();
+  }
+  reader.join();
+  FinishTracks();
+  return source_status;
+}
+
+bool CameraPipeline::IsWorthIt(const Frame& frame) {
+  last_pts_us_.store(frame.meta.time.pts_us, std::memory_order_relaxed);
+  if (!parts_.motion || parts_.motion->IsWorthIt(frame)) return true;
+  parts_.ledger->CountSkipped(SkipReason::kNoMotion);
+  return false;
+}
+
+bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
+  if (!slot->status.ok()) {
+    CountTombstone(slot->frame.meta, slot->failure, slot->status);
+    return false;
+  }
+  result->frame.meta = slot->frame.meta;
+  if (keep_pixels_) result->frame = slot->frame;
+  result->detections.frame = slot->frame.meta;
+  result->detections.labels = parts_.labels;
+  result->detections.items.swap(slot->detections.items);
+  result->events.clear();
+  result->end_of_stream = false;
+  absl::Status status = parts_.tracker->Update(result->detections, &result->tracks);
+  finished_tracks_.clear();
+  parts_.tracker->TakeFinished(&finished_tracks_);
+  if (status.ok()) {
+    status = parts_.events->Update(result->tracks, &result->events, &result->zone_occupancy,
+                                   finished_tracks_);
+  }
+  if (!status.ok()) {
+    CountTombstone(slot->frame.meta, DropReason::kPostprocessError, status);
+    return false;
+  }
+  last_frame_ = slot->frame.meta;
+  tracks_confirmed_.store(parts_.tracker->stats().confirmed_tracks, std::memory_order_relaxed);
+  events_emitted_.fetch_add(result->events.size(), std::memory_order_relaxed);
+  return true;
+}
+
+void CameraPipeline::CountTombstone(const FrameMeta& frame, DropReason reason,
+                                    const absl::Status& status) {
+  parts_.ledger->CountDropped(reason);
+  // A model that fails on every frame would fill the log: say it at 1, 2, 4, 8 ...
+  const uint64_t n = ++tombstones_;
+  if ((n & (n - 1)) == 0) {
+    Log().warn("camera {}: frame {} dropped ({} so far): {}", parts_.camera->id, frame.ordinal, n,
+               MessageOf(status));
+  }
+}
+
+void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
+  const FrameMeta& frame = result->frame.meta;
+  result->detection_ids.clear();
+  for (size_t i = 0; i < result->detections.items.size(); ++i) {
+    result->detection_ids.push_back(
+        MakeTimeUuid(frame.time.capture_utc_us, FieldHasher()
+                                                    .Add(parts_.identity)
+                                                    .Add(frame.time.epoch)
+                                                    .Add(frame.time.capture_utc_us)
+                                                    .Add(frame.ordinal)
+                                                    .Add(i)
+                                                    .Finish()));
+  }
+  for (DeliverLane* lane : parts_.lanes) lane->Send(result);
+  DeliverFinishedTracks();
+}
+
+void CameraPipeline::DeliverFinishedTracks() {
+  for (const TrackSummary& track : finished_tracks_) {
+    const auto class_id = static_cast<size_t>(std::max(0, track.class_id));
+    if (class_id >= tracks_per_class_.size()) tracks_per_class_.resize(class_id + 1);
+    ++tracks_per_class_[class_id];
+    std::shared_ptr<TrackSummary> copy = summaries_.Acquire();
+    *copy = track;
+    for (DeliverLane* lane : parts_.lanes) lane->Send(copy);
+  }
+}
+
+void CameraPipeline::FinishTracks() {
+  if (last_frame_.camera == nullptr) return;  // not one frame was processed
+  parts_.tracker->Finish();
+  finished_tracks_.clear();
+  parts_.tracker->TakeFinished(&finished_tracks_);
+  std::shared_ptr<FrameResult> result = results_.Acquire();
+  result->frame = Frame();
+  result->detections.items.clear();
+  result->tracks.items.clear();
+  result->events.clear();
+  result->frame.meta = result->detections.frame = result->tracks.frame = last_frame_;
+  result->detections.labels = parts_.labels;
+  result->end_of_stream = true;
+  parts_.events->Finish(&result->events, &result->zone_occupancy);
+  events_emitted_.fetch_add(result->events.size(), std::memory_order_relaxed);
+  Deliver(std::move(result));
+}
+
+void CameraPipeline::RequestStop() {
+  stopping_ = true;
+  parts_.source->Cancel();
+}
+
+}  // namespace sightline

@@ -1,0 +1,90 @@
+// One camera's way from its source to its results. docs/life_of_a_frame.md walks the same steps.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/object_pool.h"
+#include "base/status.h"
+#include "events/event_engine.h"
+#include "infer/batcher.h"
+#include "pipeline/deliver_lane.h"
+#include "pipeline/reorder_window.h"
+#include "track/tracker.h"
+#include "types/frame_source.h"
+#include "vision/motion.h"
+
+namespace sightline {
+
+// What a camera is made of; the engine builds these from the configuration.
+struct CameraParts {
+  std::shared_ptr<const CameraInfo> camera;
+  std::shared_ptr<FrameLedger> ledger;     // the source counts into the same one
+  std::unique_ptr<FrameSource> source;
+  std::unique_ptr<MotionGate> motion;      // null: every selected frame goes to the model
+  Batcher* batcher = nullptr;              // the model's, shared between cameras
+  std::shared_ptr<const LabelSet> labels;  // the model's
+  Hash128 identity;                        // of camera, source and model: part of every id
+  size_t frames_in_flight = 8;
+  std::unique_ptr<Tracker> tracker;
+  std::unique_ptr<EventEngine> events;
+  std::vector<DeliverLane*> lanes;
+  uint64_t max_frames = 0;                 // selected frames to read at most; 0 = all
+};
+
+// Threads: Run() is called once, on the camera's own thread, and starts a reader thread of its own.
+// RequestStop() and the counters may be used from any thread.
+class CameraPipeline {
+ public:
+  explicit CameraPipeline(CameraParts parts);
+
+  // Until the source ends or is stopped; every frame that was read has then been processed or
+  // counted as skipped or dropped. The source's error, if it ended with one.
+  absl::Status Run();
+
+  // Reads no further frame; those on their way are finished.
+  void RequestStop();
+
+  const CameraInfo& camera() const { return *parts_.camera; }
+  FrameCounts counts() const { return parts_.ledger->Snapshot(); }
+  const SourceInfo& source_info() const { return parts_.source->info(); }
+  const FrameSource& source() const { return *parts_.source; }
+  // After Run(): the rules' counts.
+  const EventEngine& events() const { return *parts_.events; }
+
+  uint64_t tracks_confirmed() const { return tracks_confirmed_.load(std::memory_order_relaxed); }
+  uint64_t events_emitted() const { return events_emitted_.load(std::memory_order_relaxed); }
+  int64_t last_pts_us() const { return last_pts_us_.load(std::memory_order_relaxed); }
+  // After Run(): confirmed tracks per class id.
+  const std::vector<uint64_t>& tracks_per_class() const { return tracks_per_class_; }
+
+ private:
+  bool IsWorthIt(const Frame& frame);
+  bool TrackAndWatch(FrameSlot* slot, FrameResult* result);
+  void CountTombstone(const FrameMeta& frame, DropReason reason, const absl::Status& status);
+  void Deliver(std::shared_ptr<FrameResult> result);
+  void DeliverFinishedTracks();
+  void FinishTracks();
+
+  CameraParts parts_;
+  ReorderWindow window_;
+  // An idle result must not keep a decoder's picture.
+  struct PooledResult : FrameResult {
+    void OnReturn() { frame.pixels.reset(); }
+  };
+  ObjectPool<PooledResult> results_;
+  ObjectPool<TrackSummary> summaries_;
+  std::vector<TrackSummary> finished_tracks_;
+  FrameMeta last_frame_;
+  uint64_t tombstones_ = 0;
+  bool keep_pixels_ = false;
+  std::atomic<bool> stopping_{false};
+  std::atomic<uint64_t> tracks_confirmed_{0};
+  std::atomic<uint64_t> events_emitted_{0};
+  std::atomic<int64_t> last_pts_us_{0};
+  std::vector<uint64_t> tracks_per_class_;
+};
+
+}  // namespace sightline

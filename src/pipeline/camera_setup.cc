@@ -1,0 +1,156 @@
+#include "pipeline/camera_setup.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/nearest_word.h"
+
+namespace sightline {
+namespace {
+
+AnchorPoint AnchorOf(BoxAnchor anchor) {
+  switch (anchor) {
+    case BoxAnchor::kBottomCenter: return AnchorPoint::kBottomCenter;
+    case BoxAnchor::kCenter: return AnchorPoint::kCenter;
+    case BoxAnchor::kTopCenter: return AnchorPoint::kTopCenter;
+    case BoxAnchor::kBottomLeft: return AnchorPoint::kBottomLeft;
+    case BoxAnchor::kBottomRight: return AnchorPoint::kBottomRight;
+    case BoxAnchor::kTopLeft: return AnchorPoint::kTopLeft;
+    case BoxAnchor::kTopRight: return AnchorPoint::kTopRight;
+  }
+  return AnchorPoint::kBottomCenter;
+}
+
+absl::StatusOr<std::vector<int32_t>> ClassIdsOf(const std::vector<std::string>& names,
+                                                const LabelSet& labels, const std::string& where) {
+  std::vector<int32_t> ids;
+  const std::vector<std::string_view> known(labels.names.begin(), labels.names.end());
+  for (const std::string& name : names) {
+    const auto found = std::find(labels.names.begin(), labels.names.end(), name);
+    if (found == labels.names.end()) {
+      const std::string near = NearestWord(name, known);
+      return InvalidArgument("{}: the model has no class \"{}\"{}", where, name,
+                             near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
+    }
+    ids.push_back(static_cast<int32_t>(found - labels.names.begin()));
+  }
+  return ids;
+}
+
+// Factors from the configuration's coordinates to pixels.
+struct Scale {
+  float x = 1;
+  float y = 1;
+  PointF operator()(const PointF& p) const { return {p.x * x, p.y * y}; }
+};
+
+}  // namespace
+
+absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& camera,
+                                    const SourceInfo& source, const LabelSet& labels) {
+  CameraRules rules;
+  if (camera.zones.empty() && camera.lines.empty()) return rules;
+  const auto place = [&](const ConfigLocation& at) {
+    return fmt::format("{}:{}:{}", config.file, at.line, at.column);
+  };
+  if (source.width <= 0 || source.height <= 0) {
+    return InvalidArgument("{}: the source does not say its picture size, which zones and lines need",
+                           place(camera.source_at));
+  }
+  rules.width = source.width;
+  rules.height = source.height;
+  Scale scale;
+  if (camera.coordinates == Coordinates::kFraction) {
+    scale = {static_cast<float>(source.width), static_cast<float>(source.height)};
+  }
+  const auto margin_of = [&](float margin) {
+    return margin > 0 ? BoundaryMargin{.px = margin * scale.y, .box_heights = 0} : BoundaryMargin{};
+  };
+  for (const ZoneConfig& zone : camera.zones) {
+    ZoneSpec spec;
+    spec.name = zone.name;
+    for (const PointF& point : zone.polygon) spec.polygon_px.push_back(scale(point));
+    spec.anchor = AnchorOf(zone.anchor);
+    spec.margin = margin_of(zone.margin);
+    spec.enter_frames = zone.enter_frames;
+    spec.exit_frames = zone.exit_frames;
+    SL_ASSIGN_OR_RETURN(spec.classes, ClassIdsOf(zone.classes, labels, place(zone.at)));
+    rules.zones.push_back(std::move(spec));
+  }
+  for (const LineConfig& line : camera.lines) {
+    LineSpec spec;
+    spec.name = line.name;
+    spec.a_px = scale(line.from);
+    spec.b_px = scale(line.to);
+    spec.anchor = AnchorOf(line.anchor);
+    spec.forward_name = line.forward;
+    spec.backward_name = line.backward;
+    spec.margin = margin_of(line.margin);
+    SL_ASSIGN_OR_RETURN(spec.classes, ClassIdsOf(line.classes, labels, place(line.at)));
+    rules.lines.push_back(std::move(spec));
+  }
+  return rules;
+}
+
+absl::Status SetUpAnalytics(const Config& config, const CameraConfig& camera,
+                            const SourceInfo& source, CameraRules rules, const Hash128& detector,
+                            CameraParts* parts) {
+  const ConfigIdentity identity = IdentityOf(config, camera);
+  // What the ids of each kind of record depend on; nothing else enters them, so that a change of
+  // a zone leaves the ids of detections and tracks as they are.
+  parts->identity = FieldHasher()
+                        .Add(camera.id)
+                        .Add(source.fingerprint)
+                        .Add(detector)
+                        .Add(identity.selection)
+                        .Add(identity.model)
+                        .Finish();
+
+  TrackerOptions tracker;
+  const TrackerConfig& wanted = camera.tracker;
+  tracker.track_threshold = wanted.track_thresh;
+  tracker.low_threshold = wanted.low_thresh;
+  if (wanted.new_track_thresh) tracker.new_track_threshold = *wanted.new_track_thresh;
+  tracker.match_threshold = wanted.match_thresh;
+  tracker.track_buffer = wanted.track_buffer;
+  if (wanted.max_lost_us) {
+    tracker.track_buffer = static_cast<int>(std::max<int64_t>(1, *wanted.max_lost_us * 30 / 1'000'000));
+  }
+  tracker.reference_quirks = wanted.reference_quirks;
+  tracker.frame_rate = source.fps / camera.selection.every_nth;
+  if (camera.selection.target_fps > 0) {
+    tracker.frame_rate = tracker.frame_rate > 0
+                             ? std::min(tracker.frame_rate, camera.selection.target_fps)
+                             : camera.selection.target_fps;
+  }
+  tracker.identity = FieldHasher().Add(parts->identity).Add(identity.tracker).Finish();
+  SL_ASSIGN_OR_RETURN(parts->tracker, MakeTracker(tracker));
+
+  rules.identity = FieldHasher().Add(tracker.identity).Add(identity.rules).Finish();
+  rules.forget_after_us = std::max<int64_t>(rules.forget_after_us, 2'000'000LL * tracker.track_buffer / 30);
+  SL_ASSIGN_OR_RETURN(parts->events, EventEngine::Create(rules));
+
+  if (camera.motion) {
+    MotionOptions motion;
+    motion.changed_area = camera.motion->changed_area;
+    motion.hold_us = camera.motion->hold_us;
+    SL_ASSIGN_OR_RETURN(parts->motion, MotionGate::Create(motion));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::pair<std::string, uint64_t>> RuleCountsOf(const EventEngine& events) {
+  std::vector<std::pair<std::string, uint64_t>> counts;
+  for (const ZoneCounts& zone : events.counts().zones) {
+    counts.emplace_back("zone " + zone.name + " entered", zone.total.entered);
+    counts.emplace_back("zone " + zone.name + " left", zone.total.exited);
+  }
+  for (const LineCounts& line : events.counts().lines) {
+    counts.emplace_back("line " + line.name + " " + line.forward_name, line.total.forward);
+    counts.emplace_back("line " + line.name + " " + line.backward_name, line.total.backward);
+  }
+  return counts;
+}
+
+}  // namespace sightline

@@ -1,0 +1,29 @@
+// From a camera's configuration to the parts that track it and watch its zones and lines.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "events/event_engine.h"
+#include "pipeline/camera_pipeline.h"
+#include "pipeline/config/config.h"
+
+namespace sightline {
+
+// Zones and lines in pixels of the source picture, classes as ids. InvalidArgument, with the line of
+// the configuration, when a class is none of the model's or the picture's size is needed but unknown.
+absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& camera,
+                                    const SourceInfo& source, const LabelSet& labels);
+
+// Fills in tracker, events, motion and the identities that enter the ids.
+// `detector` is DetectorInfo::identity of the camera's model.
+absl::Status SetUpAnalytics(const Config& config, const CameraConfig& camera,
+                            const SourceInfo& source, CameraRules rules, const Hash128& detector,
+                            CameraParts* parts);
+
+// ("line gate in", 12), ("zone hall entered", 7) ... in the order of the configuration.
+std::vector<std::pair<std::string, uint64_t>> RuleCountsOf(const EventEngine& events);
+
+}  // namespace sightline

@@ -1,0 +1,219 @@
+// What one configuration file says, as plain typed values: cameras, models, tracker, outputs,
+// limits.
+//
+// The keys, their ranges and their words stand in one table (fields.cc); the parser, the JSON
+// Schema and docs/configuration.md all come from it. The defaults are the member initialisers
+// below.
+//
+// Units: durations are microseconds (_us), times are microseconds of UTC since 1970 (_utc_us).
+// Paths: made absolute against the folder of the configuration file by the parser.
+// Threads: values, copied freely; nothing here is shared.
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/uuid.h"
+#include "types/frame_source.h"
+#include "types/geometry.h"
+#include "types/model_spec.h"
+
+namespace sightline {
+
+// Where something stands in the configuration file; 1 is the first line and the first column,
+// line 0 means that it does not come from a file.
+struct ConfigLocation {
+  int line = 0;
+  int column = 0;
+  bool operator==(const ConfigLocation&) const = default;
+};
+
+// A text that may hold a password. shown() is safe to print: references such as ${env:NAME} stand
+// as they were written and passwords in URLs are ***. Reveal() is the real text, for the library
+// that opens it and for nobody else. It cannot be printed by accident: streams get shown().
+class SecretText {
+ public:
+  SecretText() = default;
+  SecretText(std::string value, std::string shown)
+      : value_(std::move(value)), shown_(std::move(shown)) {}
+  const std::string& shown() const { return shown_; }
+  const std::string& Reveal() const { return value_; }
+  bool empty() const { return value_.empty(); }
+  friend std::ostream& operator<<(std::ostream& out, const SecretText& text);
+
+ private:
+  std::string value_;
+  std::string shown_;
+};
+
+// kUnset stays only for cameras without zones and lines.
+enum class Coordinates : uint8_t { kUnset, kFraction, kPixels };
+
+// The point of a box that a zone or line looks at.
+enum class BoxAnchor : uint8_t {
+  kBottomCenter,
+  kCenter,
+  kTopCenter,
+  kBottomLeft,
+  kBottomRight,
+  kTopLeft,
+  kTopRight
+};
+
+// Points and margins are in the camera's `coordinates`: fractions of width and height, or pixels of
+// the source picture. A margin in fractions is one of the picture's height.
+struct ZoneConfig {
+  std::string name;             // unique among the camera's zones and lines
+  std::vector<PointF> polygon;  // at least 3 points, simple (no edge crosses another), not closed
+  BoxAnchor anchor = BoxAnchor::kBottomCenter;
+  std::vector<std::string> classes;  // names; empty = all
+  // Hysteresis: a track enters when its anchor is inside on `enter_frames` processed frames in a
+  // row; it leaves when its anchor is more than `margin` outside on `exit_frames` in a row.
+  float margin = 0;
+  int enter_frames = 1;
+  int exit_frames = 1;
+  ConfigLocation at;
+};
+
+struct LineConfig {
+  std::string name;
+  PointF from;
+  PointF to;
+  BoxAnchor anchor = BoxAnchor::kBottomCenter;
+  // Names of the two ways across: forward goes from the left to the right of someone who looks
+  // from `from` to `to` (CrossDirection in types/event.h).
+  std::string forward = "in";
+  std::string backward = "out";
+  std::vector<std::string> classes;
+  // Hysteresis: a crossing counts once the anchor is more than `margin` beyond the line.
+  float margin = 0;
+  ConfigLocation at;
+};
+
+// Motion-triggered selection: a frame is worth processing while at least `changed_area` of the
+// picture (fraction) differs from the background, and for `hold_us` after that.
+struct MotionTrigger {
+  float changed_area = 0.15f;
+  int64_t hold_us = 2'000'000;
+};
+
+enum class TrackerType : uint8_t { kByteTrack, kNone };
+
+// ByteTrack's parameters under their names in the paper's code (Zhang et al., ECCV 2022).
+struct TrackerConfig {
+  TrackerType kind = TrackerType::kByteTrack;
+  float track_thresh = 0.5f;              // detections at or above it are matched first
+  float low_thresh = 0.1f;                // those between it and track_thresh are matched second
+  std::optional<float> new_track_thresh;  // to start a track; unset = track_thresh + 0.1
+  float match_thresh = 0.8f;              // largest 1 - IoU x score of a first match
+  int track_buffer = 30;                  // how long a lost track lives, in frames at 30 fps
+  std::optional<int64_t> max_lost_us;     // the same as a duration; wins over track_buffer
+  bool reference_quirks = false;          // exactly as the paper's code: inclusive pixels, ...
+};
+
+struct CameraConfig {
+  std::string id;     // [A-Za-z0-9_.-], at most 50, unique
+  SecretText source;  // path, glob, folder or URL; paths are absolute
+  bool source_is_url = false;
+  std::string model;       // as written
+  size_t model_index = 0;  // into Config::models, always valid
+  std::optional<int64_t> start_utc_us;
+  FrameSelection selection;
+  std::optional<MotionTrigger> motion;
+  Coordinates coordinates = Coordinates::kUnset;
+  std::vector<ZoneConfig> zones;
+  std::vector<LineConfig> lines;
+  TrackerConfig tracker;  // effective: the file's tracker with the camera's own keys over it
+  int decode_threads = 1;
+  ConfigLocation at;
+  ConfigLocation source_at;
+  ConfigLocation model_at;
+};
+
+enum class ModelOrigin : uint8_t {
+  kBuiltin,  // "people", "motion", "faces"
+  kPackage,  // a name in the model store
+  kFile      // an ONNX file or a package folder
+};
+
+// Unset optionals leave what the model's package says.
+struct NmsConfig {
+  std::optional<NmsSettings::Kind> kind;
+  std::optional<float> iou;
+  std::optional<float> sigma;
+  std::optional<bool> class_aware;
+  std::optional<int> max_detections;
+};
+
+struct ModelConfig {
+  std::string name;  // unique; for a camera's direct reference the reference itself
+  ModelOrigin origin = ModelOrigin::kPackage;
+  std::string reference;  // builtin name, package name or absolute path
+  std::optional<float> confidence;
+  NmsConfig nms;
+  std::vector<std::string> labels;  // class names by id; empty = the package's
+  std::optional<int> max_batch;
+  int64_t max_batch_delay_us = 0;
+  int instances = 0;                   // 0 = one a core
+  int threads = 1;                     // of one instance
+  std::vector<std::string> providers;  // execution providers in order; empty = cpu
+  ConfigLocation at;                   // of the entry, or of the camera's `model:`
+};
+
+// Paths are absolute.
+struct OutputConfig {
+  std::string dir = "out";
+  struct Sqlite {
+    bool enabled = true;
+    std::string path = "sightline.db";  // in dir unless absolute
+  } sqlite;
+  struct JsonLines {
+    bool enabled = true;
+    std::string path = "detections.jsonl";  // in dir unless absolute
+  } jsonl;
+  struct Video {
+    bool enabled = true;
+    int crf = 23;  // H.264 constant rate factor, lower is better and larger
+  } video;
+  struct Report {
+    bool enabled = true;
+  } report;
+};
+
+struct LimitsConfig {
+  int threads = 0;                     // inference threads over all models; 0 = one a core
+  int frames_in_flight = 0;            // of one camera, the reorder window; 0 = 2 x threads + 2
+  uint64_t max_frames = 0;             // of one camera; 0 = all
+  std::optional<int64_t> duration_us;  // stop the run after this wall time
+};
+
+struct Config {
+  int version = 1;
+  std::string file;  // as given, for messages
+  std::vector<CameraConfig> cameras;
+  // The file's entries in order, then one for every builtin, package or file that a camera names
+  // directly.
+  std::vector<ModelConfig> models;
+  TrackerConfig tracker;
+  OutputConfig outputs;
+  LimitsConfig limits;
+};
+
+// Hashes of what changes a camera's results, apart from each other so that records can say which
+// part they depend on: detections on selection and model, tracks also on tracker, events also on
+// rules. Names of files, threads, batches and outputs do not enter; the model's own identity (its
+// weights) is DetectorInfo::identity.
+struct ConfigIdentity {
+  Hash128 selection;
+  Hash128 model;  // thresholds, NMS, labels
+  Hash128 tracker;
+  Hash128 rules;  // coordinates, zones, lines
+  bool operator==(const ConfigIdentity&) const = default;
+};
+ConfigIdentity IdentityOf(const Config& config, const CameraConfig& camera);
+
+}  // namespace sightline

@@ -1,0 +1,453 @@
+#include "pipeline/config/validate.h"
+
+#include <fmt/format.h>
+#include <glob.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include "base/nearest_word.h"
+#include "pipeline/config/document.h"
+#include "pipeline/config/fields.h"
+#include "pipeline/config/secrets.h"
+
+namespace sightline::config {
+namespace {
+
+constexpr float kMaxPixel = 32768;  // chosen: twice the largest sensor in use
+
+double Cross(PointF o, PointF a, PointF b) {
+  return (static_cast<double>(a.x) - o.x) * (static_cast<double>(b.y) - o.y) -
+         (static_cast<double>(a.y) - o.y) * (static_cast<double>(b.x) - o.x);
+}
+bool WithinBounds(PointF a, PointF b, PointF p) {
+  return std::min(a.x, b.x) <= p.x && p.x <= std::max(a.x, b.x) && std::min(a.y, b.y) <= p.y &&
+         p.y <= std::max(a.y, b.y);
+}
+int Sign(double value) { return value > 0 ? 1 : value < 0 ? -1 : 0; }
+
+// Whether the closed segments ab and cd have a point in common.
+bool SegmentsMeet(PointF a, PointF b, PointF c, PointF d) {
+  const int side_c = Sign(Cross(a, b, c));
+  const int side_d = Sign(Cross(a, b, d));
+  const int side_a = Sign(Cross(c, d, a));
+  const int side_b = Sign(Cross(c, d, b));
+  if (side_c * side_d < 0 && side_a * side_b < 0) return true;
+  return (side_c == 0 && WithinBounds(a, b, c)) || (side_d == 0 && WithinBounds(a, b, d)) ||
+         (side_a == 0 && WithinBounds(c, d, a)) || (side_b == 0 && WithinBounds(c, d, b));
+}
+
+class Validator {
+ public:
+  Validator(const Config& config, const LocationMap& locations, const ParseOptions& options,
+            Findings& findings)
+      : config_(config), locations_(locations), options_(options), findings_(findings) {}
+
+  void Run() {
+    CheckNamesOfModels();
+    CheckTracker(config_.tracker, "tracker");
+    std::map<std::string_view, size_t> ids;
+    for (size_t i = 0; i < config_.cameras.size(); ++i) {
+      const CameraConfig& camera = config_.cameras[i];
+      const std::string path = fmt::format("cameras[{}]", i);
+      if (!camera.id.empty()) {
+        const auto [first, fresh] = ids.try_emplace(camera.id, i);
+        if (!fresh) {
+          Fail(path + ".id", fmt::format("two cameras have the id {}; the first is in line {}",
+                                         Quote(camera.id), config_.cameras[first->second].at.line));
+        }
+      }
+      CheckCamera(camera, path);
+    }
+  }
+
+ private:
+  ConfigLocation At(std::string_view path) const {
+    // A value that is not in the file itself (a default) is blamed on what it stands in.
+    while (true) {
+      const auto it = locations_.find(path);
+      if (it != locations_.end()) return it->second;
+      const size_t cut = path.find_last_of(".[");
+      if (cut == std::string_view::npos) return {};
+      path = path.substr(0, cut);
+    }
+  }
+  void Fail(const std::string& path, const std::string& message) {
+    findings_.errors.push_back({At(path), fmt::format("{}: {}", path, message)});
+  }
+  void Warn(const std::string& path, const std::string& message) {
+    findings_.warnings.push_back({At(path), fmt::format("{}: {}", path, message)});
+  }
+
+  void CheckNamesOfModels() {
+    std::map<std::string_view, size_t> names;
+    for (size_t i = 0; i < config_.models.size(); ++i) {
+      const ModelConfig& model = config_.models[i];
+      const std::string path = fmt::format("models[{}]", i);
+      if (model.name.empty()) continue;
+      const auto [first, fresh] = names.try_emplace(model.name, i);
+      if (!fresh) {
+        Fail(path + ".name", fmt::format("two models have the name {}; the first is in line {}",
+                                         Quote(model.name), config_.models[first->second].at.line));
+        continue;
+      }
+      const bool used = std::any_of(config_.cameras.begin(), config_.cameras.end(),
+                                    [&](const auto& camera) { return camera.model == model.name; });
+      if (!used) Warn(path, fmt::format("no camera uses the model {}", Quote(model.name)));
+      CheckModelFile(model, path + ".file");
+    }
+  }
+
+  void CheckModelFile(const ModelConfig& model, const std::string& path) {
+    if (!options_.check_files || model.origin != ModelOrigin::kFile || model.reference.empty()) {
+      return;
+    }
+    std::error_code error;
+    if (!std::filesystem::exists(model.reference, error)) {
+      Fail(path, fmt::format("no model file {}", Quote(model.reference)));
+    }
+  }
+
+  void CheckTracker(const TrackerConfig& tracker, const std::string& path) {
+    if (tracker.low_thresh > tracker.track_thresh) {
+      Fail(path + ".low_thresh",
+           fmt::format(
+               "{} is above track_thresh ({}); detections between the two are matched second",
+               tracker.low_thresh, tracker.track_thresh));
+    }
+    if (tracker.new_track_thresh && *tracker.new_track_thresh < tracker.track_thresh) {
+      Warn(path + ".new_track_thresh",
+           fmt::format("{} is below track_thresh ({}), from which on detections can start tracks",
+                       *tracker.new_track_thresh, tracker.track_thresh));
+    }
+  }
+
+  void CheckCamera(const CameraConfig& camera, const std::string& path) {
+    if (locations_.count(path + ".tracker") != 0) CheckTracker(camera.tracker, path + ".tracker");
+    CheckSource(camera, path);
+    std::set<std::string_view> names;
+    for (size_t i = 0; i < camera.zones.size(); ++i) {
+      const ZoneConfig& zone = camera.zones[i];
+      const std::string zone_path = fmt::format("{}.zones[{}]", path, i);
+      CheckName(zone.name, zone_path, names);
+      CheckMargin(camera, zone.margin, zone_path);
+      CheckClasses(camera, zone.classes, zone_path);
+      CheckPolygon(camera, zone, zone_path);
+    }
+    for (size_t i = 0; i < camera.lines.size(); ++i) {
+      const LineConfig& line = camera.lines[i];
+      const std::string line_path = fmt::format("{}.lines[{}]", path, i);
+      CheckName(line.name, line_path, names);
+      CheckMargin(camera, line.margin, line_path);
+      CheckClasses(camera, line.classes, line_path);
+      CheckLine(camera, line, line_path);
+    }
+    if (camera.tracker.kind == TrackerType::kNone &&
+        !(camera.zones.empty() && camera.lines.empty())) {
+      Fail(path, "has zones or lines, which need tracks, but tracker type none");
+    }
+  }
+
+  void CheckName(std::string_view name, const std::string& path,
+                 std::set<std::string_view>& names) {
+    if (!name.empty() && !names.insert(name).second) {
+      Fail(path + ".name",
+           fmt::format("the camera has two zones or lines of the name {}", Quote(name)));
+    }
+  }
+
+  void CheckMargin(const CameraConfig& camera, float margin, const std::string& path) {
+    if (camera.coordinates == Coordinates::kFraction && margin > 1) {
+      Fail(path + ".margin",
+           fmt::format("{} is no fraction of the picture's height (0 to 1)", margin));
+    }
+  }
+
+  // Against the model's labels, where the file gives them; otherwise once the model is open.
+  void CheckClasses(const CameraConfig& camera, const std::vector<std::string>& classes,
+                    const std::string& path) {
+    const auto model = std::find_if(config_.models.begin(), config_.models.end(),
+                                    [&](const auto& m) { return m.name == camera.model; });
+    if (model == config_.models.end() || model->labels.empty()) return;
+    const std::vector<std::string_view> known(model->labels.begin(), model->labels.end());
+    for (size_t i = 0; i < classes.size(); ++i) {
+      if (std::find(known.begin(), known.end(), classes[i]) != known.end()) continue;
+      const std::string near = NearestWord(classes[i], known);
+      Fail(fmt::format("{}.classes[{}]", path, i),
+           fmt::format("the model {} has no class {}{}", Quote(model->name), Quote(classes[i]),
+                       near.empty() ? "" : fmt::format("; did you mean {}?", Quote(near))));
+    }
+  }
+
+  // True when the point is in bounds.
+  bool CheckPoint(const CameraConfig& camera, PointF point, const std::string& path) {
+    const bool fraction = camera.coordinates == Coordinates::kFraction;
+    const float max = fraction ? 1 : kMaxPixel;
+    if (camera.coordinates == Coordinates::kUnset) return false;
+    if (point.x >= 0 && point.x <= max && point.y >= 0 && point.y <= max) return true;
+    Fail(path,
+         fraction
+             ? fmt::format(
+                   "[{}, {}] is outside of the picture; fractions go from 0 to 1{}", point.x,
+                   point.y,
+                   std::max(point.x, point.y) > 2 ? ", or are these \"coordinates: pixels\"?" : "")
+             : fmt::format("[{}, {}] is no place in a picture; pixels go from 0 to {}", point.x,
+                           point.y, kMaxPixel));
+    return false;
+  }
+
+  void CheckPolygon(const CameraConfig& camera, const ZoneConfig& zone, const std::string& path) {
+    if (zone.polygon.size() < 3) return;
+    const std::string polygon_path = path + ".polygon";
+    bool good = true;
+    for (size_t i = 0; i < zone.polygon.size(); ++i) {
+      good = CheckPoint(camera, zone.polygon[i], fmt::format("{}[{}]", polygon_path, i)) && good;
+    }
+    if (!good) return;
+    if (const auto fault = FindPolygonFault(zone.polygon)) {
+      Fail(fmt::format("{}[{}]", polygon_path, fault->point), fault->message);
+    }
+    WarnOfTinyPixels(camera, zone.polygon, polygon_path);
+  }
+
+  void CheckLine(const CameraConfig& camera, const LineConfig& line, const std::string& path) {
+    const bool has_both =
+        locations_.count(path + ".from") != 0 && locations_.count(path + ".to") != 0;
+    if (!has_both) return;
+    const bool from = CheckPoint(camera, line.from, path + ".from");
+    const bool to = CheckPoint(camera, line.to, path + ".to");
+    if (!from || !to) return;
+    if (line.from == line.to) Fail(path + ".to", "is the same point as from; a line needs two");
+    if (line.forward == line.backward) {
+      Fail(path + ".directions", fmt::format("both directions are called {}", Quote(line.forward)));
+    }
+    WarnOfTinyPixels(camera, {line.from, line.to}, path);
+  }
+
+  void WarnOfTinyPixels(const CameraConfig& camera, const std::vector<PointF>& points,
+                        const std::string& path) {
+    const bool tiny =
+        std::all_of(points.begin(), points.end(), [](PointF p) { return p.x <= 1 && p.y <= 1; });
+    if (camera.coordinates == Coordinates::kPixels && tiny) {
+      Warn(path, "everything is within one pixel; are these \"coordinates: fraction\"?");
+    }
+  }
+
+  void CheckSource(const CameraConfig& camera, const std::string& path) {
+    if (camera.source.empty()) return;
+    const std::string source_path = path + ".source";
+    if (camera.source_is_url) {
+      static constexpr std::string_view kSchemes[] = {"rtsp", "rtsps", "http", "https",
+                                                      "rtmp", "rtmps", "srt",  "udp",
+                                                      "rtp",  "tcp",   "file", "s3"};
+      const std::string& shown = camera.source.shown();
+      const std::string scheme = shown.substr(0, shown.find("://"));
+      if (std::find(std::begin(kSchemes), std::end(kSchemes), scheme) == std::end(kSchemes)) {
+        const std::string near = NearestWord(scheme, kSchemes);
+        if (!near.empty()) {
+          Warn(source_path,
+               fmt::format("no common URL starts with {}://; did you mean {}://?", scheme, near));
+        }
+      }
+      return;
+    }
+    if (!options_.check_files) return;
+    const std::string& file = camera.source.Reveal();
+    std::error_code error;
+    if (std::filesystem::exists(file, error)) return;
+    const bool is_glob = file.find_first_of("*?[") != std::string::npos;
+    if (is_glob) {
+      glob_t found{};
+      const int result = glob(file.c_str(), GLOB_NOSORT, nullptr, &found);
+      globfree(&found);
+      if (result == 0) return;
+    }
+    Fail(source_path, fmt::format("camera {}: {} {}", Quote(camera.id),
+                                  is_glob ? "no file matches" : "no such file or folder:",
+                                  Quote(camera.source.shown())));
+  }
+
+  const Config& config_;
+  const LocationMap& locations_;
+  const ParseOptions& options_;
+  Findings& findings_;
+};
+
+bool IsPackageName(std::string_view text) {
+  if (text.empty() || text.size() > 100 || text[0] == '.' || text[0] == '-') return false;
+  return std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '_' || c == '-' || c == '.';
+  });
+}
+
+// Where the model stands that `name` means, which may be made; nullopt after an error.
+class ModelResolver {
+ public:
+  ModelResolver(Config& config, const std::string& folder, const ParseOptions& options,
+                Findings& findings)
+      : config_(config),
+        folder_(folder),
+        options_(options),
+        findings_(findings),
+        entries_(config.models.size()) {
+    for (const ModelConfig& model : config.models) names_damaged_ |= model.name.empty();
+  }
+
+  void Run() {
+    for (size_t i = 0; i < entries_; ++i) CheckPackage(config_.models[i]);
+    for (size_t i = 0; i < config_.cameras.size(); ++i) {
+      CameraConfig& camera = config_.cameras[i];
+      if (!camera.model.empty()) Resolve(camera, fmt::format("cameras[{}].model", i));
+    }
+  }
+
+ private:
+  bool IsKnownPackage(const std::string& name) const {
+    if (!options_.known_packages) return true;
+    return std::find(options_.known_packages->begin(), options_.known_packages->end(), name) !=
+           options_.known_packages->end();
+  }
+
+  void CheckPackage(const ModelConfig& model) {
+    if (model.origin != ModelOrigin::kPackage || model.reference.empty() ||
+        IsKnownPackage(model.reference)) {
+      return;
+    }
+    const std::vector<std::string_view> known(options_.known_packages->begin(),
+                                              options_.known_packages->end());
+    const std::string near = NearestWord(model.reference, known);
+    findings_.errors.push_back(
+        {model.at,
+         fmt::format("model {}: no package {} is there{}; add it with \"sightline models "
+                     "add FILE.onnx\"",
+                     Quote(model.name), Quote(model.reference),
+                     near.empty() ? "" : fmt::format(" (did you mean {}?)", Quote(near)))});
+  }
+
+  void Resolve(CameraConfig& camera, const std::string& path) {
+    const std::string& name = camera.model;
+    for (size_t i = 0; i < entries_; ++i) {
+      if (config_.models[i].name == name) {
+        camera.model_index = i;
+        return;
+      }
+    }
+    ModelConfig model;
+    model.name = name;
+    model.at = camera.model_at;
+    const std::string extension = std::filesystem::path(name).extension().string();
+    if (std::find(std::begin(kBuiltinModels), std::end(kBuiltinModels), name) !=
+        std::end(kBuiltinModels)) {
+      model.origin = ModelOrigin::kBuiltin;
+      model.reference = name;
+    } else if (name.find('/') != std::string::npos || extension == ".onnx") {
+      model.origin = ModelOrigin::kFile;
+      model.reference = (std::filesystem::path(folder_) / name).lexically_normal().string();
+      std::error_code error;
+      if (options_.check_files && !std::filesystem::exists(model.reference, error)) {
+        findings_.errors.push_back(
+            {camera.model_at, fmt::format("{}: camera {}: no model file {}", path, Quote(camera.id),
+                                          Quote(model.reference))});
+        return;
+      }
+    } else if (IsPackageName(name) && IsKnownPackage(name)) {
+      model.origin = ModelOrigin::kPackage;
+      model.reference = name;
+    } else {
+      if (!names_damaged_) FailUnknown(camera, path);
+      return;
+    }
+    camera.model_index = IndexOf(std::move(model));
+  }
+
+  // Cameras that name the same thing share one entry.
+  size_t IndexOf(ModelConfig&& model) {
+    const auto [it, fresh] =
+        direct_.try_emplace({model.origin, model.reference}, config_.models.size());
+    if (fresh) config_.models.push_back(std::move(model));
+    return it->second;
+  }
+
+  void FailUnknown(const CameraConfig& camera, const std::string& path) {
+    std::vector<std::string_view> known;
+    for (size_t i = 0; i < entries_; ++i) known.push_back(config_.models[i].name);
+    known.insert(known.end(), std::begin(kBuiltinModels), std::end(kBuiltinModels));
+    if (options_.known_packages) {
+      known.insert(known.end(), options_.known_packages->begin(), options_.known_packages->end());
+    }
+    const std::string near = NearestWord(camera.model, known);
+    findings_.errors.push_back(
+        {camera.model_at,
+         fmt::format(
+             "{}: camera {}: no model {}; {}", path, Quote(camera.id), Quote(camera.model),
+             near.empty()
+                 ? fmt::format("known are {}; add one with \"sightline models add FILE.onnx\"",
+                               fmt::join(known.begin(),
+                                         known.begin() + std::min<size_t>(known.size(), 10), ", "))
+                 : fmt::format("did you mean {}?", Quote(near)))});
+  }
+
+  Config& config_;
+  const std::string& folder_;
+  const ParseOptions& options_;
+  Findings& findings_;
+  const size_t entries_;        // of the file; those behind are direct references
+  bool names_damaged_ = false;  // some entry's name was refused: "unknown" may be untrue
+  std::map<std::pair<ModelOrigin, std::string>, size_t> direct_;
+};
+
+}  // namespace
+
+std::optional<PolygonFault> FindPolygonFault(const std::vector<PointF>& polygon) {
+  const size_t n = polygon.size();
+  double doubled_area = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const PointF a = polygon[i];
+    const PointF b = polygon[(i + 1) % n];
+    if (a == b) {
+      const bool closing = i + 1 == n;
+      return PolygonFault{closing ? i : i + 1,
+                          closing
+                              ? "repeats the first point; leave it out, the polygon is closed by "
+                                "itself"
+                              : "repeats the point before it"};
+    }
+    doubled_area += static_cast<double>(a.x) * b.y - static_cast<double>(b.x) * a.y;
+  }
+  for (size_t i = 0; i < n; ++i) {
+    const PointF a = polygon[i];
+    const PointF b = polygon[(i + 1) % n];
+    const PointF c = polygon[(i + 2) % n];
+    // Neighbours share b; they may not also run back over each other.
+    const double along = (static_cast<double>(a.x) - b.x) * (static_cast<double>(c.x) - b.x) +
+                         (static_cast<double>(a.y) - b.y) * (static_cast<double>(c.y) - b.y);
+    if (Cross(a, b, c) == 0 && along > 0) {
+      return PolygonFault{(i + 2) % n, "the edge to this point runs back over the edge before it"};
+    }
+    for (size_t k = i + 2; k < n; ++k) {
+      if (i == 0 && k + 1 == n) continue;  // neighbours around the end
+      if (SegmentsMeet(a, b, polygon[k], polygon[(k + 1) % n])) {
+        return PolygonFault{k, fmt::format("the edge from this point meets the edge from point {}; "
+                                           "edges may not cross (are the corners in order?)",
+                                           i)};
+      }
+    }
+  }
+  if (std::abs(doubled_area) == 0) return PolygonFault{0, "the polygon has no area"};
+  return std::nullopt;
+}
+
+void Validate(const Config& config, const LocationMap& locations, const ParseOptions& options,
+              Findings& findings) {
+  Validator(config, locations, options, findings).Run();
+}
+
+void ResolveModels(Config& config, const std::string& folder, const ParseOptions& options,
+                   Findings& findings) {
+  ModelResolver(config, folder, options, findings).Run();
+}
+
+}  // namespace sightline::config

@@ -1,0 +1,247 @@
+#include "pipeline/engine.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "base/time.h"
+#include "pipeline/camera_setup.h"
+#include "pipeline/detector_runner.h"
+
+namespace sightline {
+
+Engine::Engine(Config config, EngineFactories factories)
+    : config_(std::move(config)), factories_(std::move(factories)) {}
+
+Engine::~Engine() = default;
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(Config config, EngineFactories factories) {
+  std::unique_ptr<Engine> engine(new Engine(std::move(config), std::move(factories)));
+  SL_RETURN_IF_ERROR(engine->Open());
+  return engine;
+}
+
+absl::Status Engine::Open() {
+  for (size_t i = 0; i < config_.cameras.size(); ++i) {
+    const CameraConfig& camera = config_.cameras[i];
+    SL_RETURN_IF_ERROR(WithContext(OpenCamera(i), "camera " + camera.id));
+  }
+  SL_RETURN_IF_ERROR(OpenLanes());
+  return absl::OkStatus();
+}
+
+int Engine::WorkerThreads() const {
+  if (config_.limits.threads > 0) return config_.limits.threads;
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+absl::StatusOr<Engine::Model*> Engine::ModelFor(const CameraConfig& camera) {
+  const ModelConfig& wanted = config_.models[camera.model_index];
+  for (const auto& model : models_) {
+    // A stateful detector remembers one camera's pictures and cannot serve another.
+    if (model->name == wanted.name && !model->info.stateful) return model.get();
+  }
+  SL_ASSIGN_OR_RETURN(const DetectorFactory factory, factories_.open_detector(wanted));
+  SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> first, factory());
+  auto model = std::make_unique<Model>();
+  model->name = wanted.name;
+  model->info = first->info();
+  // A model with threads of its own gets fewer instances, so that all of them fill the cores once.
+  const int wanted_instances =
+      wanted.instances > 0 ? wanted.instances : std::max(1, WorkerThreads() / wanted.threads);
+  model->instances = model->info.stateful ? 1 : wanted_instances;
+  std::vector<std::unique_ptr<BatchRunner>> runners;
+  runners.push_back(std::make_unique<DetectorRunner>(std::move(first)));
+  while (runners.size() < static_cast<size_t>(model->instances)) {
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> next, factory());
+    runners.push_back(std::make_unique<DetectorRunner>(std::move(next)));
+  }
+  model->batcher_options = {
+      .name = wanted.name,
+      .queue_capacity = static_cast<size_t>(std::max(8, 2 * model->instances)),
+      .max_batch = model->info.max_batch,
+      .max_per_source = 0,
+      .max_delay_us = wanted.max_batch_delay_us,
+  };
+  model->batcher = Batcher::Create(model->batcher_options, std::move(runners));
+  models_.push_back(std::move(model));
+  return models_.back().get();
+}
+
+absl::Status Engine::OpenCamera(size_t index) {
+  const CameraConfig& config = config_.cameras[index];
+  CameraParts parts;
+  parts.camera = std::make_shared<const CameraInfo>(CameraInfo{
+      .id = config.id, .source = config.source.shown(), .index = static_cast<uint32_t>(index)});
+  parts.ledger = std::make_shared<FrameLedger>();
+  SL_ASSIGN_OR_RETURN(parts.source,
+                      factories_.open_source({.camera = parts.camera,
+                                              .url = config.source.Reveal(),
+                                              .selection = config.selection,
+                                              .start_utc_us = config.start_utc_us,
+                                              .decode_threads = config.decode_threads},
+                                             *parts.ledger));
+  SL_ASSIGN_OR_RETURN(Model * model, ModelFor(config));
+  parts.batcher = model->batcher.get();
+  parts.labels = model->info.labels;
+  const int in_flight = config_.limits.frames_in_flight;
+  parts.frames_in_flight = in_flight > 0 ? in_flight : 2 * model->instances * model->info.max_batch + 2;
+  parts.max_frames = config_.limits.max_frames;
+  CameraOutline outline{.camera = parts.camera,
+                        .config = &config,
+                        .source = parts.source->info(),
+                        .labels = parts.labels,
+                        .rules = {}};
+  SL_ASSIGN_OR_RETURN(outline.rules, RulesOf(config_, config, outline.source, *parts.labels));
+  SL_RETURN_IF_ERROR(SetUpAnalytics(config_, config, outline.source, outline.rules,
+                                    model->info.identity, &parts));
+  outlines_.push_back(std::move(outline));
+  model_of_camera_.push_back(model);
+  parts_.push_back(std::move(parts));
+  return absl::OkStatus();
+}
+
+absl::Status Engine::OpenLanes() {
+  SL_ASSIGN_OR_RETURN(std::vector<LaneSpec> specs, factories_.make_sinks(outlines_));
+  // Enough that a group commit does not stop the models, small beside the decoded pictures.
+  constexpr size_t kQueueCapacity = 64;
+  constexpr size_t kPictureQueueCapacity = 8;
+  for (LaneSpec& spec : specs) {
+    const bool pictures = std::any_of(spec.sinks.begin(), spec.sinks.end(),
+                                      [](const auto& sink) { return sink->wants_pixels(); });
+    lanes_.push_back(std::make_unique<DeliverLane>(
+        spec.name, std::move(spec.sinks), pictures ? kPictureQueueCapacity : kQueueCapacity,
+        [this](const absl::Status& error) {
+          Log().error("{}; stopping the run", MessageOf(error));
+          sink_failed_ = true;
+        }));
+  }
+  for (CameraParts& parts : parts_) {
+    for (const auto& lane : lanes_) {
+      // A lane of one camera's pictures is named after it.
+      const bool other_camera = lane->name().starts_with("video-") &&
+                                lane->name() != "video-" + parts.camera->id;
+      if (!other_camera) parts.lanes.push_back(lane.get());
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Engine::Run(const std::function<void(const RunProgress&)>& on_progress,
+                         RunSummary* summary) {
+  started_us_ = Clock::Real().NowMonotonicUs();
+  for (CameraParts& parts : parts_) {
+    pipelines_.push_back(std::make_unique<CameraPipeline>(std::move(parts)));
+  }
+  parts_.clear();
+
+  std::vector<absl::Status> statuses(pipelines_.size());
+  WaitForCameras(on_progress, &statuses, summary);
+  for (const auto& model : models_) model->batcher->Stop(/*discard=*/false);
+
+  std::vector<DeliverLane::CameraLedger> ledgers;
+  for (size_t i = 0; i < pipelines_.size(); ++i) {
+    const FrameCounts counts = pipelines_[i]->counts();
+    if (SL_BUG_IF(counts.in_flight() != 0, "camera {}: {} frames are unaccounted for",
+                  outlines_[i].camera->id, counts.in_flight())) {
+    }
+    ledgers.push_back({outlines_[i].camera, counts});
+    summary->cameras.push_back(SummaryOf(*pipelines_[i], *outlines_[i].labels));
+    summary->cameras.back().status = statuses[i];
+  }
+  absl::Status first;
+  for (const auto& lane : lanes_) {
+    const absl::Status status = lane->Finish(ledgers);
+    if (first.ok()) first = status;
+  }
+  for (size_t i = 0; i < statuses.size() && first.ok(); ++i) {
+    if (!absl::IsCancelled(statuses[i])) {
+      first = WithContext(statuses[i], "camera " + outlines_[i].camera->id);
+    }
+  }
+  summary->wall_s = (Clock::Real().NowMonotonicUs() - started_us_) * 1e-6;
+  summary->cpu_s = ProcessCpuSeconds();
+  return first;
+}
+
+void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_progress,
+                            std::vector<absl::Status>* statuses, RunSummary* summary) {
+  Mutex mutex;
+  CondVar finished;
+  size_t running = pipelines_.size();
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < pipelines_.size(); ++i) {
+    threads.emplace_back([&, i] {
+      (*statuses)[i] = pipelines_[i]->Run();
+      MutexLock lock(mutex);
+      --running;
+      finished.NotifyOne();
+    });
+    pthread_setname_np(threads.back().native_handle(),
+                       ("cam-" + outlines_[i].camera->id).substr(0, 15).c_str());
+  }
+  // Often enough for a hand on Ctrl-C and an eye on the progress line.
+  constexpr std::chrono::milliseconds kTick(200);
+  bool stop_sent = false;
+  while (true) {
+    {
+      MutexLock lock(mutex);
+      if (running > 0) finished.WaitFor(mutex, kTick);
+      if (running == 0) break;
+    }
+    const RunProgress progress = Progress();
+    if (on_progress) on_progress(progress);
+    const bool time_is_up = config_.limits.duration_us.has_value() &&
+                            progress.elapsed_s * 1e6 >= *config_.limits.duration_us;
+    if ((stop_requested_ || sink_failed_ || time_is_up) && !stop_sent) {
+      for (const auto& pipeline : pipelines_) pipeline->RequestStop();
+      stop_sent = summary->stopped = true;
+    }
+  }
+  for (std::thread& thread : threads) thread.join();
+  if (on_progress) on_progress(Progress());
+}
+
+RunProgress Engine::Progress() const {
+  RunProgress progress;
+  bool all_known = true;
+  for (size_t i = 0; i < pipelines_.size(); ++i) {
+    const FrameCounts counts = pipelines_[i]->counts();
+    progress.frames_in += counts.frames_in;
+    progress.frames_done += counts.frames_in - counts.in_flight();
+    progress.tracks += pipelines_[i]->tracks_confirmed();
+    progress.events += pipelines_[i]->events_emitted();
+    int64_t estimate = outlines_[i].source.frames_estimate;
+    if (config_.limits.max_frames > 0) {
+      const auto most = static_cast<int64_t>(config_.limits.max_frames);
+      estimate = estimate > 0 ? std::min(estimate, most) : most;
+    }
+    all_known = all_known && estimate > 0;
+    progress.frames_estimate += estimate;
+  }
+  if (!all_known) progress.frames_estimate = 0;
+  progress.elapsed_s = (Clock::Real().NowMonotonicUs() - started_us_) * 1e-6;
+  return progress;
+}
+
+CameraSummary Engine::SummaryOf(const CameraPipeline& pipeline, const LabelSet& labels) const {
+  CameraSummary summary;
+  summary.id = pipeline.camera().id;
+  summary.counts = pipeline.counts();
+  summary.tracks = pipeline.tracks_confirmed();
+  summary.events = pipeline.events_emitted();
+  for (size_t id = 0; id < pipeline.tracks_per_class().size(); ++id) {
+    const uint64_t n = pipeline.tracks_per_class()[id];
+    if (n > 0) summary.counts_by_class[labels.NameOf(static_cast<int32_t>(id))] += n;
+  }
+  summary.rule_counts = RuleCountsOf(pipeline.events());
+  return summary;
+}
+
+}  // namespace sightline

@@ -1,0 +1,130 @@
+// The graph as it was built, in words and as JSON.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "pipeline/engine.h"
+
+namespace sightline {
+namespace {
+
+using nlohmann::json;
+
+json SelectionJson(const CameraConfig& camera) {
+  json selection = {{"every_nth", camera.selection.every_nth},
+                    {"target_fps", camera.selection.target_fps}};
+  if (camera.motion) {
+    selection["motion"] = {{"changed_area", camera.motion->changed_area},
+                           {"hold_us", camera.motion->hold_us}};
+  }
+  return selection;
+}
+
+std::string SelectionText(const CameraConfig& camera) {
+  std::string text;
+  if (camera.selection.every_nth > 1) text += fmt::format(", every {}. frame", camera.selection.every_nth);
+  if (camera.selection.target_fps > 0) {
+    text += fmt::format(", at most {:g} frames/s", camera.selection.target_fps);
+  }
+  if (camera.motion) {
+    text += fmt::format(", while {:g} % of the picture changes (and {:g} s after)",
+                        camera.motion->changed_area * 100, camera.motion->hold_us * 1e-6);
+  }
+  return text.empty() ? ", every frame" : text;
+}
+
+json RulesJson(const CameraConfig& camera) {
+  json rules = json::array();
+  for (const ZoneConfig& zone : camera.zones) rules.push_back({{"zone", zone.name}});
+  for (const LineConfig& line : camera.lines) rules.push_back({{"line", line.name}});
+  return rules;
+}
+
+}  // namespace
+
+std::string Engine::ExplainJson() const {
+  json cameras = json::array();
+  for (size_t i = 0; i < outlines_.size(); ++i) {
+    const CameraOutline& outline = outlines_[i];
+    const SourceInfo& source = outline.source;
+    cameras.push_back({
+        {"id", outline.camera->id},
+        {"source",
+         {{"url", outline.camera->source}, {"container", source.container}, {"codec", source.codec},
+          {"width", source.width}, {"height", source.height}, {"fps", source.fps},
+          {"frames_estimate", source.frames_estimate}, {"live", source.live},
+          {"clock", ToString(source.clock)}, {"decode_threads", outline.config->decode_threads}}},
+        {"select", SelectionJson(*outline.config)},
+        {"window", {{"capacity", parts_.empty() ? 0 : parts_[i].frames_in_flight}, {"policy", "block"}}},
+        {"model", model_of_camera_[i]->name},
+        {"tracker", outline.config->tracker.kind == TrackerType::kNone ? "none" : "bytetrack"},
+        {"rules", RulesJson(*outline.config)},
+    });
+  }
+  json models = json::array();
+  for (const auto& model : models_) {
+    models.push_back({{"name", model->name},
+                      {"detector", model->info.describe},
+                      {"instances", model->instances},
+                      {"max_batch", model->info.max_batch},
+                      {"stateful", model->info.stateful},
+                      {"labels", model->info.labels->names.size()},
+                      {"queue",
+                       {{"capacity", model->batcher_options.queue_capacity},
+                        {"policy", "block"},
+                        {"max_delay_us", model->batcher_options.max_delay_us}}}});
+  }
+  json lanes = json::array();
+  for (const auto& lane : lanes_) {
+    lanes.push_back({{"name", lane->name()},
+                     {"sinks", lane->sink_names()},
+                     {"queue", {{"capacity", lane->capacity()}, {"policy", "block"}}}});
+  }
+  return json{{"cameras", cameras}, {"models", models}, {"lanes", lanes}, {"threads", ThreadCount()}}
+      .dump(2);
+}
+
+std::string Engine::Explain() const {
+  std::string text;
+  for (size_t i = 0; i < outlines_.size(); ++i) {
+    const CameraOutline& outline = outlines_[i];
+    const CameraConfig& config = *outline.config;
+    const SourceInfo& source = outline.source;
+    const Model& model = *model_of_camera_[i];
+    text += fmt::format("camera {}\n", outline.camera->id);
+    text += fmt::format("  read     {} ({}, {} {}x{}, {:g} frames/s, time from {}){}  [thread read-{}]\n",
+                        outline.camera->source, source.container, source.codec, source.width,
+                        source.height, source.fps, ToString(source.clock), SelectionText(config),
+                        config.id);
+    text += fmt::format("  order    at most {} frames in flight; reading waits when full\n",
+                        parts_.empty() ? 0 : parts_[i].frames_in_flight);
+    text += fmt::format("  detect   {} x{}, {} classes: {}  [threads batch-{}]\n", model.name,
+                        model.instances, model.info.labels->names.size(), model.info.describe,
+                        model.name);
+    text += fmt::format("           queue of {} frames, batches of at most {}; submitting waits when full\n",
+                        model.batcher_options.queue_capacity, model.info.max_batch);
+    text += fmt::format("  track    {}  [thread cam-{}]\n",
+                        config.tracker.kind == TrackerType::kNone ? "none" : "bytetrack", config.id);
+    std::string rules;
+    for (const ZoneConfig& zone : config.zones) rules += fmt::format(" zone {},", zone.name);
+    for (const LineConfig& line : config.lines) rules += fmt::format(" line {},", line.name);
+    if (!rules.empty()) rules.pop_back();
+    text += fmt::format("  events  {}\n", rules.empty() ? " no zones or lines" : rules);
+  }
+  text += "deliver\n";
+  for (const auto& lane : lanes_) {
+    text += fmt::format("  {:<8} {}; queue of {} results; sending waits when full  [thread deliver-{}]\n",
+                        lane->name(), fmt::join(lane->sink_names(), ", "), lane->capacity(),
+                        lane->name());
+  }
+  text += fmt::format("{} threads in all\n", ThreadCount());
+  return text;
+}
+
+int Engine::ThreadCount() const {
+  int threads = 1 + 2 * static_cast<int>(outlines_.size()) + static_cast<int>(lanes_.size());
+  for (const auto& model : models_) threads += model->instances;
+  return threads;
+}
+
+}  // namespace sightline

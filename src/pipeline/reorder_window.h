@@ -1,0 +1,75 @@
+// The frames of one camera that are on their way through a model, kept in order.
+//
+// The reader reserves a slot a frame, in the camera's order; model threads finish slots in any order;
+// NextInOrder() hands them out in the order of reservation. A frame that failed still takes its place,
+// as a tombstone (its status says why), so nothing after it waits for ever and nothing shifts.
+//
+// Policy: Reserve() blocks while `capacity` slots are taken; that bound is also the number of decoded
+// pictures that a camera can hold. Memory: slots are made once.
+// Threads: one reserves, one takes in order, any finish. Cost: one lock per call.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/status.h"
+#include "infer/batcher.h"
+#include "types/camera.h"
+#include "types/detections.h"
+#include "types/frame.h"
+
+namespace sightline {
+
+class ReorderWindow;
+
+// One frame on its way: what the batcher carries.
+class FrameSlot final : public BatchJob {
+ public:
+  void Done(const absl::Status& status) override;
+
+  Frame frame;
+  Detections detections;  // capacity is reused from frame to frame
+  absl::Status status;    // not OK: a tombstone
+  DropReason failure = DropReason::kInferenceError;  // what a tombstone counts as
+
+ private:
+  friend class ReorderWindow;
+  ReorderWindow* window_ = nullptr;
+  bool finished_ = false;  // guarded by the window's mutex
+};
+
+class ReorderWindow {
+ public:
+  explicit ReorderWindow(size_t capacity);
+  ReorderWindow(const ReorderWindow&) = delete;
+  ReorderWindow& operator=(const ReorderWindow&) = delete;
+
+  // The next slot, or null after Close().
+  FrameSlot* Reserve() EXCLUDES(mutex_);
+  // No further frames will come.
+  void Close() EXCLUDES(mutex_);
+
+  // The oldest frame, once it is finished; null when the window is closed and empty. The slot stays
+  // taken until Release().
+  FrameSlot* NextInOrder() EXCLUDES(mutex_);
+  void Release(FrameSlot* slot) EXCLUDES(mutex_);
+
+  size_t capacity() const { return slots_.size(); }
+  size_t depth() const EXCLUDES(mutex_);
+
+ private:
+  friend class FrameSlot;
+  void Finish(FrameSlot* slot) EXCLUDES(mutex_);
+
+  mutable Mutex mutex_;
+  CondVar slot_free_;
+  CondVar head_ready_;
+  std::vector<FrameSlot> slots_;        // a ring; its size is constant
+  size_t head_ GUARDED_BY(mutex_) = 0;  // oldest taken slot
+  size_t taken_ GUARDED_BY(mutex_) = 0;
+  bool closed_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace sightline
