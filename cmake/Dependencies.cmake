@@ -36,6 +36,7 @@ target_link_libraries(onnx::proto INTERFACE ${ONNX_PROTO_LIBRARY} protobuf::libp
 
 if(SIGHTLINE_TESTS)
   find_package(GTest REQUIRED)
+  find_package(rapidcheck REQUIRED CONFIG)
 endif()
 if(SIGHTLINE_BENCHMARKS)
   find_package(benchmark REQUIRED)

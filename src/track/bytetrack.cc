@@ -32,6 +32,7 @@ Box ToBox(const BoxD& box) {
 }
 
 int64_t LostUs(const TrackerOptions& options) {
+  if (options.max_lost_us > 0) return options.max_lost_us;
   const double buffer_us = options.track_buffer / kBufferFrameRate * 1e6;
   // A slow camera's tracks live over at least one missing frame.
   const double two_frames_us = options.frame_rate > 0 ? 2e6 / options.frame_rate : 0;

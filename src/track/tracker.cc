@@ -20,6 +20,8 @@ absl::Status CheckOptions(const TrackerOptions& o) {
   SL_RETURN_IF_ERROR(CheckRange("low_match_threshold", o.low_match_threshold, 0, 1));
   SL_RETURN_IF_ERROR(CheckRange("tentative_match_threshold", o.tentative_match_threshold, 0, 1));
   SL_RETURN_IF_ERROR(CheckRange("track_buffer", o.track_buffer, 0, 1e6));
+  // 1e13 us is some hundred days.
+  SL_RETURN_IF_ERROR(CheckRange("max_lost_us", static_cast<double>(o.max_lost_us), 0, 1e13));
   SL_RETURN_IF_ERROR(CheckRange("frame_rate", o.frame_rate, 0, 1e4));
   SL_RETURN_IF_ERROR(CheckRange("confirm_hits", o.confirm_hits, 1, 1e6));
   SL_RETURN_IF_ERROR(CheckRange("max_detections", o.max_detections, 1, 1e5));
@@ -40,7 +42,7 @@ absl::Status CheckOptions(const TrackerOptions& o) {
 absl::StatusOr<std::unique_ptr<Tracker>> MakeTracker(const TrackerOptions& options) {
   SL_RETURN_IF_ERROR(CheckOptions(options));
   switch (options.kind) {
-    case TrackerKind::kByteTrack:
+    case TrackerOptions::Kind::kByteTrack:
       return std::unique_ptr<Tracker>(std::make_unique<ByteTracker>(options));
   }
   return InvalidArgument("tracker: unknown kind {}", static_cast<int>(options.kind));

@@ -24,12 +24,11 @@
 
 namespace sightline {
 
-enum class TrackerKind : uint8_t { kByteTrack };
-
 // Defaults are those of the reference's demo (ifzhang/ByteTrack tools/demo_track.py) where it has
 // one.
 struct TrackerOptions {
-  TrackerKind kind = TrackerKind::kByteTrack;
+  enum class Kind : uint8_t { kByteTrack };
+  Kind kind = Kind::kByteTrack;
 
   // Confidences are compared in float, as detectors give them.
   // Detections of at least this confidence take part in the first association.
@@ -48,6 +47,8 @@ struct TrackerOptions {
   // How long an object may stay unseen, in frames of a 30 frames/s stream: 30 is one second. The
   // engine measures it in stream time; the reference in frames: int(frame_rate / 30 * buffer).
   int track_buffer = 30;
+  // The same in stream time, in its place when not 0. Not for reference_quirks.
+  int64_t max_lost_us = 0;
   // Frames a second given to the tracker (after skipping), 0 when unknown. The engine predicts over
   // missing frames with it; the reference takes its buffer from it and needs it.
   double frame_rate = 30;
