@@ -59,7 +59,8 @@ Stranger Two(std::span<const TensorInfo> o, int64_t cells) {
   }
   if (!rank3(o[1]) || o[0].shape[1] != o[1].shape[1] || CountLast(o, 4) == 0) return {};
   if (o[0].shape[1] == cells) return {"DAMO-YOLO or PP-YOLOE (scores and boxes a cell)", ""};
-  if (o[0].shape[1] <= 1000) return {"DETR or RT-DETR (scores and boxes of some hundred queries)", ""};
+  if (o[0].shape[1] <= 1000)
+    return {"DETR or RT-DETR (scores and boxes of some hundred queries)", ""};
   return {"an SSD detector (scores and boxes over priors) that is not Ultra-Light face", ""};
 }
 
@@ -76,8 +77,9 @@ Stranger RawMaps(int width, std::span<const TensorInfo> o) {
     return {"YOLO-FastestV2 (maps of 12 box, 3 objectness and class channels at two strides)", ""};
   }
   if (o.size() >= 2 && o[0].shape[1] == o[1].shape[1] && o[0].shape[1] % 3 == 0) {
-    return {"YOLOv3, YOLOv4 or YOLO-Fastest (anchor maps [batch, 3 x (5 + classes), rows, columns])",
-            ""};
+    return {
+        "YOLOv3, YOLOv4 or YOLO-Fastest (anchor maps [batch, 3 x (5 + classes), rows, columns])",
+        ""};
   }
   if (o.size() % 3 == 0 && channels(1) >= 3 && channels(4) >= 3) {
     return {"YOLOX or FCOS without its last layers (box, objectness and class maps a stride)",
@@ -125,9 +127,10 @@ Stranger NameStranger(int width, int height, std::span<const TensorInfo> o) {
   if (o.size() == 1 && o[0].shape.size() == 3) return OneRank3(o[0].shape, cells, cells_p6);
   if (o.size() == 2) return Two(o, cells);
   if (o[0].shape.size() == 3 && o[0].shape[1] == 3 * cells) {
-    return {"YOLOv5 or YOLOv7 with its inner maps as further outputs",
-            "export it without them, or write a model.yaml with `output_names` of the first output; "
-            "then " + std::string(kReadAsYolox)};
+    return {
+        "YOLOv5 or YOLOv7 with its inner maps as further outputs",
+        "export it without them, or write a model.yaml with `output_names` of the first output; "
+        "then its rows read like decoded YOLOX rows"};
   }
   if (o.size() == 1 && o[0].shape.size() == 2) {
     return {"a classifier or an embedding (one row of numbers a picture)", ""};

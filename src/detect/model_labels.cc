@@ -22,8 +22,8 @@ class LiteralReader {
   explicit LiteralReader(std::string_view text) : text_(text) {}
 
   char Peek() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' ||
-                                  text_[at_] == '\r')) {
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r')) {
       ++at_;
     }
     return at_ < text_.size() ? text_[at_] : '\0';
@@ -132,9 +132,10 @@ ModelLabels LabelsFor(const std::map<std::string, std::string>& metadata, const 
       return {std::make_shared<LabelSet>(LabelSet{std::move(names)}),
               fmt::format("{} from the file's metadata \"{}\"", classes, key), ""};
     }
-    mismatch = fmt::format("the file's metadata \"{}\" gives {} names where its outputs are for {} "
-                           "classes, and is not used; ",
-                           key, names.size(), classes);
+    mismatch = fmt::format(
+        "the file's metadata \"{}\" gives {} names where its outputs are for {} "
+        "classes, and is not used; ",
+        key, names.size(), classes);
   }
   if (family == "ultraface") {
     return {std::make_shared<LabelSet>(LabelSet{{"face"}}), "face", mismatch};
@@ -144,9 +145,10 @@ ModelLabels LabelsFor(const std::map<std::string, std::string>& metadata, const 
             mismatch + "80 classes: the names of COCO are assumed, in its usual order"};
   }
   return {std::make_shared<LabelSet>(), "none",
-          fmt::format("{}the names of its {} class{} are not known: they will be called \"class 0\" and "
-                      "so on; write `labels` into model.yaml",
-                      mismatch, classes, classes == 1 ? "" : "es")};
+          fmt::format(
+              "{}the names of its {} class{} are not known: they will be called \"class 0\" and "
+              "so on; write `labels` into model.yaml",
+              mismatch, classes, classes == 1 ? "" : "es")};
 }
 
 }  // namespace sightline

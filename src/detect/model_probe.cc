@@ -49,8 +49,9 @@ absl::Status Fill(DataType dtype, std::span<const float> values, void* to) {
       });
       return absl::OkStatus();
     default:
-      return InvalidArgument("its input has the element type {}; float32, float16 and uint8 are known",
-                             ToString(dtype));
+      return InvalidArgument(
+          "its input has the element type {}; float32, float16 and uint8 are known",
+          ToString(dtype));
   }
 }
 
@@ -74,7 +75,8 @@ absl::StatusOr<std::vector<ProbeOutput>> RunOnce(InferenceSession& session,
                                                  std::span<const int64_t> shape,
                                                  std::span<const float> values) {
   if (session.inputs().size() != 1) {
-    return InvalidArgument("it has {} inputs where one picture was expected", session.inputs().size());
+    return InvalidArgument("it has {} inputs where one picture was expected",
+                           session.inputs().size());
   }
   SL_ASSIGN_OR_RETURN(void* const buffer, session.InputBuffer(0, shape));
   SL_RETURN_IF_ERROR(Fill(session.inputs()[0].dtype, values, buffer));
@@ -112,9 +114,11 @@ std::vector<float> ProbePicture(const TensorRecipe& recipe, int variant) {
       const float check = ((x / 24 + y / 24 + variant) % 2) * 60.0f;
       for (int c = 0; c < 3; ++c) {
         noise = noise * 1664525u + 1013904223u;
-        const float slope = c == 0 ? 150.0f * x / width : c == 1 ? 150.0f * y / height
-                                                                 : 75.0f * (x + y) / (width + height);
-        const float pixel = slope + check + static_cast<float>(noise >> 27);  // at most 241
+        const float slope = c == 0   ? 150.0f * x / width
+                            : c == 1 ? 150.0f * y / height
+                                     : 75.0f * (x + y) / (width + height);
+        const float bright = slope + check + static_cast<float>(noise >> 27);  // at most 241
+        const float pixel = variant % 2 == 0 ? bright : bright * 0.5f;
         const size_t at = recipe.layout == TensorLayout::kNchw
                               ? (size_t{static_cast<size_t>(c)} * height + y) * width + x
                               : (size_t{static_cast<size_t>(y)} * width + x) * 3 + c;

@@ -28,8 +28,8 @@ using ModelProbe = std::function<absl::StatusOr<std::vector<ProbeOutput>>(
 // Threads: one at a time. Values and shapes are copied, at most 256 MiB of them.
 ModelProbe ProbeWith(InferenceBackend& backend, std::string model_file);
 
-// A picture with edges, a gradient and some noise, the same every time, as `recipe` would make it of
-// pixels in 0..255; `variant` gives different ones.
+// A picture with edges, a gradient and some noise, the same every time, as `recipe` would make it
+// of pixels in 0..255; `variant` gives different ones.
 std::vector<float> ProbePicture(const TensorRecipe& recipe, int variant);
 
 }  // namespace sightline

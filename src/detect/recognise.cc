@@ -40,7 +40,9 @@ absl::StatusOr<PictureInput> FindPictureInput(const OnnxFileInfo& file) {
   }
   PictureInput input{file.inputs[0]};
   const std::vector<int64_t>& s = input.info.shape;
-  const auto side = [](int64_t d) { return d > 0 ? static_cast<int>(std::min<int64_t>(d, 1 << 20)) : 0; };
+  const auto side = [](int64_t d) {
+    return d > 0 ? static_cast<int>(std::min<int64_t>(d, 1 << 20)) : 0;
+  };
   if (s.size() == 4 && s[1] == 3) {
     input.height = side(s[2]);
     input.width = side(s[3]);
@@ -101,7 +103,12 @@ struct YoloxShape {
   int classes;
 };
 
-std::optional<YoloxShape> FindYolox(const std::vector<ProbeOutput>& outputs, int width, int height) {
+std::optional<YoloxShape> FindYolox(const std::vector<ProbeOutput>& outputs, int width,
+                                    int height) {
+  // One of several outputs may be it only if together they look like nothing else.
+  if (outputs.size() > 1 && !NameStranger(width, height, InfosOf(outputs)).name.empty()) {
+    return std::nullopt;
+  }
   for (size_t i = 0; i < outputs.size(); ++i) {
     const std::vector<int64_t>& s = outputs[i].info.shape;
     if (s.size() != 3 || s[2] < 6 || s[2] > 100'000) continue;
@@ -116,8 +123,8 @@ std::optional<YoloxShape> FindYolox(const std::vector<ProbeOutput>& outputs, int
 
 // How far the boxes' centres lie from where each reading would have them, in cells. The nearest
 // reading must be nearer by a factor of four than the others.
-absl::StatusOr<std::string> YoloxLayout(const ProbeOutput& output, const YoloxShape& shape, int width,
-                                        int height) {
+absl::StatusOr<std::string> YoloxLayout(const ProbeOutput& output, const YoloxShape& shape,
+                                        int width, int height) {
   const int64_t numbers = 5 + shape.classes;
   std::vector<double> raw, decoded, fractions;
   int64_t in_range = 0, ones = 0, row = 0;
@@ -130,7 +137,8 @@ absl::StatusOr<std::string> YoloxLayout(const ProbeOutput& output, const YoloxSh
         decoded.push_back(std::abs(r[0] / stride - x - 0.5) + std::abs(r[1] / stride - y - 0.5));
         fractions.push_back(std::abs(r[0] * width / stride - x - 0.5) +
                             std::abs(r[1] * height / stride - y - 0.5));
-        in_range += std::all_of(r + 4, r + numbers, [](float v) { return v >= -1e-3f && v <= 1.01f; });
+        in_range +=
+            std::all_of(r + 4, r + numbers, [](float v) { return v >= -1e-3f && v <= 1.01f; });
         ones += r[4] > 0.9999f;
       }
     }
@@ -138,14 +146,16 @@ absl::StatusOr<std::string> YoloxLayout(const ProbeOutput& output, const YoloxSh
   if (in_range < kNearlyAll * row) {
     return InvalidArgument(
         "its {} has the shape of YOLOX rows, but only {:.0f} % of them have scores within 0..1; "
-        "either its export lacks the last sigmoid, or it is another family (NanoDet-Plus has rows of "
+        "either its export lacks the last sigmoid, or it is another family (NanoDet-Plus has rows "
+        "of "
         "classes + 32)",
         ToString(output.info), 100.0 * in_range / row);
   }
   if (ones > kNearlyAll * row) {
     return InvalidArgument(
         "its {} has the shape of YOLOX rows, but every objectness is 1, as YOLOv6 has it; its rows "
-        "read like decoded YOLOX rows: write a model.yaml with `family: yolox`, `layout: decoded` and "
+        "read like decoded YOLOX rows: write a model.yaml with `family: yolox`, `layout: decoded` "
+        "and "
         "the input as the model was trained (RGB, scale 1/255, letterbox_center for YOLOv6)",
         ToString(output.info));
   }
@@ -154,10 +164,12 @@ absl::StatusOr<std::string> YoloxLayout(const ProbeOutput& output, const YoloxSh
   if (d_decoded * 4 < std::min(d_raw, d_fractions)) return "decoded";
   return InvalidArgument(
       "its {} has the shape of YOLOX rows, but the boxes it gives for a test picture are neither "
-      "offsets to the cells (off by {:.2g} cells) nor pixels (off by {:.2g}){}; if you know them, write "
+      "offsets to the cells (off by {:.2g} cells) nor pixels (off by {:.2g}){}; if you know them, "
+      "write "
       "a model.yaml with `family: yolox` and `layout: raw_grid` or `layout: decoded`",
       ToString(output.info), d_raw, d_decoded,
-      d_fractions * 4 < d_raw ? "; they look like fractions of the picture" : "");
+      d_fractions < 2 && d_fractions * 4 < d_decoded ? "; they look like fractions of the picture"
+                                                     : "");
 }
 
 // ---- Ultra-Light face ----
@@ -174,7 +186,8 @@ std::optional<UltrafaceShape> FindUltraface(const std::vector<ProbeOutput>& outp
   for (const size_t scores : {0u, 1u}) {
     const std::vector<int64_t>& s = outputs[scores].info.shape;
     const std::vector<int64_t>& b = outputs[1 - scores].info.shape;
-    if (s.size() == 3 && b.size() == 3 && s[2] == 2 && b[2] == 4 && s[1] == b[1] && s[1] == priors) {
+    if (s.size() == 3 && b.size() == 3 && s[2] == 2 && b[2] == 4 && s[1] == b[1] &&
+        s[1] == priors) {
       return UltrafaceShape{scores, 1 - scores};
     }
   }
@@ -196,28 +209,33 @@ absl::StatusOr<std::string> UltrafaceLayout(const ProbeOutput& scores, const Pro
   const auto count = static_cast<double>(priors.size());
   if (sums_to_one < kNearlyAll * count) {
     return InvalidArgument(
-        "its {} has the shape of Ultra-Light face scores, but only {:.0f} % of the pairs add up to 1; "
+        "its {} has the shape of Ultra-Light face scores, but only {:.0f} % of the pairs add up to "
+        "1; "
         "its export lacks the softmax",
         ToString(scores.info), 100 * sums_to_one / count);
   }
   if (background < 0.5 * count) {
     return InvalidArgument(
-        "its {} has the shape of Ultra-Light face scores, but takes most of a picture without faces "
+        "its {} has the shape of Ultra-Light face scores, but takes most of a picture without "
+        "faces "
         "for faces; background is expected in the first column",
         ToString(scores.info));
   }
   if (is_box > 0.9 * count) return "decoded";
   if (is_box < 0.5 * count) return "raw_deltas";
   return InvalidArgument(
-      "its {} has the shape of Ultra-Light face boxes, but {:.0f} % of them look like corners and the "
-      "rest like offsets; if you know them, write a model.yaml with `family: ultraface` and `layout: "
+      "its {} has the shape of Ultra-Light face boxes, but {:.0f} % of them look like corners and "
+      "the "
+      "rest like offsets; if you know them, write a model.yaml with `family: ultraface` and "
+      "`layout: "
       "raw_deltas` or `layout: decoded`",
       ToString(boxes.info), 100 * is_box / count);
 }
 
 // ---- FastestDet ----
 
-std::optional<size_t> FindFastestdet(const std::vector<ProbeOutput>& outputs, int width, int height) {
+std::optional<size_t> FindFastestdet(const std::vector<ProbeOutput>& outputs, int width,
+                                     int height) {
   if (outputs.size() != 1) return std::nullopt;
   const std::vector<int64_t>& s = outputs[0].info.shape;
   if (s.size() != 4 || s[1] < 6 || s[2] < 1 || s[3] < 1) return std::nullopt;
@@ -237,7 +255,8 @@ absl::Status CheckFastestdet(const ProbeOutput& output) {
   }
   if (fine >= kNearlyAll * cells) return absl::OkStatus();
   return InvalidArgument(
-      "its {} has the shape of FastestDet's grid, but only {:.0f} % of the cells have an objectness "
+      "its {} has the shape of FastestDet's grid, but only {:.0f} % of the cells have an "
+      "objectness "
       "within 0..1 and class scores that add up to 1; it looks like another family with one map "
       "(YOLOv2, a heat map or a segmentation)",
       ToString(output.info), 100.0 * fine / cells);
@@ -254,13 +273,13 @@ struct Candidate {
 
 std::optional<Candidate> ByShape(const std::vector<ProbeOutput>& outputs, int width, int height) {
   if (const auto face = FindUltraface(outputs, width, height)) {
-    return Candidate{"ultraface",
-                     {face->scores, face->boxes},
-                     1,
-                     fmt::format("{} and {}: the {} priors of Ultra-Light face for {}x{}",
-                                 ToString(outputs[face->scores].info),
-                                 ToString(outputs[face->boxes].info),
-                                 outputs[face->scores].info.shape[1], width, height)};
+    return Candidate{
+        "ultraface",
+        {face->scores, face->boxes},
+        1,
+        fmt::format("{} and {}: the {} priors of Ultra-Light face for {}x{}",
+                    ToString(outputs[face->scores].info), ToString(outputs[face->boxes].info),
+                    outputs[face->scores].info.shape[1], width, height)};
   }
   if (const auto grid = FindFastestdet(outputs, width, height)) {
     const TensorInfo& info = outputs[*grid].info;
@@ -273,19 +292,21 @@ std::optional<Candidate> ByShape(const std::vector<ProbeOutput>& outputs, int wi
   }
   if (const auto yolox = FindYolox(outputs, width, height)) {
     const TensorInfo& info = outputs[yolox->output].info;
-    return Candidate{"yolox",
-                     {yolox->output},
-                     yolox->classes,
-                     fmt::format("{}: 5 + {} numbers for each of the {} cells of {}x{} at strides 8 to "
-                                 "{}, as YOLOX has it",
-                                 ToString(info), yolox->classes, info.shape[1], width, height,
-                                 8 << (yolox->levels - 1))};
+    return Candidate{
+        "yolox",
+        {yolox->output},
+        yolox->classes,
+        fmt::format("{}: 5 + {} numbers for each of the {} cells of {}x{} at strides 8 to "
+                    "{}, as YOLOX has it",
+                    ToString(info), yolox->classes, info.shape[1], width, height,
+                    8 << (yolox->levels - 1))};
   }
   return std::nullopt;
 }
 
-absl::StatusOr<std::string> LayoutOf(const Candidate& found, const std::vector<ProbeOutput>& outputs,
-                                     int width, int height) {
+absl::StatusOr<std::string> LayoutOf(const Candidate& found,
+                                     const std::vector<ProbeOutput>& outputs, int width,
+                                     int height) {
   for (const size_t i : found.outputs) {
     const ProbeOutput& o = outputs[i];
     if (o.info.dtype != DataType::kFloat32) {
@@ -321,8 +342,10 @@ absl::Status Refuse(const OnnxFileInfo& file, const std::vector<TensorInfo>& out
       "{}: {}. Seen: {} -> {}. {}", file.path, text, DescribeTensors(file.inputs),
       DescribeTensors(outputs),
       stranger.hint.empty()
-          ? "Known are yolox ([batch, cells, 5 + classes]), ultraface ([batch, priors, 2] and [batch, "
-            "priors, 4]) and fastestdet ([batch, 5 + classes, rows, columns]); if it is one of them, "
+          ? "Known are yolox ([batch, cells, 5 + classes]), ultraface ([batch, priors, 2] and "
+            "[batch, "
+            "priors, 4]) and fastestdet ([batch, 5 + classes, rows, columns]); if it is one of "
+            "them, "
             "write a model.yaml with `family`, `layout`, the input size and `output_names`"
           : "If you want to try, " + stranger.hint);
 }
@@ -337,7 +360,8 @@ bool BatchesWork(const ModelProbe& probe, const PictureInput& input, const Tenso
   const auto pair = probe(ShapeFor(input, recipe, 2), both);
   if (!first.ok() || !second.ok() || !pair.ok() || pair->size() != first->size()) return false;
   for (size_t o = 0; o < pair->size(); ++o) {
-    const std::vector<float>&a = (*first)[o].values, &b = (*second)[o].values, &p = (*pair)[o].values;
+    const std::vector<float>&a = (*first)[o].values, &b = (*second)[o].values,
+          &p = (*pair)[o].values;
     if (p.size() != a.size() + b.size()) return false;
     for (size_t i = 0; i < p.size(); ++i) {
       const float alone = i < a.size() ? a[i] : b[i - a.size()];
@@ -396,25 +420,29 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
   const PictureInput& input = *found_input;
   Recognition result;
 
-  // First run, to see real shapes: declared ones may be open or wrong. The values do not matter yet.
+  // First run, to see real shapes: declared ones may be open or wrong. The values do not matter
+  // yet.
   TensorRecipe recipe;
   recipe.width = input.width > 0 ? input.width : kOpenWidth;
   recipe.height = input.height > 0 ? input.height : kOpenHeight;
   recipe.layout = input.layout;
   const int run_batch = std::max(input.batch, 1);
-  auto shapes_run = probe(ShapeFor(input, recipe, run_batch), Repeat(ProbePicture(recipe, 0), run_batch));
+  auto shapes_run =
+      probe(ShapeFor(input, recipe, run_batch), Repeat(ProbePicture(recipe, 0), run_batch));
   if (!shapes_run.ok()) {
-    return in_file(WithContext(shapes_run.status(), fmt::format("it cannot be run on a test picture of "
-                                                                "{}x{}",
-                                                                recipe.width, recipe.height)));
+    return in_file(
+        WithContext(shapes_run.status(), fmt::format("it cannot be run on a test picture of "
+                                                     "{}x{}",
+                                                     recipe.width, recipe.height)));
   }
   const std::optional<Candidate> found = ByShape(*shapes_run, recipe.width, recipe.height);
   if (!found) return Refuse(file, InfosOf(*shapes_run), recipe.width, recipe.height);
   if (input.width == 0 || input.height == 0) {
-    result.warnings.push_back(fmt::format(
-        "the file leaves its input size open; {}x{} is assumed, set `width` and `height` in model.yaml "
-        "for another",
-        recipe.width, recipe.height));
+    result.warnings.push_back(
+        fmt::format("the file leaves its input size open; {}x{} is assumed, set `width` and "
+                    "`height` in model.yaml "
+                    "for another",
+                    recipe.width, recipe.height));
   }
 
   // Second run, with the picture prepared as the family wants it, to see the values.
@@ -429,7 +457,8 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
     spec.input.scale = {1, 1, 1};
     result.warnings.push_back("its input is uint8: it is fed pixels of 0..255 as they are");
   }
-  auto values_run = probe(ShapeFor(input, recipe, run_batch), Repeat(ProbePicture(spec.input, 0), run_batch));
+  auto values_run =
+      probe(ShapeFor(input, recipe, run_batch), Repeat(ProbePicture(spec.input, 0), run_batch));
   if (!values_run.ok()) return in_file(values_run.status());
   auto layout = LayoutOf(*found, *values_run, recipe.width, recipe.height);
   if (!layout.ok()) return in_file(layout.status());
@@ -439,7 +468,8 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
   if (input.batch == 0 && !BatchesWork(probe, input, spec.input)) {
     spec.batch = 1;
     result.warnings.push_back(
-        "the file leaves its batch open but gives wrong results or fails for two pictures at once: one "
+        "the file leaves its batch open but gives wrong results or fails for two pictures at once: "
+        "one "
         "at a time is used");
   }
   spec.name = NameFor(file.path);
@@ -450,8 +480,8 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
   ModelLabels labels = LabelsFor(file.metadata, found->family, found->classes);
   spec.labels = std::move(labels.labels);
   if (!labels.warning.empty()) result.warnings.push_back(std::move(labels.warning));
-  result.why = fmt::format("{}; layout {} by the values for a test picture; labels: {}", found->sentence,
-                           spec.layout, labels.source);
+  result.why = fmt::format("{}; layout {} by the values for a test picture; labels: {}",
+                           found->sentence, spec.layout, labels.source);
   return result;
 }
 

@@ -1,8 +1,8 @@
 // What a model file is: family, layout, input and labels, from its shapes, names and metadata, and
 // from the values that it gives for a made-up picture. File names play no part.
 //
-// Known: YOLOX (raw grid or decoded), Ultra-Light face (raw deltas or decoded), FastestDet, each for
-// any input size, class count, output names, fixed or dynamic batch. Everything else is refused
+// Known: YOLOX (raw grid or decoded), Ultra-Light face (raw deltas or decoded), FastestDet, each
+// for any input size, class count, output names, fixed or dynamic batch. Everything else is refused
 // (InvalidArgument) with the shapes seen, the name of what it looks like, and what to write into a
 // model.yaml if the user knows better. What had to be guessed is said in `warnings`.
 //
@@ -23,7 +23,7 @@
 namespace sightline {
 
 struct Recognition {
-  ModelSpec spec;  // `file` as inspected; sha256 of it
+  ModelSpec spec;                     // `file` as inspected; sha256 of it
   std::string why;                    // one line for people: what was seen and what follows
   std::vector<std::string> warnings;  // guesses to be checked
 };
