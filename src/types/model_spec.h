@@ -18,6 +18,11 @@ enum class ResizeMode : uint8_t {
   kLetterboxTopLeft,  // aspect kept, picture at the top left, padding right and below (YOLOX)
   kLetterboxCenter    // aspect kept, picture in the middle
 };
+// How a letterboxed side w * r becomes whole pixels.
+enum class LetterboxRounding : uint8_t {
+  kFloor,   // int(w * r): YOLOX, NanoDet
+  kNearest  // round(w * r): Ultralytics
+};
 // The names mean OpenCV's kernels on 8-bit pixels, rounding included, because that is what the
 // models' reference implementations were measured with.
 enum class Interpolation : uint8_t { kNearest, kBilinear, kArea, kCubic };
@@ -31,6 +36,7 @@ struct TensorRecipe {
   int width = 0;
   int height = 0;
   ResizeMode resize = ResizeMode::kStretch;
+  LetterboxRounding letterbox_rounding = LetterboxRounding::kFloor;
   Interpolation interpolation = Interpolation::kBilinear;
   ChannelOrder channels = ChannelOrder::kRgb;
   TensorLayout layout = TensorLayout::kNchw;

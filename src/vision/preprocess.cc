@@ -1,0 +1,116 @@
+#include "vision/preprocess.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/check.h"
+#include "vision/image_check.h"
+#include "vision/row_resizer.h"
+#include "vision/tensor_writer.h"
+
+namespace sightline {
+namespace {
+
+constexpr size_t kMaxGeometries = 16;
+
+absl::Status CheckRecipe(const TensorRecipe& recipe) {
+  if (recipe.width < 1 || recipe.height < 1 || recipe.width > kMaxImageSide ||
+      recipe.height > kMaxImageSide) {
+    return InvalidArgument("model input is {}x{}; each side must be 1 to {} pixels", recipe.width,
+                           recipe.height, kMaxImageSide);
+  }
+  if (recipe.dtype != DataType::kFloat32 && recipe.dtype != DataType::kFloat16 &&
+      recipe.dtype != DataType::kUint8) {
+    return InvalidArgument(
+        "model input has element type {}; images go into float32, float16 or "
+        "uint8",
+        ToString(recipe.dtype));
+  }
+  for (int c = 0; c < 3; ++c) {
+    if (!std::isfinite(recipe.mean[c]) || !std::isfinite(recipe.scale[c])) {
+      return InvalidArgument(
+          "model input: mean and scale of channel {} must be finite numbers, got "
+          "{} and {}",
+          c, recipe.mean[c], recipe.scale[c]);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+struct Preprocessor::State {
+  struct Geometry {
+    int width, height;
+    PixelFormat format;
+    uint64_t last_used;
+    Placement place;
+    std::unique_ptr<RowResizer> resizer;
+  };
+
+  explicit State(const TensorRecipe& r) : recipe(r), writer(r) {
+    geometries.reserve(kMaxGeometries);
+  }
+
+  Geometry& Find(const ImageView& image) {
+    ++now;
+    for (Geometry& g : geometries) {
+      if (g.width == image.width && g.height == image.height && g.format == image.format) {
+        g.last_used = now;
+        return g;
+      }
+    }
+    if (geometries.size() == kMaxGeometries) {
+      geometries.erase(std::min_element(
+          geometries.begin(), geometries.end(),
+          [](const Geometry& a, const Geometry& b) { return a.last_used < b.last_used; }));
+    }
+    Geometry g{
+        image.width, image.height, image.format, now, PlaceImage(recipe, image.width, image.height),
+        nullptr};
+    g.resizer = std::make_unique<RowResizer>(image.format, image.width, image.height, g.place.width,
+                                             g.place.height, recipe.interpolation);
+    geometries.push_back(std::move(g));
+    return geometries.back();
+  }
+
+  const TensorRecipe recipe;
+  TensorWriter writer;
+  std::vector<Geometry> geometries;
+  uint64_t now = 0;
+};
+
+size_t TensorBytes(const TensorRecipe& recipe) {
+  return static_cast<size_t>(recipe.width) * recipe.height * 3 * SizeOf(recipe.dtype);
+}
+
+absl::StatusOr<Preprocessor> Preprocessor::Create(const TensorRecipe& recipe) {
+  if (absl::Status status = CheckRecipe(recipe); !status.ok()) return status;
+  return Preprocessor(std::make_unique<State>(recipe));
+}
+
+Preprocessor::Preprocessor(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Preprocessor::Preprocessor(Preprocessor&&) noexcept = default;
+Preprocessor& Preprocessor::operator=(Preprocessor&&) noexcept = default;
+Preprocessor::~Preprocessor() = default;
+
+const TensorRecipe& Preprocessor::recipe() const { return state_->recipe; }
+
+absl::Status Preprocessor::Run(const ImageView& image, void* tensor, ImageToTensor* mapping) {
+  if (absl::Status status = CheckImage(image); !status.ok()) return status;
+  const State::Geometry& geometry = state_->Find(image);
+  const Placement& place = geometry.place;
+  TensorWriter& writer = state_->writer;
+  writer.Begin(tensor, place);
+  geometry.resizer->Begin(image);
+  for (int y = 0; y < place.height; ++y) {
+    writer.WriteRow(place.y + y, geometry.resizer->Row(y));
+  }
+  if (mapping != nullptr) *mapping = place.mapping;
+  return absl::OkStatus();
+}
+
+}  // namespace sightline

@@ -1,0 +1,292 @@
+#include "vision/row_resizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "vision/image_check.h"
+
+namespace sightline {
+namespace {
+
+int RoundUp(int n) { return (n + kRowSlack - 1) / kRowSlack * kRowSlack; }
+
+bool IsYuv(PixelFormat format) {
+  return format == PixelFormat::kI420 || format == PixelFormat::kI422 ||
+         format == PixelFormat::kI444 || format == PixelFormat::kNv12;
+}
+
+// A source this many times the destination or more is summed, less is interpolated (OpenCV's rule
+// for INTER_AREA: both axes must shrink).
+bool Shrinks(int source, int out) { return 1.0 / (static_cast<double>(out) / source) >= 1.0; }
+
+bool WholeFactor(int source, int out) {
+  const double scale = 1.0 / (static_cast<double>(out) / source);
+  return std::abs(scale - std::nearbyint(scale)) < std::numeric_limits<double>::epsilon();
+}
+
+PairWeights MakePairWeights(const AxisTaps& taps, int padded) {
+  PairWeights weights;
+  weights.high.resize(2 * static_cast<size_t>(padded));
+  weights.low.resize(2 * static_cast<size_t>(padded));
+  for (int i = 0; i < taps.out; ++i) {
+    for (int t = 0; t < 2; ++t) {
+      const int w = taps.weight[static_cast<size_t>(t) * taps.out + i];
+      const int high = std::min(w / 16, 127);  // 2048 = 16 * 127 + 16
+      weights.high[2 * i + t] = static_cast<int8_t>(high);
+      weights.low[2 * i + t] = static_cast<int8_t>(w - 16 * high);
+    }
+  }
+  return weights;
+}
+
+}  // namespace
+
+RowResizer::RowResizer(PixelFormat format, int width, int height, int out_width, int out_height,
+                       Interpolation interpolation)
+    : format_(format),
+      width_(width),
+      height_(height),
+      out_width_(out_width),
+      out_height_(out_height),
+      kernels_(BestRowKernels()),
+      channels_(format == PixelFormat::kGray8 ? 1 : 3) {
+  const bool same =
+      width == out_width && height == out_height;  // OpenCV copies, whatever the kernel
+  if (same) interpolation = Interpolation::kNearest;
+  const bool shrinks = Shrinks(width, out_width) && Shrinks(height, out_height);
+  if (interpolation == Interpolation::kArea && shrinks) {
+    kind_ = Kind::kArea;
+    if (WholeFactor(width, out_width) && WholeFactor(height, out_height)) {
+      x_area_ = WholeAreaAxis(width, out_width);
+      y_area_ = WholeAreaAxis(height, out_height);
+      area_scale_ = 1.f / static_cast<float>((width / out_width) * (height / out_height));
+      area_half_up_ = width == 2 * out_width && height == 2 * out_height;
+    } else {
+      x_area_ = AreaAxis(width, out_width);
+      y_area_ = AreaAxis(height, out_height);
+    }
+  } else if (interpolation == Interpolation::kNearest) {
+    x_taps_ = NearestTaps(width, out_width);
+    y_taps_ = NearestTaps(height, out_height);
+  } else if (interpolation == Interpolation::kCubic) {
+    kind_ = Kind::kCubic;
+    x_taps_ = CubicTaps(width, out_width);
+    y_taps_ = CubicTaps(height, out_height);
+  } else {
+    const bool area_like = interpolation == Interpolation::kArea;
+    x_taps_ = LinearTaps(width, out_width, area_like, /*vertical=*/false);
+    y_taps_ = LinearTaps(height, out_height, area_like, /*vertical=*/true);
+    // At an odd whole factor every destination pixel lies on a source pixel.
+    kind_ = x_taps_.picks_single() && y_taps_.picks_single() ? Kind::kPick : Kind::kLinear;
+  }
+  if (kind_ != Kind::kArea) PlanColumns();
+  AllocateScratch();
+}
+
+void RowResizer::PlanColumns() {
+  const int taps = kind_ == Kind::kPick ? 1 : x_taps_.taps;
+  const int padded = RoundUp(out_width_);
+  picked_ = taps * padded;
+  std::vector<int32_t> index(picked_);
+  for (int t = 0; t < taps; ++t) {
+    for (int i = 0; i < padded; ++i) {
+      const int32_t position =
+          x_taps_.position[static_cast<size_t>(t) * out_width_ + std::min(i, out_width_ - 1)];
+      index[kind_ == Kind::kLinear ? 2 * i + t : t * padded + i] = position;
+    }
+  }
+  if (kind_ == Kind::kLinear) pair_weights_ = MakePairWeights(x_taps_, padded);
+  if (kind_ == Kind::kCubic) {
+    cubic_weights_.resize(4 * static_cast<size_t>(padded));
+    for (int t = 0; t < 4; ++t) {
+      std::copy_n(x_taps_.weight.data() + static_cast<size_t>(t) * out_width_, out_width_,
+                  cubic_weights_.data() + static_cast<size_t>(t) * padded);
+    }
+  }
+  columns_ = GatherTable(index, width_);
+  same_columns_ = kind_ == Kind::kPick && out_width_ == width_;
+  pick_before_color_ = IsYuv(format_) && taps * out_width_ < width_;
+  if (!pick_before_color_) return;
+  const bool halved = format_ != PixelFormat::kI444;
+  const int step = format_ == PixelFormat::kNv12 ? 2 : 1;
+  for (int32_t& i : index) i = (halved ? i / 2 : i) * step;
+  // V of interleaved chroma is read with the same table from one byte further on.
+  chroma_columns_ = GatherTable(index, PlaneRowBytes(format_, 1, width_) - (step == 2 ? 1 : 0));
+}
+
+void RowResizer::AllocateScratch() {
+  const int full = RoundUp(width_) + kRowSlack;
+  const int picked = picked_ + kRowSlack;
+  const int out = RoundUp(out_width_) + kRowSlack;
+  bytes_.resize(3 * (static_cast<size_t>(full) + 2 * static_cast<size_t>(picked) + out));
+  uint8_t* next = bytes_.data();
+  const auto take = [&next](int size) {
+    uint8_t* start = next;
+    next += size;
+    return start;
+  };
+  for (int c = 0; c < 3; ++c) {
+    full_.c[c] = take(full);
+    taps_.c[c] = take(picked);
+    yuv_[c] = take(picked);
+    out_.c[c] = take(out);
+  }
+  out_stride_ = out;
+  if (kind_ == Kind::kLinear) linear_rows_.resize(2 * 3 * static_cast<size_t>(out));
+  if (kind_ == Kind::kCubic) cubic_rows_.resize(4 * 3 * static_cast<size_t>(out));
+  if (kind_ == Kind::kArea) area_sum_.resize(3 * static_cast<size_t>(full));
+}
+
+void RowResizer::Begin(const ImageView& image) {
+  image_ = image;
+  coefficients_ = CoefficientsOf(image.matrix, image.range);
+  full_row_ = -1;
+  picked_row_ = -1;
+  chroma_row_ = -1;
+  slot_row_.fill(-1);
+}
+
+RowResizer::Planes RowResizer::Convert(int y) {
+  const uint8_t* row = image_.planes[0] + static_cast<ptrdiff_t>(y) * image_.strides[0];
+  if (full_row_ == y) return full_;
+  full_row_ = y;
+  switch (format_) {
+    case PixelFormat::kGray8:
+      std::copy_n(row, width_, full_.c[0]);
+      break;
+    case PixelFormat::kBgr24:
+      kernels_.split3(row, width_, full_.c[0], full_.c[1], full_.c[2]);
+      break;
+    case PixelFormat::kRgb24:
+      kernels_.split3(row, width_, full_.c[2], full_.c[1], full_.c[0]);
+      break;
+    default:
+      kernels_.yuv_to_bgr(YuvRowOf(image_, y), width_, coefficients_, full_.c[0], full_.c[1],
+                          full_.c[2]);
+  }
+  return full_;
+}
+
+RowResizer::Planes RowResizer::Pick(int y) {
+  if (picked_row_ == y) return taps_;
+  picked_row_ = y;
+  if (format_ == PixelFormat::kGray8) {
+    kernels_.gather(columns_, image_.planes[0] + static_cast<ptrdiff_t>(y) * image_.strides[0],
+                    taps_.c[0]);
+    return taps_;
+  }
+  if (!pick_before_color_) {
+    const Planes full = Convert(y);
+    for (int c = 0; c < 3; ++c) kernels_.gather(columns_, full.c[c], taps_.c[c]);
+    return taps_;
+  }
+  const YuvRow row = YuvRowOf(image_, y);
+  kernels_.gather(columns_, row.y, yuv_[0]);
+  const bool halved_down = format_ == PixelFormat::kI420 || format_ == PixelFormat::kNv12;
+  const int chroma_row = halved_down ? y / 2 : y;
+  if (chroma_row_ != chroma_row) {
+    chroma_row_ = chroma_row;
+    kernels_.gather(chroma_columns_, row.u, yuv_[1]);
+    kernels_.gather(chroma_columns_, row.v != nullptr ? row.v : row.u + 1, yuv_[2]);
+  }
+  const YuvRow picked{ChromaLayout::kFull, yuv_[0], yuv_[1], yuv_[2]};
+  kernels_.yuv_to_bgr(picked, picked_, coefficients_, taps_.c[0], taps_.c[1], taps_.c[2]);
+  return taps_;
+}
+
+int RowResizer::Across(int y) {
+  const int slots = kind_ == Kind::kCubic ? 4 : 2;
+  const int slot = y % slots;  // the rows of one window are neighbours, so they never share a slot
+  if (slot_row_[slot] == y) return slot;
+  slot_row_[slot] = y;
+  const Planes taps = Pick(y);
+  for (int c = 0; c < channels_; ++c) {
+    const size_t at = static_cast<size_t>(slot * 3 + c) * out_stride_;
+    if (kind_ == Kind::kCubic) {
+      const int stride = picked_ / 4;
+      kernels_.cubic_across(taps.c[c], stride, cubic_weights_.data(), stride, out_width_,
+                            cubic_rows_.data() + at);
+    } else {
+      kernels_.linear_across(taps.c[c], pair_weights_, out_width_, linear_rows_.data() + at);
+    }
+  }
+  return slot;
+}
+
+void RowResizer::LinearRow(int y) {
+  const int w0 = y_taps_.weight[y];
+  const int w1 = y_taps_.weight[out_height_ + y];
+  const int slot0 = Across(y_taps_.position[y]);
+  // A row of weight zero adds nothing: it need not be read.
+  const int slot1 = w1 == 0 ? slot0 : Across(y_taps_.position[out_height_ + y]);
+  for (int c = 0; c < channels_; ++c) {
+    kernels_.linear_down(linear_rows_.data() + static_cast<size_t>(slot0 * 3 + c) * out_stride_,
+                         linear_rows_.data() + static_cast<size_t>(slot1 * 3 + c) * out_stride_, w0,
+                         w1, out_width_, out_.c[c]);
+  }
+}
+
+void RowResizer::CubicRow(int y) {
+  std::array<int, 4> slot;
+  int16_t weights[4];
+  for (int t = 0; t < 4; ++t) {
+    slot[t] = Across(y_taps_.position[static_cast<size_t>(t) * out_height_ + y]);
+    weights[t] = y_taps_.weight[static_cast<size_t>(t) * out_height_ + y];
+  }
+  for (int c = 0; c < channels_; ++c) {
+    const int32_t* rows[4];
+    for (int t = 0; t < 4; ++t) {
+      rows[t] = cubic_rows_.data() + static_cast<size_t>(slot[t] * 3 + c) * out_stride_;
+    }
+    kernels_.cubic_down(rows, weights, out_width_, out_.c[c]);
+  }
+}
+
+void RowResizer::AreaRow(int y) {
+  const size_t stride = area_sum_.size() / 3;
+  for (int k = 0; k < y_area_.count(y); ++k) {
+    const Planes row = Convert(y_area_.first[y] + k);
+    const float weight = y_area_.weight[y_area_.offset[y] + k];
+    for (int c = 0; c < channels_; ++c) {
+      kernels_.area_down(row.c[c], weight, k == 0, width_, area_sum_.data() + c * stride);
+    }
+  }
+  for (int c = 0; c < channels_; ++c) {
+    const float* sums = area_sum_.data() + c * stride;
+    for (int i = 0; i < out_width_; ++i) {
+      const float* weight = x_area_.weight.data() + x_area_.offset[i];
+      const float* from = sums + x_area_.first[i];
+      float sum = from[0] * weight[0];
+      for (int k = 1; k < x_area_.count(i); ++k) sum += from[k] * weight[k];
+      const float value = sum * area_scale_;
+      const long rounded = area_half_up_ ? static_cast<long>(value + 0.5f) : std::lrintf(value);
+      out_.c[c][i] = static_cast<uint8_t>(std::min(rounded, 255L));
+    }
+  }
+}
+
+std::array<const uint8_t*, 3> RowResizer::Row(int y) {
+  Planes result = out_;
+  switch (kind_) {
+    case Kind::kPick: {
+      const int source = y_taps_.position[y];
+      // Nothing to pick where the columns stay as they are.
+      result = same_columns_ ? Convert(source) : Pick(source);
+      break;
+    }
+    case Kind::kLinear:
+      LinearRow(y);
+      break;
+    case Kind::kCubic:
+      CubicRow(y);
+      break;
+    case Kind::kArea:
+      AreaRow(y);
+      break;
+  }
+  if (channels_ == 1) return {result.c[0], result.c[0], result.c[0]};
+  return {result.c[0], result.c[1], result.c[2]};
+}
+
+}  // namespace sightline

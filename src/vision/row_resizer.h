@@ -1,0 +1,81 @@
+// A resized picture, row by row, in B, G and R rows of 8 bits. Holds the tables and the few rows of
+// scratch memory for one source geometry.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "types/frame.h"
+#include "types/model_spec.h"
+#include "vision/resize_plan.h"
+#include "vision/row_kernels.h"
+
+namespace sightline {
+
+// Threads: one at a time. Cost: no allocation after construction.
+class RowResizer {
+ public:
+  RowResizer(PixelFormat format, int width, int height, int out_width, int out_height,
+             Interpolation interpolation);
+
+  // The picture to read from now on; of the geometry given at construction, and valid until the
+  // last Row().
+  void Begin(const ImageView& image);
+
+  // Rows B, G, R of the resized picture, valid until the next call. Cheapest for y = 0, 1, 2 ...
+  std::array<const uint8_t*, 3> Row(int y);
+
+ private:
+  enum class Kind : uint8_t { kPick, kLinear, kCubic, kArea };
+  struct Planes {
+    std::array<uint8_t*, 3> c{};
+  };
+
+  void PlanColumns();
+  void AllocateScratch();
+  // Source row `y` in full width, as B, G, R (grey: only the first).
+  Planes Convert(int y);
+  // Source row `y`, only the pixels that columns_ picks, as B, G, R.
+  Planes Pick(int y);
+  // Slot that holds source row `y` after the pass across; fills it when it does not.
+  int Across(int y);
+  void LinearRow(int y);
+  void CubicRow(int y);
+  void AreaRow(int y);
+
+  const PixelFormat format_;
+  const int width_, height_, out_width_, out_height_;
+  const RowKernels& kernels_;
+  Kind kind_ = Kind::kPick;
+  int channels_ = 3;  // 1 for grey
+  bool pick_before_color_ = false;
+  bool same_columns_ = false;  // every destination column is its own source column
+
+  AxisTaps x_taps_, y_taps_;
+  AreaTaps x_area_, y_area_;
+  float area_scale_ = 1;       // for whole factors: 1 / (pixels of a cell)
+  bool area_half_up_ = false;  // OpenCV's 2x2 rounds halves up
+
+  GatherTable columns_;         // picked pixels: all taps of all destination columns
+  GatherTable chroma_columns_;  // the same of the chroma rows, when pick_before_color_
+  PairWeights pair_weights_;
+  std::vector<int16_t> cubic_weights_;
+  int picked_ = 0;  // pixels picked per row, rounded up to whole vectors
+
+  ImageView image_;
+  YuvCoefficients coefficients_;
+  std::vector<uint8_t> bytes_;  // scratch behind the pointers below
+  Planes full_, taps_, out_;
+  std::array<uint8_t*, 3> yuv_{};     // picked Y, U, V
+  int full_row_ = -1;                 // source row in full_
+  int picked_row_ = -1;               // source row in taps_
+  int chroma_row_ = -1;               // chroma row in yuv_[1], yuv_[2]
+  std::vector<int16_t> linear_rows_;  // 2 slots x 3 channels
+  std::vector<int32_t> cubic_rows_;   // 4 slots x 3 channels
+  std::array<int, 4> slot_row_{};     // source row in each slot, -1 for none
+  int out_stride_ = 0;
+  std::vector<float> area_sum_;  // one channel of full width
+};
+
+}  // namespace sightline
