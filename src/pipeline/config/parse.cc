@@ -33,16 +33,14 @@ std::string FolderOf(const std::string& file) {
   return absolute.lexically_normal().parent_path().string();
 }
 
-std::string Lines(const std::string& file, const std::vector<ConfigError>& findings) {
+std::string Lines(const std::string& file, const std::vector<ConfigError>& findings,
+                  std::string_view kind) {
   std::string text;
   for (const ConfigError& finding : findings) {
     if (!text.empty()) text += '\n';
-    if (finding.at.line > 0) {
-      text +=
-          fmt::format("{}:{}:{}: {}", file, finding.at.line, finding.at.column, finding.message);
-    } else {
-      text += fmt::format("{}: {}", file, finding.message);
-    }
+    text += file;
+    if (finding.at.line > 0) text += fmt::format(":{}:{}", finding.at.line, finding.at.column);
+    text += fmt::format(": {}{}", kind, finding.message);
   }
   return text;
 }
@@ -116,12 +114,12 @@ ParsedConfig Parse(std::string_view text, const std::string& file, const ParseOp
 }  // namespace
 
 std::string ParsedConfig::ErrorText() const {
-  std::string text = Lines(file, errors);
+  std::string text = Lines(file, errors, "");
   if (errors_left_out > 0) text += fmt::format("\n{}: and {} more", file, errors_left_out);
   return text;
 }
 
-std::string ParsedConfig::WarningText() const { return Lines(file, warnings); }
+std::string ParsedConfig::WarningText() const { return Lines(file, warnings, "warning: "); }
 
 ParsedConfig ParseConfig(std::string_view text, const std::string& file,
                          const ParseOptions& options) {

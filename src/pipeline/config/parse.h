@@ -47,7 +47,8 @@ struct ParsedConfig {
   size_t errors_left_out = 0;
   std::vector<ConfigError> warnings;
 
-  // One line each: "file:line:column: message". Empty when there is none.
+  // One line each: "file:line:column: message", with "warning: " in front of a warning's message.
+  // Empty when there is none; no line end at the end.
   std::string ErrorText() const;
   std::string WarningText() const;
 };
