@@ -49,7 +49,7 @@ TrackerOptions OptionsOf(const TrackArguments& arguments) {
 // Frame n lies (n - 1) / frame_rate seconds after the first.
 FrameMeta MetaOf(int64_t frame, double frame_rate) {
   FrameMeta meta;
-  meta.ordinal = static_cast<uint64_t>(frame - 1);
+  meta.ordinal = static_cast<uint64_t>(frame);  // the file's own number, for messages
   meta.time.pts_us = static_cast<int64_t>(static_cast<double>(frame - 1) * 1e6 / frame_rate);
   meta.time.capture_utc_us = meta.time.pts_us;
   return meta;
@@ -106,7 +106,18 @@ void Notice(const std::vector<MotRow>& rows, const TrackOutcome& outcome) {
   if (rows.empty()) std::fprintf(stderr, "sightline: note: no detections, so no tracks\n");
 }
 
+bool IsStandardOutput(const std::string& path) { return path == "-" || path == "/dev/stdout"; }
+
+absl::Status WriteResult(const std::string& path, const std::string& text) {
+  if (!IsStandardOutput(path)) return WriteWholeFile(path, text);
+  const size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
+  if (written == text.size() && std::fflush(stdout) == 0) return absl::OkStatus();
+  return Unavailable("cannot write to standard output");
+}
+
 void PrintSummary(const TrackArguments& arguments, const TrackOutcome& outcome, double wall_s) {
+  // Where the tracks themselves take standard output, the summary makes room.
+  std::FILE* const to = IsStandardOutput(arguments.out) ? stderr : stdout;
   if (arguments.json) {
     const nlohmann::ordered_json summary = {{"tracker", arguments.tracker},
                                             {"reference_quirks", arguments.reference_quirks},
@@ -118,13 +129,13 @@ void PrintSummary(const TrackArguments& arguments, const TrackOutcome& outcome, 
                                             {"out", arguments.out},
                                             {"wall_s", wall_s}};
     constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
-    std::printf("%s\n", summary.dump(-1, ' ', false, kReplace).c_str());
+    std::fprintf(to, "%s\n", summary.dump(-1, ' ', false, kReplace).c_str());
     return;
   }
-  std::printf("%lld frames, %zu detections: %llu tracks, %zu boxes in %s (%.2f s)\n",
-              static_cast<long long>(outcome.last_frame), outcome.detections,
-              static_cast<unsigned long long>(outcome.stats.confirmed_tracks), outcome.rows,
-              arguments.out.c_str(), wall_s);
+  std::fprintf(to, "%lld frames, %zu detections: %llu tracks, %zu boxes in %s (%.2f s)\n",
+               static_cast<long long>(outcome.last_frame), outcome.detections,
+               static_cast<unsigned long long>(outcome.stats.confirmed_tracks), outcome.rows,
+               arguments.out.c_str(), wall_s);
 }
 
 absl::Status RunTrack(const TrackArguments& arguments) {
@@ -132,7 +143,7 @@ absl::Status RunTrack(const TrackArguments& arguments) {
   SL_ASSIGN_OR_RETURN(const std::unique_ptr<Tracker> tracker, MakeTracker(OptionsOf(arguments)));
   SL_ASSIGN_OR_RETURN(const std::vector<MotRow> rows, ReadMotDetections(arguments.detections));
   SL_ASSIGN_OR_RETURN(const TrackOutcome outcome, TrackAll(rows, *tracker, arguments.frame_rate));
-  SL_RETURN_IF_ERROR(WriteWholeFile(arguments.out, outcome.text));
+  SL_RETURN_IF_ERROR(WriteResult(arguments.out, outcome.text));
   Notice(rows, outcome);
   const int64_t wall_us = Clock::Real().NowMonotonicUs() - start_us;
   PrintSummary(arguments, outcome, static_cast<double>(wall_us) * 1e-6);
@@ -151,7 +162,9 @@ void AddTrackCommand(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("--detections", arguments->detections, "Detections to read (det.txt)")
       ->required();
-  command->add_option("--out", arguments->out, "Tracks to write; the whole file or nothing")
+  command
+      ->add_option("--out", arguments->out,
+                   "Tracks to write, the whole file or nothing; - is standard output")
       ->required();
   command->add_option("--frame-rate", arguments->frame_rate, "Frames a second of the sequence")
       ->check(CLI::Range(0.001, 10000.0))

@@ -197,7 +197,9 @@ absl::Status WriteWholeFile(const std::string& path, std::string_view text) {
   if (stat(path.c_str(), &info) == 0) {
     if (S_ISDIR(info.st_mode)) return InvalidArgument("{} is a folder, expected a file", path);
     if (!S_ISREG(info.st_mode)) return WriteAsItIs(path, text);
-    // Renaming would replace a link by a file.
+    // Renaming would replace a link by a file, and what a redirected /dev/stdout leads to by
+    // another.
+    if (path.rfind("/dev/", 0) == 0 || path.rfind("/proc/", 0) == 0) return WriteAsItIs(path, text);
     std::error_code error;
     const std::filesystem::path real = std::filesystem::canonical(path, error);
     if (!error) return WriteBesideAndRename(real.string(), text);
