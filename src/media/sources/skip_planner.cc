@@ -17,19 +17,20 @@ SkipPlanner::SkipPlanner(const FrameSelection& selection, const StreamClock::Opt
 
 bool SkipPlanner::Push(uint64_t sequence, std::optional<int64_t> pts, std::optional<int64_t> dts) {
   constexpr int64_t kSane = std::numeric_limits<int64_t>::max() / 4;  // sums below cannot overflow
-  if (!pts || !dts || *pts < *dts || *dts < -kSane || *pts > kSane) broken_ = true;
+  if (!pts || *pts < -kSane || *pts > kSane) broken_ = true;
+  if (pts && dts && (*dts > *pts || *dts < -kSane)) broken_ = true;
   if (broken_) return false;
-  if (last_dts_ && (*dts < *last_dts_ || *dts > *last_dts_ + max_ahead_ticks_)) {
+  if (dts && last_dts_ && (*dts < *last_dts_ || *dts > *last_dts_ + max_ahead_ticks_)) {
     DecideAll();  // what was before the jump is presented before what comes after it
     ++run_;
   }
-  last_dts_ = dts;
+  if (dts) last_dts_ = dts;
   Entry& entry = ring_[sequence % ring_.size()];
   if (pushed_ >= ring_.size()) std::erase(undecided_, entry.key);
   entry = Entry{.key = {run_, *pts, sequence}};
   pushed_ = sequence + 1;
   undecided_.insert(std::upper_bound(undecided_.begin(), undecided_.end(), entry.key), entry.key);
-  DecideUpTo({run_, *dts, std::numeric_limits<uint64_t>::max()});
+  if (dts) DecideUpTo({run_, *dts, std::numeric_limits<uint64_t>::max()});
   return true;
 }
 

@@ -43,7 +43,7 @@ class SkipPlanner {
   };
 
   // Takes the next packet in decoding order; sequences count 0, 1, 2 ... False when the stamps
-  // cannot be true (missing, or a PTS before its DTS): from then on the planner is of no use (see
+  // cannot be true (no PTS, or one before its DTS): from then on the planner is of no use (see
   // broken()).
   bool Push(uint64_t sequence, std::optional<int64_t> pts, std::optional<int64_t> dts);
 

@@ -40,7 +40,8 @@ StreamClock::Wide StreamClock::ToTicks(int64_t us) const {
 
 int64_t StreamClock::ExpectedUs() const {
   if (last_us_ < 0) return 0;
-  const int64_t exact = anchor_us_ + std::llround(period_us_ * static_cast<double>(since_anchor_ + 1));
+  const int64_t exact =
+      anchor_us_ + std::llround(period_us_ * static_cast<double>(since_anchor_ + 1));
   return std::max(exact, last_us_ + 1);
 }
 

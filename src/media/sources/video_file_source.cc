@@ -23,7 +23,10 @@ namespace sightline {
 namespace {
 
 constexpr int kMaxDecodeThreads = 64;
+constexpr int kMaxReordering = 32;  // pictures; twice what any codec allows
 constexpr uint64_t kUnplanned = std::numeric_limits<uint64_t>::max();
+constexpr PresentationKey kLast = {std::numeric_limits<uint32_t>::max(),
+                                   std::numeric_limits<int64_t>::max(), kUnplanned};
 
 // How the selection meets the codec.
 enum class Mode {
@@ -50,7 +53,8 @@ Mode ChooseMode(const AVCodecParameters& parameters, const AVCodec& codec, bool 
   if (!selects) return Mode::kPlain;
   const AVCodecDescriptor* descriptor = avcodec_descriptor_get(parameters.codec_id);
   const bool stands_alone =
-      descriptor != nullptr && (descriptor->props & AV_CODEC_PROP_INTRA_ONLY) != 0;
+      parameters.codec_id == AV_CODEC_ID_PNG ||  // libav's list of properties leaves it out
+      (descriptor != nullptr && (descriptor->props & AV_CODEC_PROP_INTRA_ONLY) != 0);
   const bool progressive = parameters.field_order == AV_FIELD_PROGRESSIVE;
   const bool maybe_fields = !progressive && parameters.field_order != AV_FIELD_UNKNOWN;
   if (stands_alone && !maybe_fields && (codec.capabilities & AV_CODEC_CAP_DELAY) == 0) {
@@ -113,7 +117,9 @@ class VideoFileSource::Impl {
   Judged Judge(std::optional<int64_t> stamp, bool keeps_clock);
   void CountUndecoded(const Judged& judged, bool refused);
   void SettlePending(const PresentationKey& before);
-  void StopPlanning();
+  std::optional<PresentationKey> KeyOf(uint64_t sequence) const {
+    return planner_ ? planner_->KeyOf(sequence) : std::nullopt;
+  }
   std::optional<Frame> MakeFrame(const Judged& judged);
   absl::StatusOr<std::optional<Frame>> Finish();
 
@@ -144,6 +150,7 @@ class VideoFileSource::Impl {
   uint64_t last_sent_ = kUnplanned;
   std::vector<Pending> pending_;  // sorted
   std::optional<PresentationKey> last_key_;
+  int unplanned_pictures_ = 0;  // since planning was given up
 
   bool input_ended_ = false;
   bool ended_ = false;
@@ -244,7 +251,7 @@ absl::StatusOr<std::optional<Frame>> VideoFileSource::Impl::Next() {
       std::optional<Frame> frame = OnPicture();
       if (frame.has_value()) return frame;
     } else if (code == AVERROR_EOF) {
-      StopPlanning();
+      SettlePending(kLast);
       ended_ = true;
     } else if (code != AVERROR(EAGAIN)) {
       OnRefused(code);
@@ -317,7 +324,7 @@ int VideoFileSource::Impl::FeedPlanned() {
       return Feed();
     }
     if (queue_count_ == queue_.size()) {  // only if the container discards packets by the dozen
-      StopPlanning();
+      mode_ = Mode::kPlain;               // from here on everything is decoded
       continue;
     }
     Queued& back = queue_[(queue_head_ + queue_count_) % queue_.size()];
@@ -332,17 +339,9 @@ int VideoFileSource::Impl::FeedPlanned() {
     back.planned = (back.packet->flags & AV_PKT_FLAG_DISCARD) == 0;
     if (back.planned &&
         !planner_->Push(next_sequence_++, Stamp(back.packet->pts), Stamp(back.packet->dts))) {
-      StopPlanning();
+      mode_ = Mode::kPlain;
     }
   }
-}
-
-// From here on everything is decoded; what is still open is settled.
-void VideoFileSource::Impl::StopPlanning() {
-  if (mode_ != Mode::kPlanned) return;
-  SettlePending(
-      {std::numeric_limits<uint32_t>::max(), std::numeric_limits<int64_t>::max(), kUnplanned});
-  mode_ = Mode::kPlain;
 }
 
 void VideoFileSource::Impl::Send(AVPacket* packet, uint64_t sequence,
@@ -381,8 +380,7 @@ void VideoFileSource::Impl::OnRefused(int code) {
     if (awaited_) CountUndecoded(*std::exchange(awaited_, std::nullopt), true);
     return;
   }
-  const std::optional<PresentationKey> key =
-      mode_ == Mode::kPlanned ? planner_->KeyOf(last_sent_) : std::nullopt;
+  const std::optional<PresentationKey> key = KeyOf(last_sent_);
   if (!key) {
     CountUndecoded(Judge(std::nullopt, false), true);
     return;
@@ -446,12 +444,13 @@ std::optional<Frame> VideoFileSource::Impl::OnPicture() {
     return MakeFrame(*std::exchange(awaited_, std::nullopt));
   }
   const auto sequence = static_cast<uint64_t>(picture_->reordered_opaque);
-  const std::optional<PresentationKey> key =
-      mode_ == Mode::kPlanned ? planner_->KeyOf(sequence) : std::nullopt;
+  const std::optional<PresentationKey> key = KeyOf(sequence);
   if (key) {
     std::erase_if(pending_, [&](const Pending& entry) { return entry.key == *key; });
     SettlePending(*key);
     last_key_ = key;
+  } else if (!pending_.empty() && ++unplanned_pictures_ > kMaxReordering) {
+    SettlePending(kLast);  // planning was given up, and all that it touched has come out by now
   }
   const Judged judged = Judge(Stamp(picture_->best_effort_timestamp), true);
   if (key) planner_->Correct(sequence, judged.ordinal);
