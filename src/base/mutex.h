@@ -8,18 +8,19 @@
 #include <condition_variable>
 #include <mutex>
 
+// GUARDED_BY, PT_GUARDED_BY and NO_THREAD_SAFETY_ANALYSIS come from Abseil, whose headers define
+// them anyway; the rest is not among its names.
+#include "absl/base/thread_annotations.h"
+
 #if defined(__clang__)
 #define SL_ATTRIBUTE(x) __attribute__((x))
 #else
 #define SL_ATTRIBUTE(x)
 #endif
-#define GUARDED_BY(x) SL_ATTRIBUTE(guarded_by(x))
-#define PT_GUARDED_BY(x) SL_ATTRIBUTE(pt_guarded_by(x))
 #define REQUIRES(...) SL_ATTRIBUTE(requires_capability(__VA_ARGS__))
 #define EXCLUDES(...) SL_ATTRIBUTE(locks_excluded(__VA_ARGS__))
 #define ACQUIRE(...) SL_ATTRIBUTE(acquire_capability(__VA_ARGS__))
 #define RELEASE(...) SL_ATTRIBUTE(release_capability(__VA_ARGS__))
-#define NO_THREAD_SAFETY_ANALYSIS SL_ATTRIBUTE(no_thread_safety_analysis)
 
 namespace sightline {
 

@@ -64,8 +64,8 @@ absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& ca
   if (camera.coordinates == Coordinates::kFraction) {
     scale = {static_cast<float>(source.width), static_cast<float>(source.height)};
   }
-  const auto margin_of = [&](float margin) {
-    return margin > 0 ? BoundaryMargin{.px = margin * scale.y, .box_heights = 0} : BoundaryMargin{};
+  const auto margin_of = [&](const std::optional<float>& margin) {
+    return margin ? BoundaryMargin{.px = *margin * scale.y, .box_heights = 0} : BoundaryMargin{};
   };
   for (const ZoneConfig& zone : camera.zones) {
     ZoneSpec spec;

@@ -31,6 +31,13 @@ Box ToBox(const BoxD& box) {
           static_cast<float>(box.y2)};
 }
 
+// The sum is rounded to a millionth, so that a threshold which once was a float (0.6f) gives 0.7
+// too.
+float NewTrackThreshold(const TrackerOptions& options) {
+  if (options.new_track_threshold >= 0) return static_cast<float>(options.new_track_threshold);
+  return static_cast<float>(std::round((options.track_threshold + 0.1) * 1e6) / 1e6);
+}
+
 int64_t LostUs(const TrackerOptions& options) {
   if (options.max_lost_us > 0) return options.max_lost_us;
   const double buffer_us = options.track_buffer / kBufferFrameRate * 1e6;
@@ -46,9 +53,7 @@ ByteTracker::ByteTracker(const TrackerOptions& options)
       edge_px_(options.reference_quirks ? 1.0 : 0.0),
       sure_threshold_(static_cast<float>(options.track_threshold)),
       unsure_threshold_(static_cast<float>(options.low_threshold)),
-      new_threshold_(options.new_track_threshold >= 0
-                         ? static_cast<float>(options.new_track_threshold)
-                         : static_cast<float>(options.track_threshold + 0.1)),
+      new_threshold_(NewTrackThreshold(options)),
       lost_updates_(
           static_cast<uint64_t>(options.frame_rate / kBufferFrameRate * options.track_buffer)),
       lost_us_(LostUs(options)) {}

@@ -11,7 +11,9 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <iterator>
+#include <system_error>
 
 #include "base/status.h"
 
@@ -195,6 +197,10 @@ absl::Status WriteWholeFile(const std::string& path, std::string_view text) {
   if (stat(path.c_str(), &info) == 0) {
     if (S_ISDIR(info.st_mode)) return InvalidArgument("{} is a folder, expected a file", path);
     if (!S_ISREG(info.st_mode)) return WriteAsItIs(path, text);
+    // Renaming would replace a link by a file.
+    std::error_code error;
+    const std::filesystem::path real = std::filesystem::canonical(path, error);
+    if (!error) return WriteBesideAndRename(real.string(), text);
   }
   return WriteBesideAndRename(path, text);
 }

@@ -1,5 +1,6 @@
-// Makes the set, get, enter and element functions of a Field from member pointers: Bind<&T::a,
-// &A::b> stands for target.a.b. Private to fields.cc.
+// What the table in fields.cc is written with: Key, Map and Maps make a Field whose set, get, enter
+// and element functions come from member pointers; Key<&T::a, &A::b> is about target.a.b. Private
+// to fields.cc.
 #pragma once
 
 #include <fmt/format.h>
@@ -120,6 +121,69 @@ struct Bind {
 inline void* SameTarget(void* target) { return target; }
 inline const void* SameTargetConst(const void* target, size_t index) {
   return index == 0 ? target : nullptr;
+}
+
+// A Field that is put together one property at a time.
+struct Row : Field {
+  constexpr Row(std::string_view its_key, FieldType its_type) {
+    key = its_key;
+    type = its_type;
+  }
+  constexpr Row Says(std::string_view text) const { return With(&Field::description, text); }
+  constexpr Row Required() const { return With(&Field::required, true); }
+  constexpr Row AffectsResults() const { return With(&Field::affects_results, true); }
+  constexpr Row Needs(std::string_view other) const { return With(&Field::needs, other); }
+  constexpr Row Unset(std::string_view means) const { return With(&Field::unset_means, means); }
+  constexpr Row Example(std::string_view text) const { return With(&Field::example, text); }
+  constexpr Row Range(double low, double high) const {
+    return With(&Field::min, low).With(&Field::max, high);
+  }
+  constexpr Row Above(double low, double high) const {
+    return Range(low, high).With(&Field::min_excluded, true);
+  }
+  constexpr Row Items(size_t least, size_t most) const {
+    return With(&Field::min_items, least).With(&Field::max_items, most);
+  }
+  constexpr Row OneOf(std::span<const std::string_view> names) const {
+    return With(&Field::choices, names);
+  }
+  template <auto Member>
+  constexpr Row LocatedIn() const {
+    return With(&Field::locate, &Bind<Member>::Locate);
+  }
+  template <typename T, typename V>
+  constexpr Row With(T Field::*member, V value) const {
+    Row copy = *this;
+    copy.*member = value;
+    return copy;
+  }
+};
+
+// A key whose value goes into the member at Path.
+template <auto... Path>
+constexpr Row Key(std::string_view key, FieldType type) {
+  return Row(key, type)
+      .With(&Field::set, &Bind<Path...>::Set)
+      .With(&Field::get, &Bind<Path...>::Get);
+}
+// A map: of the member at Path, or, without one, of further members of the same struct.
+template <auto... Path>
+constexpr Row Map(std::string_view key, const Section& section) {
+  const Row row = Row(key, FieldType::kSection).With(&Field::section, &section);
+  if constexpr (sizeof...(Path) == 0) {
+    return row.With(&Field::enter, &SameTarget).With(&Field::element, &SameTargetConst);
+  } else {
+    return row.With(&Field::enter, &Bind<Path...>::Enter)
+        .With(&Field::element, &Bind<Path...>::Inner);
+  }
+}
+// A list of maps, each an element of the vector at Path.
+template <auto... Path>
+constexpr Row Maps(std::string_view key, const Section& section) {
+  return Row(key, FieldType::kSectionList)
+      .With(&Field::section, &section)
+      .With(&Field::enter, &Bind<Path...>::Append)
+      .With(&Field::element, &Bind<Path...>::Element);
 }
 
 }  // namespace sightline::config

@@ -73,7 +73,7 @@ struct ZoneConfig {
   std::vector<std::string> classes;  // names; empty = all
   // Hysteresis: a track enters when its anchor is inside on `enter_frames` processed frames in a
   // row; it leaves when its anchor is more than `margin` outside on `exit_frames` in a row.
-  float margin = 0;
+  std::optional<float> margin;  // unset = the event engine's own
   int enter_frames = 1;
   int exit_frames = 1;
   ConfigLocation at;
@@ -90,7 +90,7 @@ struct LineConfig {
   std::string backward = "out";
   std::vector<std::string> classes;
   // Hysteresis: a crossing counts once the anchor is more than `margin` beyond the line.
-  float margin = 0;
+  std::optional<float> margin;
   ConfigLocation at;
 };
 
@@ -164,9 +164,8 @@ struct ModelConfig {
   ConfigLocation at;                   // of the entry, or of the camera's `model:`
 };
 
-// Paths are absolute.
 struct OutputConfig {
-  std::string dir = "out";
+  std::string dir = "out";  // absolute once read from a file
   struct Sqlite {
     bool enabled = true;
     std::string path = "sightline.db";  // in dir unless absolute
@@ -198,6 +197,7 @@ struct Config {
   // The file's entries in order, then one for every builtin, package or file that a camera names
   // directly.
   std::vector<ModelConfig> models;
+  size_t declared_models = 0;  // so many of `models` are the file's entries
   TrackerConfig tracker;
   OutputConfig outputs;
   LimitsConfig limits;

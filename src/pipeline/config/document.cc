@@ -40,7 +40,10 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     if (ExpectsKey()) throw Refusal(Where(mark), "a key is missing here");
-    Place(NewNode(YamlNode::Kind::kNull, mark, anchor), 1);
+    YamlNode& node = NewNode(YamlNode::Kind::kNull, mark, anchor);
+    // yaml-cpp names the next token's place, which may be lines further on.
+    if (!open_.empty() && open_.back().entry) node.at = open_.back().entry->key_at;
+    Place(node, 1);
     Complete(anchor, 1, 1);
   }
 

@@ -102,4 +102,7 @@ std::string FormatValue(const Field& field, const Value& value);
 // "2s", "250ms", "1500us": the largest unit that divides it.
 std::string FormatDuration(int64_t duration_us);
 
+// "a whole number from 1 to 64": what the field takes, for messages and documents.
+std::string WantedWords(const Field& field);
+
 }  // namespace sightline::config

@@ -76,6 +76,7 @@ void ReadDocument(const config::YamlNode& root, const std::string& folder,
   reader.ReadSection(config::FileSection(), root, &config, "");
   for (CameraConfig& camera : config.cameras) ResolveSource(camera, folder);
   config::Validate(config, locations, options, findings);
+  config.declared_models = config.models.size();
   config::ResolveModels(config, folder, options, findings);
 }
 

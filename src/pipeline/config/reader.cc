@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <filesystem>
 
 #include "base/nearest_word.h"
 #include "base/time.h"
+#include "pipeline/config/scalar.h"
 
 namespace sightline::config {
 namespace {
@@ -23,33 +23,6 @@ std::string Join(const std::string& path, std::string_view key) {
 
 bool IsBoolWord(const YamlNode& node) {
   return node.plain && (node.text == "true" || node.text == "false");
-}
-
-enum class NumberKind { kNone, kInteger, kNumber, kTooLarge };
-
-// Decimal numbers as YAML 1.2's core schema has them. Leading zeros are refused: YAML 1.1 read
-// them as octal.
-NumberKind ReadNumber(std::string_view text, int64_t& integer, double& number) {
-  if (text.substr(0, 1) == "+") text.remove_prefix(1);
-  const std::string_view digits = text.substr(text.substr(0, 1) == "-" ? 1 : 0);
-  if (digits.empty() || digits[0] < '0' || digits[0] > '9') {
-    if (digits.size() < 2 || digits[0] != '.' || digits[1] < '0' || digits[1] > '9') {
-      return NumberKind::kNone;
-    }
-  }
-  if (digits.size() > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9') {
-    return NumberKind::kNone;
-  }
-  const char* end = text.data() + text.size();
-  const auto whole = std::from_chars(text.data(), end, integer);
-  if (whole.ptr == end && whole.ec == std::errc()) {
-    number = static_cast<double>(integer);
-    return NumberKind::kInteger;
-  }
-  const auto real = std::from_chars(text.data(), end, number);
-  if (real.ptr != end) return NumberKind::kNone;
-  if (real.ec != std::errc() || !std::isfinite(number)) return NumberKind::kTooLarge;
-  return NumberKind::kNumber;
 }
 
 std::string Found(const YamlNode& node) {
@@ -72,49 +45,22 @@ std::string Found(const YamlNode& node) {
   return fmt::format("the text {}", Quote(node.text));
 }
 
-std::string FormatBound(const Field& field, double bound) {
-  if (field.type == FieldType::kDuration) return FormatDuration(static_cast<int64_t>(bound));
-  if (std::abs(bound) < 1e15 && bound == std::floor(bound)) {
-    return fmt::format("{}", static_cast<int64_t>(bound));
-  }
-  return fmt::format("{}", bound);
-}
-
-// " from 1 to 64", " above 0 and at most 1", "".
-std::string RangeWords(const Field& field) {
-  const bool low = std::isfinite(field.min);
-  const bool high = std::isfinite(field.max);
-  if (!low && !high) return "";
-  if (low && high && !field.min_excluded) {
-    if (field.min == field.max)
-      return fmt::format(", {} and no other", FormatBound(field, field.min));
-    return fmt::format(" from {} to {}", FormatBound(field, field.min),
-                       FormatBound(field, field.max));
-  }
-  std::string words;
-  if (low) {
-    words =
-        fmt::format(" {} {}", field.min_excluded ? "above" : "from", FormatBound(field, field.min));
-  }
-  if (high) {
-    words +=
-        fmt::format("{} at most {}", words.empty() ? "" : " and", FormatBound(field, field.max));
-  }
-  return words;
-}
-
 bool InRange(const Field& field, double value) {
   return value <= field.max && (field.min_excluded ? value > field.min : value >= field.min);
 }
 
-// The section in which `key` would be right, for keys that are known but stand elsewhere.
+// The one section in which `key` would be right, for keys that are known but stand elsewhere; empty
+// for keys of no section or of several.
 std::string_view SectionOf(std::string_view key) {
+  std::string_view found;
   for (const Section* section : AllSections()) {
     for (const Field& field : section->fields) {
-      if (field.key == key) return section->name.empty() ? "the file's top level" : section->name;
+      if (field.key != key) continue;
+      if (!found.empty()) return {};
+      found = section->name.empty() ? "the top level" : section->name;
     }
   }
-  return {};
+  return found;
 }
 
 bool IsIdCharacter(char c) {
@@ -145,44 +91,6 @@ std::string IdFault(std::string_view text) {
 
 }  // namespace
 
-std::string WantedWords(const Field& field) {
-  switch (field.type) {
-    case FieldType::kBool:
-      return "true or false";
-    case FieldType::kInteger:
-      return "a whole number" + RangeWords(field);
-    case FieldType::kNumber:
-      return "a number" + RangeWords(field);
-    case FieldType::kDuration:
-      return "a duration such as 250ms, 2s or 5m" + RangeWords(field);
-    case FieldType::kTime:
-      return "a time such as 2026-01-31T12:34:56Z";
-    case FieldType::kChoice:
-      return fmt::format("one of {}", fmt::join(field.choices, ", "));
-    case FieldType::kId:
-      return "a name of letters, digits, _, . and -";
-    case FieldType::kLabel:
-      return "a name";
-    case FieldType::kText:
-      return "a text";
-    case FieldType::kPath:
-      return "a path";
-    case FieldType::kSource:
-      return "a path or URL";
-    case FieldType::kTextList:
-      return "a list of names such as [person, car]";
-    case FieldType::kPoint:
-      return "a point [x, y]";
-    case FieldType::kPoints:
-      return "a list of points [[x, y], [x, y], ...]";
-    case FieldType::kSection:
-      return "a map (\"key: value\" lines, indented)";
-    case FieldType::kSectionList:
-      return "a list of maps (each starts with \"- \")";
-  }
-  return "";
-}
-
 bool Reader::Fail(ConfigLocation at, std::string message) {
   if (findings_.errors.size() < kMaxFindings) findings_.errors.push_back({at, std::move(message)});
   return false;
@@ -210,8 +118,11 @@ void Reader::ReadSection(const Section& section, const YamlNode& node, void* tar
       if (field.locate != nullptr) field.locate(target, entry->value->at);
       ReadField(field, *entry->value, target, field_path);
     } else if (field.required) {
-      Fail(node.at, fmt::format("{} has no \"{}\"; add {}", path.empty() ? "the file" : path,
-                                field.key, WantedWords(field)));
+      Fail(node.at,
+           fmt::format("{} has no \"{}\"; add {}", path.empty() ? "the file" : path, field.key,
+                       field.example.empty()
+                           ? WantedWords(field)
+                           : fmt::format("one, such as \"{}: {}\"", field.key, field.example)));
     }
   }
 }
@@ -430,6 +341,10 @@ bool Reader::ReadText(const Field& field, const YamlNode& node, const std::strin
       if (text[0] == '~') {
         return Fail(node.at, fmt::format("{}: ~ is not replaced in {}; write the whole path", path,
                                          Quote(text)));
+      }
+      if (LooksLikeUrl(text)) {
+        return Fail(node.at,
+                    fmt::format("{}: {} is a URL; a local path is wanted", path, Quote(text)));
       }
       value = (std::filesystem::path(sources_.folder) / text).lexically_normal().string();
       return true;

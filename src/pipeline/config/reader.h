@@ -41,7 +41,4 @@ class Reader {
   LocationMap& locations_;
 };
 
-// "a whole number from 1 to 64": what the field takes, for messages and documents.
-std::string WantedWords(const Field& field);
-
 }  // namespace sightline::config

@@ -159,10 +159,11 @@ class Validator {
     }
   }
 
-  void CheckMargin(const CameraConfig& camera, float margin, const std::string& path) {
-    if (camera.coordinates == Coordinates::kFraction && margin > 1) {
+  void CheckMargin(const CameraConfig& camera, std::optional<float> margin,
+                   const std::string& path) {
+    if (camera.coordinates == Coordinates::kFraction && margin.value_or(0) > 1) {
       Fail(path + ".margin",
-           fmt::format("{} is no fraction of the picture's height (0 to 1)", margin));
+           fmt::format("{} is no fraction of the picture's height (0 to 1)", *margin));
     }
   }
 
@@ -339,6 +340,12 @@ class ModelResolver {
     model.name = name;
     model.at = camera.model_at;
     const std::string extension = std::filesystem::path(name).extension().string();
+    if (LooksLikeUrl(name)) {
+      findings_.errors.push_back(
+          {camera.model_at,
+           fmt::format("{}: {} is a URL; a local file or a name is wanted", path, Quote(name))});
+      return;
+    }
     if (std::find(std::begin(kBuiltinModels), std::end(kBuiltinModels), name) !=
         std::end(kBuiltinModels)) {
       model.origin = ModelOrigin::kBuiltin;
