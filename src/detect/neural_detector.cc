@@ -114,8 +114,8 @@ class NeuralDetector final : public Detector {
 
   absl::Status Finish(std::span<const TensorView> outputs, int entry, DetectJob& job) {
     candidates_.clear();
-    const absl::Status decoded = head_->Decode(outputs, entry, mappings_[entry],
-                                               spec_.confidence_threshold, &candidates_);
+    const absl::Status decoded =
+        head_->Decode(outputs, entry, mappings_[entry], spec_.confidence_threshold, &candidates_);
     if (!decoded.ok()) return WithContext(decoded, info_.name);
     nms_.Run(spec_.nms, spec_.confidence_threshold, &candidates_);
     ClipToPicture(job.frame->image.width, job.frame->image.height, &candidates_);

@@ -124,7 +124,8 @@ bool NonMaxSuppressor::BuildGrid(size_t count, float iou_threshold) {
     return static_cast<uint32_t>(std::clamp(length / cell, 1.0f, most));
   };
   const uint32_t rows = cells_along(max_y - min_y, mean_h, float{kMaxRows});
-  columns_ = cells_along(max_x - min_x, mean_w * 0.25f, std::min(float{kMaxColumns}, 4.0f * count / rows));
+  columns_ =
+      cells_along(max_x - min_x, mean_w * 0.25f, std::min(float{kMaxColumns}, 4.0f * count / rows));
   if (rows * columns_ < 8) return false;  // nothing to leave out
   const float per_x = columns_ / (max_x - min_x);
   const float per_y = rows / (max_y - min_y);
