@@ -80,9 +80,9 @@ absl::Status ByteTracker::Update(const Detections& detections, Tracks* tracks) {
   new_lost_.clear();
   new_tracked_.clear();
   refound_.clear();
-  AssociateSure(frame);
-  AssociateUnsure(frame);
-  AssociateTentative(frame);
+  AssociateSure();
+  AssociateUnsure();
+  AssociateTentative();
   StartTracks(frame);
   UpdateLists();
   DropDuplicates();
@@ -229,7 +229,7 @@ void ByteTracker::Associate(const std::vector<int32_t>& slots,
   assignment_.Solve();
 }
 
-void ByteTracker::Match(int32_t slot, const Candidate& candidate, const FrameMeta& frame) {
+void ByteTracker::Match(int32_t slot, const Candidate& candidate) {
   Track& track = slots_[slot];
   track.filter.Correct(BoxState::Of(candidate.box));
   track.box = track.filter.box();
@@ -243,16 +243,10 @@ void ByteTracker::Match(int32_t slot, const Candidate& candidate, const FrameMet
   ++track.hits;
   track.last_update = stats_.updates;
   track.last_clock_us = clock_us_;
-  track.last = frame.time;
-  track.last_ordinal = frame.ordinal;
-  track.last_box_px = ToBox(track.box);
-  if (!track.confirmed && (options_.reference_quirks || track.hits >= options_.confirm_hits)) {
-    track.confirmed = true;
-    ++stats_.confirmed_tracks;
-  }
+  if (options_.reference_quirks || track.hits >= options_.confirm_hits) track.confirmed = true;
 }
 
-void ByteTracker::AssociateSure(const FrameMeta& frame) {
+void ByteTracker::AssociateSure() {
   Associate(pool_, sure_, options_.match_threshold, true);
   const std::vector<int32_t>& column_of_row = assignment_.column_of_row();
   unmatched_.clear();
@@ -263,7 +257,7 @@ void ByteTracker::AssociateSure(const FrameMeta& frame) {
       if (was_tracked) unmatched_.push_back(slot);
       continue;
     }
-    Match(slot, sure_[column_of_row[row]], frame);
+    Match(slot, sure_[column_of_row[row]]);
     if (!was_tracked) refound_.push_back(slot);
   }
   left_over_.clear();
@@ -274,13 +268,13 @@ void ByteTracker::AssociateSure(const FrameMeta& frame) {
   }
 }
 
-void ByteTracker::AssociateUnsure(const FrameMeta& frame) {
+void ByteTracker::AssociateUnsure() {
   Associate(unmatched_, unsure_, options_.low_match_threshold, false);
   const std::vector<int32_t>& column_of_row = assignment_.column_of_row();
   for (size_t row = 0; row < unmatched_.size(); ++row) {
     const int32_t slot = unmatched_[row];
     if (column_of_row[row] != Assignment::kNone) {
-      Match(slot, unsure_[column_of_row[row]], frame);
+      Match(slot, unsure_[column_of_row[row]]);
     } else {
       slots_[slot].phase = Phase::kLost;
       new_lost_.push_back(slot);
@@ -288,12 +282,12 @@ void ByteTracker::AssociateUnsure(const FrameMeta& frame) {
   }
 }
 
-void ByteTracker::AssociateTentative(const FrameMeta& frame) {
+void ByteTracker::AssociateTentative() {
   Associate(tentative_, left_over_, options_.tentative_match_threshold, true);
   for (size_t row = 0; row < tentative_.size(); ++row) {
     const int32_t column = assignment_.column_of_row()[row];
     if (column != Assignment::kNone) {
-      Match(tentative_[row], left_over_[column], frame);
+      Match(tentative_[row], left_over_[column]);
     } else {
       slots_[tentative_[row]].phase = Phase::kGivenUp;
     }
@@ -324,13 +318,12 @@ void ByteTracker::StartTrack(const Candidate& candidate, const FrameMeta& frame)
   track.hits = 1;
   track.start_update = track.last_update = stats_.updates;
   track.last_clock_us = clock_us_;
-  track.first = track.last = frame.time;
-  track.first_ordinal = track.last_ordinal = frame.ordinal;
-  track.first_box_px = track.last_box_px = ToBox(candidate.box);
+  track.first = frame.time;
+  track.first_ordinal = frame.ordinal;
+  track.first_box_px = ToBox(candidate.box);
   track.filter.Start(BoxState::Of(candidate.box));
   track.box = track.filter.box();
   ++stats_.started_tracks;
-  if (track.confirmed) ++stats_.confirmed_tracks;
   new_tracked_.push_back(slot);
 }
 
@@ -409,7 +402,7 @@ int32_t ByteTracker::TakeSlot() {
 }
 
 void ByteTracker::Release(int32_t slot) {
-  if (slots_[slot].confirmed) finished_.push_back(SummaryOf(slots_[slot]));
+  if (slots_[slot].reported_hits > 0) finished_.push_back(SummaryOf(slots_[slot]));
   free_slots_.push_back(slot);
 }
 
@@ -432,12 +425,17 @@ void ByteTracker::TakeFinished(std::vector<TrackSummary>* finished) {
 
 void ByteTracker::Report(const FrameMeta& frame, Tracks* tracks) {
   for (const int32_t slot : tracked_) {
-    const Track& track = slots_[slot];
+    Track& track = slots_[slot];
     if (!track.confirmed) continue;
+    if (track.reported_hits == 0) ++stats_.confirmed_tracks;
+    track.reported_hits = track.hits;
+    track.last = frame.time;
+    track.last_ordinal = frame.ordinal;
+    track.last_box_px = ToBox(track.box);
     TrackedObject object;
     object.track_id = track.id;
     object.state = TrackState::kConfirmed;
-    object.box_px = ToBox(track.box);
+    object.box_px = track.last_box_px;
     object.confidence = track.confidence;
     object.class_id = track.class_id;
     object.detection = track.detection;
@@ -468,7 +466,7 @@ TrackSummary ByteTracker::SummaryOf(const Track& track) const {
   summary.last = track.last;
   summary.first_ordinal = track.first_ordinal;
   summary.last_ordinal = track.last_ordinal;
-  summary.hits = track.hits;
+  summary.hits = track.reported_hits;
   summary.max_confidence = track.max_confidence;
   summary.first_box_px = track.first_box_px;
   summary.last_box_px = track.last_box_px;
