@@ -177,12 +177,9 @@ class BatcherImpl final : public Batcher {
         options_.queue_capacity > 0 && options_.queue_capacity < kNone && options_.max_batch > 0,
         "batcher {}: a queue of {}, batches of {}", options_.name, options_.queue_capacity,
         options_.max_batch);
-    // Linux takes 15 characters.
-    const std::string thread_name = ("batch-" + options_.name).substr(0, 15);
     threads_.reserve(runners_.size());
     for (const auto& runner : runners_) {
       threads_.emplace_back([this, &runner = *runner] { RunnerLoop(runner); });
-      pthread_setname_np(threads_.back().native_handle(), thread_name.c_str());
     }
   }
   ~BatcherImpl() override { Stop(/*discard=*/true); }
@@ -313,6 +310,7 @@ class BatcherImpl final : public Batcher {
 
   void RunnerLoop(BatchRunner& runner) {
     runs_for_ = this;
+    pthread_setname_np(pthread_self(), ("batch-" + options_.name).substr(0, 15).c_str());
     const size_t most =
         static_cast<size_t>(std::max(1, std::min(options_.max_batch, runner.max_batch())));
     std::vector<BatchJob*> batch;

@@ -161,9 +161,13 @@ TEST(Batcher, TheQuotaHoldsWhileOthersWait) {
 TEST(Batcher, ManySourcesWithTheSameHash) {
   HeldBatcher held({.name = "m", .queue_capacity = 300, .max_batch = 300});
   for (uint32_t i = 0; i < 300; ++i) held.Submit(i * 65536u * 600u, static_cast<int>(i));
-  const auto batches = held.Finish();
-  ASSERT_EQ(batches.size(), 1u);
-  EXPECT_EQ(batches[0].size(), 64u) << "the runner's own limit";
+  std::vector<int> order;
+  for (const auto& batch : held.Finish()) {
+    EXPECT_LE(batch.size(), 64u) << "the runner's own limit";
+    for (const auto& [source, number] : batch) order.push_back(number);
+  }
+  ASSERT_EQ(order.size(), 300u);
+  EXPECT_TRUE(std::ranges::is_sorted(order)) << "in turn";
 }
 
 TEST(Batcher, AnIdleRunnerDoesNotWaitForCompany) {
@@ -322,8 +326,7 @@ TEST(Batcher, NamesItsThreads) {
       Batcher::Create({.name = "yolox_nano"}, One(std::make_unique<NamingRunner>(&name)));
   ASSERT_TRUE(batcher->Submit(&job).ok());
   batcher->Stop(false);
-  // The name may be set just after the thread has taken its first job.
-  EXPECT_TRUE(name == "batch-yolox_nan" || name.empty() || name != "batch-yolox_nano") << name;
+  EXPECT_EQ(name, "batch-yolox_nan");
 }
 
 // Eight producers, three runners: every job once, the jobs of a source dispatched in their order.
@@ -338,7 +341,7 @@ TEST(Batcher, ManyProducersManyRunners) {
       for (BatchJob* job : batch) {
         const int number = static_cast<TestJob*>(job)->number;
         const auto before = last.find(job->source);
-        if (before != last.end()) EXPECT_EQ(number, before->second + 1);
+        EXPECT_TRUE(before == last.end() || number == before->second + 1) << number;
         last[job->source] = number;
       }
       int seen = largest->load();

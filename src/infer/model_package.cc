@@ -222,7 +222,6 @@ void ReadLabelsKey(const YAML::Node& node, Target& target) {
   }
   auto labels = std::make_shared<LabelSet>();
   labels->names = Texts(node, kMaxLabels, kMaxTextBytes);
-  if (labels->names.empty()) Refuse(node, "the list of labels is empty");
   target.spec().labels = std::move(labels);
 }
 
@@ -257,7 +256,7 @@ constexpr Key kPackageKeys[] = {
     {"sha256", true, ReadSha256},
     {"family", true, [](const YAML::Node& n, Target& t) { t.spec().family = NonEmptyText(n); }},
     {"layout", false, [](const YAML::Node& n, Target& t) { t.spec().layout = Text(n); }},
-    {"labels", true, ReadLabelsKey},
+    {"labels", false, ReadLabelsKey},
     {"input", true, [](const YAML::Node& n, Target& t) { ReadMap(n, kInputKeys, t); }},
     {"outputs", true,
      [](const YAML::Node& n, Target& t) {
@@ -317,6 +316,7 @@ absl::StatusOr<Target> Parse(std::string_view yaml, const std::string& where) {
                              documents.size());
     }
     ReadMap(documents[0], kPackageKeys, target);
+    if (target.spec().labels == nullptr) target.spec().labels = std::make_shared<LabelSet>();
     return target;
   } catch (const Refusal& refusal) {
     return AtMark(where, refusal.mark, refusal.message);

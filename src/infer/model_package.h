@@ -34,7 +34,7 @@ absl::StatusOr<ModelPackage> LoadModelPackage(const std::string& folder);
 // The same without the check of the model file's content. For lists.
 absl::StatusOr<ModelPackage> PeekModelPackage(const std::string& folder);
 
-// The YAML alone; nothing is opened. spec.file is as the text says. `where` stands in front of
+// The YAML alone; nothing is opened; spec.labels is never null. spec.file is as the text says. `where` stands in front of
 // errors. A labels file is not read: its name comes back in `labels_file`, which may be null when
 // none is expected.
 absl::StatusOr<ModelPackage> ParseModelPackage(std::string_view yaml, const std::string& where,

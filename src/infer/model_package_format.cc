@@ -96,7 +96,11 @@ std::string FormatModelPackage(const ModelPackage& package) {
   out += fmt::format("  max_detections: {}\n", spec.nms.max_detections);
   if (!package.why.empty()) {
     out += "why:\n";
-    for (const std::string& reason : package.why) out += "  - " + Quoted(reason) + "\n";
+    for (std::string reason : package.why) {
+      std::ranges::replace_if(
+          reason, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+      out += "  - " + Quoted(reason) + "\n";
+    }
   }
   return out;
 }

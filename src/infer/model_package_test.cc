@@ -51,8 +51,7 @@ ModelPackage Sample() {
               .sigma = 0.3f,
               .class_aware = false,
               .max_detections = 17};
-  package.why = {"output \"x\" is [1,3549,85]:\tthat is YOLOX", "second"};
-  package.why[0][28] = ' ';
+  package.why = {"output \"x\" is [1,3549,85]: that is YOLOX", "second"};
   return package;
 }
 
@@ -104,12 +103,20 @@ TEST(ModelPackage, ComesBackAsItWasWritten) {
   EXPECT_EQ(FormatModelPackage(*read), yaml);
 }
 
+TEST(ModelPackage, ReasonsMayHoldAnything) {
+  ModelPackage package = Sample();
+  package.why = {"tab\there\nand line", ""};
+  const auto read = ParseModelPackage(FormatModelPackage(package), "m.yaml");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_THAT(read->why, ElementsAre("tab here and line", ""));
+}
+
 TEST(ModelPackage, ErrorsNameThePlaceAndTheNearestKey) {
   const std::string good = FormatModelPackage(Sample());
   EXPECT_EQ(ParseError(Replaced(good, "  width: 416", "  widht: 416")),
-            "m.yaml:19:3: unknown key \"widht\", did you mean \"width\"?");
+            "m.yaml:20:3: unknown key \"widht\", did you mean \"width\"?");
   EXPECT_THAT(ParseError(Replaced(good, "resize: letterbox_top_left", "resize: leterbox_center")),
-              AllOf(StartsWith("m.yaml:21:11: "), HasSubstr("did you mean \"letterbox_center\"?")));
+              AllOf(StartsWith("m.yaml:22:11: "), HasSubstr("did you mean \"letterbox_center\"?")));
   EXPECT_THAT(ParseError(Replaced(good, "width: 416", "width: 0")),
               HasSubstr("whole number from 1 to 16384"));
   EXPECT_THAT(ParseError(Replaced(good, "width: 416", "width: \"416\"")),

@@ -222,6 +222,10 @@ TEST_F(OnnxRuntimeTest, FilesThatAreNoModels) {
   const auto opened = backend_->Open({.model_file = garbage});
   EXPECT_EQ(opened.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(MessageOf(opened.status())), HasSubstr("garbage.onnx"));
+  EXPECT_THAT(std::string(MessageOf(opened.status())), HasSubstr("not an ONNX model"));
+  const auto escape = backend_->Open({.model_file = TestModel("external_escape")});
+  EXPECT_EQ(escape.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(MessageOf(escape.status())), HasSubstr("../../secret.bin"));
   const auto sequence = backend_->Open({.model_file = TestModel("sequence")});
   EXPECT_THAT(std::string(MessageOf(sequence.status())), HasSubstr("sequence or map"));
 }
