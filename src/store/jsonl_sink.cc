@@ -14,33 +14,10 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "store/jsonl_format.h"
+#include "store/whole_file.h"
 
 namespace sightline {
 namespace {
-
-absl::Status FileError(int error, std::string_view doing, const std::string& file) {
-  switch (error) {
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-      return ResourceExhausted(
-          "{} {}: {}; the lines written so far stay in it; free some space and run again", doing,
-          file, std::strerror(error));
-    case ENOENT:
-    case ENOTDIR:
-    case EISDIR:
-    case EACCES:
-    case EPERM:
-    case EROFS:
-    case ENAMETOOLONG:
-    case ELOOP:
-      return FailedPrecondition(
-          "{} {}: {}; check that the folder exists, that the path is a file, and the permissions",
-          doing, file, std::strerror(error));
-    default:
-      return MakeError(absl::StatusCode::kInternal, "{} {}: {}", doing, file, std::strerror(error));
-  }
-}
 
 // 0, or an errno. Bytes written so far are added to *written.
 int WriteAll(int fd, std::string_view bytes, int64_t* written) {
