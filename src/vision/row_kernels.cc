@@ -304,6 +304,18 @@ void AreaDown(const uint8_t* row, float weight, bool first, int width, float* su
   }
 }
 
+void AddSumsOf8(const uint8_t* row, int row_bytes, uint64_t* sums) {
+  const D8 d8;
+  const hn::Repartition<uint64_t, D8> d64;
+  const int lanes = static_cast<int>(hn::Lanes(d8));
+  int i = 0;
+  for (; i + lanes <= row_bytes; i += lanes) {
+    const auto part = hn::SumsOf8(hn::LoadU(d8, row + i));
+    hn::StoreU(hn::Add(hn::LoadU(d64, sums + i / 8), part), d64, sums + i / 8);
+  }
+  ScalarRowKernels().add_sums_of_8(row + i, row_bytes - i, sums + i / 8);
+}
+
 HWY_INLINE hn::Vec<DF> Normalized(const uint8_t* pixels, hn::Vec<DF> mean, hn::Vec<DF> scale) {
   const hn::Rebind<uint8_t, D32> quarter8;
   const auto value = hn::ConvertTo(DF(), hn::PromoteTo(D32(), hn::LoadU(quarter8, pixels)));
@@ -361,7 +373,7 @@ void StoreF32Packed(const uint8_t* const rows[3], int width, const Normalization
 const RowKernels* Kernels() {
   static constexpr RowKernels kKernels = {
       "simd",      Split3,    Join3,    YuvToBgr, Gather,   LinearAcross,  LinearDown,
-      CubicAcross, CubicDown, AreaDown, StoreF32, StoreF16, StoreF32Packed};
+      CubicAcross, CubicDown, AreaDown, AddSumsOf8, StoreF32, StoreF16, StoreF32Packed};
   return &kKernels;
 }
 

@@ -105,6 +105,9 @@ struct RowKernels {
   // OpenCV's area kernel, down before across: sum[i] += row[i] * weight.
   void (*area_down)(const uint8_t* row, float weight, bool first, int width, float* sum);
 
+  // sums[i] += the bytes 8i ... 8i+7 of a picture's row; the last group may be short.
+  void (*add_sums_of_8)(const uint8_t* row, int row_bytes, uint64_t* sums);
+
   // To the tensor: never writes beyond `width` (times 3 where interleaved) elements.
   void (*store_f32)(const uint8_t* row, int width, Normalization n, float* dst);
   void (*store_f16)(const uint8_t* row, int width, Normalization n, uint16_t* dst);

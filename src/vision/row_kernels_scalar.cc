@@ -89,6 +89,10 @@ void AreaDown(const uint8_t* row, float weight, bool first, int width, float* su
   }
 }
 
+void AddSumsOf8(const uint8_t* row, int row_bytes, uint64_t* sums) {
+  for (int i = 0; i < row_bytes; ++i) sums[i / 8] += row[i];
+}
+
 void StoreF32(const uint8_t* row, int width, Normalization n, float* dst) {
   for (int i = 0; i < width; ++i) dst[i] = (static_cast<float>(row[i]) - n.mean) * n.scale;
 }
@@ -124,7 +128,7 @@ uint16_t ToHalf(float value) {
 const RowKernels& ScalarRowKernels() {
   static constexpr RowKernels kKernels = {
       "scalar",    Split3,    Join3,    YuvToBgr, Gather,   LinearAcross,  LinearDown,
-      CubicAcross, CubicDown, AreaDown, StoreF32, StoreF16, StoreF32Packed};
+      CubicAcross, CubicDown, AreaDown, AddSumsOf8, StoreF32, StoreF16, StoreF32Packed};
   return kKernels;
 }
 

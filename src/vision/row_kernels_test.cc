@@ -195,6 +195,19 @@ TEST(RowKernels, ResizePassesAgreeWithTheTwin) {
   });
 }
 
+TEST(RowKernels, SumsOf8AgreeWithTheTwin) {
+  std::mt19937 random(6);
+  ForEachInstructionSet([&](const RowKernels& kernels) {
+    for (const int width : kWidths) {
+      const Bytes row = RandomRow(random, width);
+      std::vector<uint64_t> got((width + 7) / 8, 5), want((width + 7) / 8, 5);
+      kernels.add_sums_of_8(row.data(), width, got.data());
+      ScalarRowKernels().add_sums_of_8(row.data(), width, want.data());
+      EXPECT_EQ(got, want) << width;
+    }
+  });
+}
+
 TEST(RowKernels, StoresAgreeWithTheTwinAndStayInside) {
   std::mt19937 random(5);
   const Normalization normalizations[] = {{0, 1},         {127, 1 / 128.f}, {103.53f, 1 / 57.375f},
