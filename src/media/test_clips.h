@@ -1,4 +1,5 @@
-// For this module's tests: temporary folders, clips made with the ffmpeg program, and what is in them.
+// For this module's tests: temporary folders, clips made with the ffmpeg program, and what is in
+// them.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -24,7 +25,8 @@ namespace sightline::test {
 class TempDir {
  public:
   TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sightline-media-XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "sightline-media-XXXXXX").string();
     path_ = ::mkdtemp(pattern.data());
   }
   ~TempDir() {
@@ -66,7 +68,9 @@ inline std::string FirstLineOf(const std::string& command) {
 
 inline int CountFramesByFfprobe(const std::string& path) {
   return std::atoi(FirstLineOf("ffprobe -v quiet -select_streams v:0 -count_frames -show_entries "
-                               "stream=nb_read_frames -of csv=p=0 '" + path + "'").c_str());
+                               "stream=nb_read_frames -of csv=p=0 '" +
+                               path + "'")
+                       .c_str());
 }
 
 inline std::vector<uint8_t> Bytes(const std::string& path) {
@@ -76,7 +80,8 @@ inline std::vector<uint8_t> Bytes(const std::string& path) {
 
 inline void Write(const std::string& path, const std::vector<uint8_t>& bytes) {
   std::ofstream file(path, std::ios::binary);
-  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  file.write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
 }
 
 // The picture's samples without padding, plane after plane, as ffmpeg's rawvideo has them.
@@ -92,12 +97,19 @@ inline std::vector<uint8_t> Packed(const ImageView& image) {
       planes = {{{image.width, image.height}, {half_w, image.height}, {half_w, image.height}}};
       break;
     case PixelFormat::kI444:
-      planes = {{{image.width, image.height}, {image.width, image.height}, {image.width, image.height}}};
+      planes = {
+          {{image.width, image.height}, {image.width, image.height}, {image.width, image.height}}};
       break;
-    case PixelFormat::kNv12: planes = {{{image.width, image.height}, {2 * half_w, half_h}}}; break;
+    case PixelFormat::kNv12:
+      planes = {{{image.width, image.height}, {2 * half_w, half_h}}};
+      break;
     case PixelFormat::kBgr24:
-    case PixelFormat::kRgb24: planes = {{{image.width * 3, image.height}}}; break;
-    case PixelFormat::kGray8: planes = {{{image.width, image.height}}}; break;
+    case PixelFormat::kRgb24:
+      planes = {{{image.width * 3, image.height}}};
+      break;
+    case PixelFormat::kGray8:
+      planes = {{{image.width, image.height}}};
+      break;
   }
   std::vector<uint8_t> packed;
   for (int i = 0; i < 3; ++i) {
@@ -132,7 +144,8 @@ inline SourceOptions OptionsFor(const std::string& url) {
   return options;
 }
 
-// Reads a source to its end. Every frame counts as processed, so that the ledger's law can be checked.
+// Reads a source to its end. Every frame counts as processed, so that the ledger's law can be
+// checked.
 inline void Drain(FrameSource& source, FrameLedger& ledger, Seen* seen) {
   seen->info = source.info();
   for (;;) {
@@ -182,8 +195,8 @@ inline void ExpectLaws(const Seen& seen) {
 inline std::vector<Hash128> FramesByFfmpeg(const std::string& path, const std::string& pixel_format,
                                            size_t frame_bytes, const std::string& scratch) {
   std::vector<Hash128> hashes;
-  if (!Ffmpeg("-i '" + path + "' -an -vsync passthrough -f rawvideo -pix_fmt " + pixel_format + " '" +
-              scratch + "'")) {
+  if (!Ffmpeg("-i '" + path + "' -an -vsync passthrough -f rawvideo -pix_fmt " + pixel_format +
+              " '" + scratch + "'")) {
     return hashes;
   }
   const std::vector<uint8_t> raw = Bytes(scratch);
