@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "base/time.h"
+#include "base/whole_file.h"
 #include "cli/commands.h"
 #include "track/mot_file.h"
 #include "track/tracker.h"

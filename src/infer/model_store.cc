@@ -19,7 +19,7 @@
 #include "base/nearest_word.h"
 #include "base/uuid.h"
 #include "infer/onnx_file.h"
-#include "infer/whole_file.h"
+#include "base/whole_file.h"
 
 namespace sightline {
 namespace fs = std::filesystem;

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "infer/onnx_wire.h"
-#include "infer/whole_file.h"
+#include "base/whole_file.h"
 
 namespace sightline {
 namespace {

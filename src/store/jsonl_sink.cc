@@ -11,10 +11,10 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/whole_file.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "store/jsonl_format.h"
-#include "store/whole_file.h"
 
 namespace sightline {
 namespace {

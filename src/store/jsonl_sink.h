@@ -7,7 +7,7 @@
 // has left unfinished is cut off first, and a warning says so.
 //
 // Only whole lines stay in the file, also when the disk is full: what was begun and did not fit is
-// cut off. Errors are those of FileError() in whole_file.h, one line with the path, and sticky.
+// cut off. Errors are those of FileError() in base/whole_file.h, one line with the path, and sticky.
 //
 // Threads: one at a time (ResultSink). Memory: a buffer of flush_bytes plus one line. Nothing is
 // allocated per frame after warm-up.

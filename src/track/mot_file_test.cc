@@ -1,3 +1,4 @@
+#include "base/whole_file.h"
 #include "track/mot_file.h"
 
 #include <gmock/gmock.h>
@@ -108,7 +109,7 @@ TEST_F(MotFiles, WholeFileOrNothing) {
       << "no temporary file stays";
   EXPECT_FALSE(WriteWholeFile(Path("no/such/folder.txt"), "x").ok());
   EXPECT_THAT(std::string(MessageOf(WriteWholeFile(folder_.string(), "x"))),
-              HasSubstr("is a folder"));
+              HasSubstr("Is a directory"));
 }
 
 TEST_F(MotFiles, ADeviceStaysADevice) {

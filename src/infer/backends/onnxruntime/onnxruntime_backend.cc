@@ -16,7 +16,7 @@
 #include "infer/backends/onnxruntime/onnxruntime_library.h"
 #include "infer/backends/onnxruntime/onnxruntime_session.h"
 #include "infer/onnx_file.h"
-#include "infer/whole_file.h"
+#include "base/whole_file.h"
 
 namespace sightline {
 namespace {
