@@ -400,9 +400,12 @@ absl::StatusOr<ModelSpec> FamilyDefaults(const std::string& family, int width, i
     spec.input.scale = {1 / 128.0f, 1 / 128.0f, 1 / 128.0f};
     spec.confidence_threshold = 0.7f;
     spec.nms.iou_threshold = 0.3f;
-  } else if (family == "fastestdet") {  // example/onnx-runtime/runtime.py
+  } else if (family == "fastestdet") {
+    // Its repository contradicts itself: training and test.py shrink with INTER_LINEAR, the ONNX
+    // example with INTER_AREA. What the model was trained with is taken; input.interpolation: area
+    // in model.yaml gives the other.
     spec.input.channels = ChannelOrder::kBgr;
-    spec.input.interpolation = Interpolation::kArea;
+    spec.input.interpolation = Interpolation::kBilinear;
     spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
     spec.confidence_threshold = 0.5f;
     spec.nms.iou_threshold = 0.45f;
