@@ -149,6 +149,7 @@ std::vector<std::string> Texts(const YAML::Node& node, size_t most, size_t longe
 struct Target {
   ModelPackage package;
   std::string labels_file;
+  bool partial = false;  // the text changes a package that is there, so no key is required
   ModelSpec& spec() { return package.spec; }
 };
 
@@ -213,6 +214,7 @@ constexpr Key kNmsKeys[] = {
      [](const YAML::Node& n, Target& t) { t.spec().nms.max_detections = Integer(n, 1, 100'000); }},
 };
 
+// Keys that are required are asked for unless the target is filled already.
 void ReadMap(const YAML::Node& node, std::span<const Key> keys, Target& target);
 
 void ReadLabelsKey(const YAML::Node& node, Target& target) {
@@ -258,7 +260,7 @@ constexpr Key kPackageKeys[] = {
     {"layout", false, [](const YAML::Node& n, Target& t) { t.spec().layout = Text(n); }},
     {"labels", false, ReadLabelsKey},
     {"input", true, [](const YAML::Node& n, Target& t) { ReadMap(n, kInputKeys, t); }},
-    {"outputs", true,
+    {"output_names", true,
      [](const YAML::Node& n, Target& t) {
        t.spec().output_names = Texts(n, 256, kMaxTextBytes);
        if (t.spec().output_names.empty()) Refuse(n, "at least one output is needed");
@@ -295,7 +297,8 @@ void ReadMap(const YAML::Node& node, std::span<const Key> keys, Target& target) 
     key->read(entry.second, target);
   }
   for (const Key& key : keys) {
-    if (key.required && !seen.contains(key.name)) Refuse(node, "\"{}\" is missing", key.name);
+    if (key.required && !target.partial && !seen.contains(key.name))
+      Refuse(node, "\"{}\" is missing", key.name);
   }
 }
 
@@ -304,12 +307,11 @@ absl::Status AtMark(const std::string& where, const YAML::Mark& mark, std::strin
   return InvalidArgument("{}:{}:{}: {}", where, mark.line + 1, mark.column + 1, message);
 }
 
-absl::StatusOr<Target> Parse(std::string_view yaml, const std::string& where) {
+absl::StatusOr<Target> Parse(std::string_view yaml, const std::string& where, Target target = {}) {
   if (yaml.size() > kMaxYamlBytes) {
     return ResourceExhausted("{}: longer than {} bytes", where, kMaxYamlBytes);
   }
   try {
-    Target target;
     const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
     if (documents.size() != 1) {
       return InvalidArgument("{}: one YAML document is expected, there are {}", where,
@@ -411,6 +413,17 @@ absl::StatusOr<std::shared_ptr<const LabelSet>> ReadLabels(const std::string& pa
   return std::shared_ptr<const LabelSet>(std::move(labels));
 }
 
+absl::Status ApplyModelYaml(std::string_view yaml, const std::string& where,
+                            const std::string& labels_folder, ModelPackage& package) {
+  SL_ASSIGN_OR_RETURN(Target target,
+                      Parse(yaml, where, {.package = package, .labels_file = "", .partial = true}));
+  if (!target.labels_file.empty()) {
+    SL_ASSIGN_OR_RETURN(target.spec().labels, NamedLabels(target.labels_file, labels_folder));
+  }
+  package = std::move(target.package);
+  return absl::OkStatus();
+}
+
 absl::Status SetInModelPackage(std::string_view key, std::string_view value,
                                ModelPackage& package) {
   const std::string where = fmt::format("--set {}={}", key, value);
@@ -428,7 +441,7 @@ absl::Status SetInModelPackage(std::string_view key, std::string_view value,
     return InvalidArgument("{}: that comes from the file and cannot be set", where);
   }
   try {
-    Target target{.package = package, .labels_file = ""};
+    Target target{.package = package, .labels_file = "", .partial = true};
     found->read(YAML::Load(std::string(value)), target);
     if (!target.labels_file.empty()) {
       SL_ASSIGN_OR_RETURN(target.spec().labels, NamedLabels(target.labels_file, ""));

@@ -34,9 +34,9 @@ absl::StatusOr<ModelPackage> LoadModelPackage(const std::string& folder);
 // The same without the check of the model file's content. For lists.
 absl::StatusOr<ModelPackage> PeekModelPackage(const std::string& folder);
 
-// The YAML alone; nothing is opened; spec.labels is never null. spec.file is as the text says. `where` stands in front of
-// errors. A labels file is not read: its name comes back in `labels_file`, which may be null when
-// none is expected.
+// The YAML alone; nothing is opened; spec.labels is never null. spec.file is as the text says.
+// `where` stands in front of errors. A labels file is not read: its name comes back in
+// `labels_file`, which may be null when none is expected.
 absl::StatusOr<ModelPackage> ParseModelPackage(std::string_view yaml, const std::string& where,
                                                std::string* labels_file = nullptr);
 
@@ -47,6 +47,11 @@ std::string FormatModelPackage(const ModelPackage& package);
 // Windows line ends are taken. InvalidArgument for what is no text, or beyond 100,000 names or 200
 // bytes a name.
 absl::StatusOr<std::shared_ptr<const LabelSet>> ReadLabels(const std::string& path);
+
+// Changes what the YAML names and nothing else; no key is required. For descriptions that people
+// write by hand. A labels file is looked for in `labels_folder`.
+absl::Status ApplyModelYaml(std::string_view yaml, const std::string& where,
+                            const std::string& labels_folder, ModelPackage& package);
 
 // Changes one value of the package as if model.yaml held it: key "confidence", "input.resize",
 // "nms.iou", "labels"; the value in YAML ("[0, 0, 0]"). For --set. InvalidArgument as in parsing.

@@ -182,6 +182,19 @@ TEST(ModelPackage, SetChangesOneValue) {
   EXPECT_EQ(FormatModelPackage(package), before) << "a refusal changes nothing";
 }
 
+TEST(ModelPackage, APartialDescriptionChangesWhatItNames) {
+  ModelPackage package = Sample();
+  EXPECT_TRUE(ApplyModelYaml("input: {width: 64}\nnms:\n  iou: 0.2\nlabels: coco80\n", "m.yaml", "",
+                             package)
+                  .ok());
+  EXPECT_EQ(package.spec.input.width, 64);
+  EXPECT_EQ(package.spec.input.height, 320);
+  EXPECT_EQ(package.spec.nms.iou_threshold, 0.2f);
+  EXPECT_EQ(package.spec.labels->names.size(), 80u);
+  EXPECT_EQ(MessageOf(ApplyModelYaml("input: {widht: 64}", "m.yaml", "", package)),
+            "m.yaml:1:9: unknown key \"widht\", did you mean \"width\"?");
+}
+
 class PackageFolderTest : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -195,28 +195,44 @@ absl::StatusOr<std::vector<StoredModel>> ModelStore::List() const {
   return models;
 }
 
+absl::Status ModelStore::NoSuchModel(const std::string& name) const {
+  SL_ASSIGN_OR_RETURN(const std::vector<StoredModel> models, List());
+  std::vector<std::string_view> known;
+  for (const StoredModel& model : models) known.push_back(model.name);
+  const std::string nearest = NearestWord(name, known);
+  return NotFound("no model \"{}\" in {}{}; add one with: sightline models add FILE.onnx", name,
+                  root_,
+                  !nearest.empty() ? fmt::format(", did you mean \"{}\"?", nearest)
+                  : known.empty()  ? std::string(", which has none")
+                                   : fmt::format(", which has {}", fmt::join(known, ", ")));
+}
+
 absl::StatusOr<ModelPackage> ModelStore::Find(const std::string& name) const {
   if (root_.empty()) return NoHome();
   SL_RETURN_IF_ERROR(CheckModelName(name));
   const fs::path folder = fs::path(root_) / name;
   std::error_code error;
-  if (!fs::exists(folder / kModelYaml, error)) {
-    SL_ASSIGN_OR_RETURN(const std::vector<StoredModel> models, List());
-    std::vector<std::string_view> known;
-    for (const StoredModel& model : models) known.push_back(model.name);
-    const std::string nearest = NearestWord(name, known);
-    return NotFound("no model \"{}\" in {}{}; add one with: sightline models add FILE.onnx", name,
-                    root_,
-                    !nearest.empty() ? fmt::format(", did you mean \"{}\"?", nearest)
-                    : known.empty()  ? std::string(", which has none")
-                                     : fmt::format(", which has {}", fmt::join(known, ", ")));
-  }
+  if (!fs::exists(folder / kModelYaml, error)) return NoSuchModel(name);
   SL_ASSIGN_OR_RETURN(ModelPackage package, LoadModelPackage(folder.string()));
   if (package.spec.name != name) {
     return InvalidArgument("{}: the name is \"{}\" but the folder's is \"{}\": make them equal",
                            (folder / kModelYaml).string(), package.spec.name, name);
   }
   return package;
+}
+
+absl::Status ModelStore::Remove(const std::string& name) const {
+  if (root_.empty()) return NoHome();
+  SL_RETURN_IF_ERROR(CheckModelName(name));
+  const fs::path folder = fs::path(root_) / name;
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) return NoSuchModel(name);
+  // Out of sight in one step first, so that nobody finds half a package.
+  SL_ASSIGN_OR_RETURN(const WorkFolder work, WorkFolder::Create(root_));
+  fs::rename(folder, work.path() / name, error);
+  if (error) return SystemError("cannot remove", folder, error);
+  FlushFolder(root_);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<AddedModel> ModelStore::Add(ModelPackage package, const std::string& model_file,

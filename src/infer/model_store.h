@@ -48,7 +48,11 @@ class ModelStore {
   absl::StatusOr<AddedModel> Add(ModelPackage package, const std::string& model_file,
                                  bool replace) const;
 
+  // Takes the package of that name out of the store. NotFound as Find().
+  absl::Status Remove(const std::string& name) const;
+
  private:
+  absl::Status NoSuchModel(const std::string& name) const;
   std::string root_;
 };
 

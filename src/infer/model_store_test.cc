@@ -140,6 +140,14 @@ TEST_F(ModelStoreTest, ABrokenPackageIsListedWithItsError) {
   EXPECT_TRUE((*models)[1].status.ok());
 }
 
+TEST_F(ModelStoreTest, Removes) {
+  EXPECT_EQ(store_.Remove("m").code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(store_.Add(Package("m"), TestModel("conv"), false).ok());
+  EXPECT_TRUE(store_.Remove("m").ok());
+  EXPECT_EQ(store_.Find("m").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(EntriesInRoot(), 0u);
+}
+
 TEST_F(ModelStoreTest, AFolderOfAnotherNameIsRefused) {
   ASSERT_TRUE(store_.Add(Package("m"), TestModel("conv"), false).ok());
   fs::rename(store_.root() + "/m", store_.root() + "/n");

@@ -249,12 +249,18 @@ class OnnxRuntime final : public InferenceBackend {
     settings.AddConfigEntry(kOrtSessionOptionsConfigAllowIntraOpSpinning, "0");
     settings.AddConfigEntry(kOrtSessionOptionsConfigAllowInterOpSpinning, "0");
     SL_RETURN_IF_ERROR(ApplyProviders(options, settings));
-    // The bytes that were looked at are the bytes that run, and a file that is no model gets a better
-    // error than the runtime's.
+    // The bytes that were looked at are the bytes that run, and a file that is no model gets a
+    // better error than the runtime's.
     SL_ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(options.model_file, kMaxModelBytes));
     SL_ASSIGN_OR_RETURN(const OnnxFileInfo info,
                         InspectOnnxBytes(AsBytes(bytes), options.model_file));
     SL_RETURN_IF_ERROR(CheckSelfContained(info));
+    if (!info.weights_as_inputs.empty()) {
+      Log().warn(
+          "{} lists {} weights as graph inputs, which makes it up to 2.4 times slower: "
+          "`sightline models add` mends that",
+          options.model_file, info.weights_as_inputs.size());
+    }
     try {
       auto model = std::make_shared<OnnxRuntimeModel>(
           Ort::Session(env_, bytes.data(), bytes.size(), settings));
