@@ -50,18 +50,46 @@ class EncodedPictures final : public PictureWriter {
   std::unique_ptr<VideoWriter> writer_;
 };
 
+// Zones and lines as the pictures show them.
+std::vector<ReportRule> DrawnRulesOf(const CameraOutline& camera) {
+  std::vector<ReportRule> rules;
+  for (const ZoneSpec& zone : camera.rules.zones) {
+    rules.push_back({.name = zone.name, .points_px = zone.polygon_px});
+  }
+  for (const LineSpec& line : camera.rules.lines) {
+    rules.push_back({.name = line.name,
+                     .points_px = {line.a_px, line.b_px},
+                     .is_line = true,
+                     .forward_name = line.forward_name,
+                     .backward_name = line.backward_name});
+  }
+  return rules;
+}
+
 absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& camera,
                                                           const std::string& path, int crf) {
   VideoSinkOptions options;
-  options.rules = SceneOf(camera);
-  options.open = [path, crf, fps = camera.source.fps](
-                     int width, int height) -> absl::StatusOr<std::unique_ptr<PictureWriter>> {
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<VideoWriter> writer,
-                        VideoWriter::Create({.path = path, .width = width, .height = height,
-                                             .fps = fps, .crf = crf}));
-    return std::make_unique<EncodedPictures>(std::move(writer));
+  options.camera_id = camera.camera->id;
+  options.rules = DrawnRulesOf(camera);
+  options.open = [path, crf, fps = camera.source.fps](int width, int height) {
+    return OpenVideo(path, width, height, fps, crf);
   };
   return VideoSink::Create(std::move(options));
+}
+
+absl::StatusOr<std::unique_ptr<ResultSink>> MakeReportSink(
+    const std::string& path, const std::vector<CameraOutline>& cameras) {
+  ReportSinkOptions options;
+  options.path = path;
+  options.encode_png = [](const ImageView& bgr) { return EncodePng(bgr); };
+  for (const CameraOutline& camera : cameras) {
+    options.cameras.push_back({.camera_id = camera.camera->id,
+                               .title = {},
+                               .source = camera.camera->source,
+                               .model = camera.config->model,
+                               .rules = DrawnRulesOf(camera)});
+  }
+  return ReportSink::Create(std::move(options));
 }
 
 absl::StatusOr<std::vector<LaneSpec>> MakeSinks(const Config& config,
@@ -105,6 +133,17 @@ absl::StatusOr<std::vector<LaneSpec>> MakeSinks(const Config& config,
 }  // namespace
 
 absl::StatusOr<InferenceBackend*> DefaultBackend() { return OnnxRuntimeBackend(); }
+
+absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path, int width,
+                                                         int height, double fps, int crf) {
+  SL_ASSIGN_OR_RETURN(std::unique_ptr<VideoWriter> writer,
+                      VideoWriter::Create({.path = path,
+                                           .width = width,
+                                           .height = height,
+                                           .fps = fps > 0 ? fps : 25,
+                                           .crf = crf}));
+  return std::make_unique<EncodedPictures>(std::move(writer));
+}
 
 absl::StatusOr<std::string> ModelFileOf(const std::string& model) {
   if (fs::exists(model)) return model;
