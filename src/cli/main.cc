@@ -38,7 +38,10 @@ int main(int argc, char** argv) {
   cli::AddCheckCommand(app, exit_code);
   cli::AddExplainCommand(app, exit_code);
   cli::AddSchemaCommand(app, exit_code);
+  cli::AddDoctorCommand(app, exit_code);
+  cli::AddDetectCommand(app, exit_code);
   cli::AddTrackCommand(app, exit_code);
+  cli::AddModelsCommand(app, exit_code);
   cli::AddBenchCommand(app, exit_code);
   try {
     app.parse(argc, argv);
