@@ -36,6 +36,7 @@ Hash128 HashString(std::string_view text, uint64_t seed) {
 
 FieldHasher& FieldHasher::AddRaw(const void* data, size_t size) {
   SL_CHECK(used_ + size <= bytes_.size(), "too many fields for one id");
+  if (size == 0) return *this;  // an empty string may have no address
   std::memcpy(bytes_.data() + used_, data, size);
   used_ += size;
   return *this;

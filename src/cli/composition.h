@@ -1,6 +1,7 @@
 // The composition root: which sources, backends, detectors and sinks this program has.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "infer/backend.h"
 #include "pipeline/config/config.h"
 #include "pipeline/engine.h"
+#include "types/picture_writer.h"
 
 namespace sightline::cli {
 
@@ -19,6 +21,10 @@ absl::StatusOr<InferenceBackend*> DefaultBackend();
 absl::StatusOr<std::string> ModelFileOf(const std::string& model);
 
 absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model);
+
+// An MP4 of pictures in any order of formats; crf as in H.264 (23 is usual).
+absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path, int width,
+                                                         int height, double fps, int crf);
 
 // Where the sinks of a run write.
 struct OutputPaths {

@@ -2,6 +2,7 @@
 // boxes, word for word, so that heads are compared and not rules at a threshold's edge.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,7 +17,7 @@
 namespace sightline::golden {
 
 inline nlohmann::json Load(const std::string& name) {
-  const std::string path = SIGHTLINE_SOURCE_DIR "/tests/golden/heads/" + name;
+  const std::string path = fmt::format("{}/tests/golden/heads/{}", SIGHTLINE_SOURCE_DIR, name);
   std::ifstream file(path);
   EXPECT_TRUE(file) << path << " is missing";
   const nlohmann::json golden = nlohmann::json::parse(file, nullptr, false);

@@ -19,6 +19,12 @@ using nms_internal::kSlotPadding;
 constexpr size_t kGridFrom = 160;
 // Below this many boxes a comparison sort is faster than counting (measured).
 constexpr size_t kRadixFrom = 256;
+// The counting sort's passes, and the buckets of each.
+constexpr size_t kPasses = 3;
+constexpr size_t kBuckets = 2048;
+// The grid's limits; chosen so that its table stays in the first-level cache for usual sets.
+constexpr uint32_t kMaxRows = 32;
+constexpr uint32_t kMaxColumns = 512;
 
 bool CanBeResult(const Detection& d) {
   const Box& b = d.box_px;
@@ -57,16 +63,15 @@ void NonMaxSuppressor::SortByConfidence(const std::vector<Detection>& detections
   }
   // By 11, 11 and 10 bits of the upper half; the lower half is in order already and counting sorts
   // are stable.
-  constexpr std::array<int, 3> kShift = {32, 43, 54};
-  constexpr size_t kBuckets = 2048;
-  histogram_.assign(3 * kBuckets, 0);
+  constexpr std::array<int, kPasses> kShift = {32, 43, 54};
+  histogram_.assign(kPasses * kBuckets, 0);
   for (const uint64_t key : keys_) {
-    for (size_t pass = 0; pass < 3; ++pass) {
+    for (size_t pass = 0; pass < kPasses; ++pass) {
       ++histogram_[pass * kBuckets + (key >> kShift[pass] & (kBuckets - 1))];
     }
   }
   keys_spare_.resize(keys_.size());
-  for (size_t pass = 0; pass < 3; ++pass) {
+  for (size_t pass = 0; pass < kPasses; ++pass) {
     uint32_t* begin = histogram_.data() + pass * kBuckets;
     const auto bucket_of = [&](uint64_t key) { return key >> kShift[pass] & (kBuckets - 1); };
     if (begin[bucket_of(keys_[0])] == keys_.size()) continue;  // all in one
@@ -118,8 +123,9 @@ bool NonMaxSuppressor::BuildGrid(size_t count, float iou_threshold) {
   const auto cells_along = [](float length, float cell, float most) {
     return static_cast<uint32_t>(std::clamp(length / cell, 1.0f, most));
   };
-  const uint32_t rows = cells_along(max_y - min_y, mean_h, 32);
-  columns_ = cells_along(max_x - min_x, mean_w * 0.25f, std::min(512.0f, 4.0f * count / rows));
+  const uint32_t rows = cells_along(max_y - min_y, mean_h, float{kMaxRows});
+  columns_ =
+      cells_along(max_x - min_x, mean_w * 0.25f, std::min(float{kMaxColumns}, 4.0f * count / rows));
   if (rows * columns_ < 8) return false;  // nothing to leave out
   const float per_x = columns_ / (max_x - min_x);
   const float per_y = rows / (max_y - min_y);
@@ -133,9 +139,6 @@ bool NonMaxSuppressor::BuildGrid(size_t count, float iou_threshold) {
     return static_cast<uint32_t>(std::min(std::max((y - min_y) * per_y, 0.0f), last_row));
   };
 
-  Grow(window_, 4 * count);
-  Grow(cell_of_, count);
-  Grow(slot_of_, count);
   cell_begin_.assign(size_t{rows} * columns_ + 1, 0);
   const float most_x = widest * nearness;
   const float most_y = highest * nearness;
@@ -162,14 +165,32 @@ bool NonMaxSuppressor::BuildGrid(size_t count, float iou_threshold) {
   return true;
 }
 
-void NonMaxSuppressor::RunHard(const NmsSettings& settings, std::vector<Detection>* detections) {
-  const size_t count = std::min(keys_.size(), kMaxCandidates);
+void NonMaxSuppressor::GrowScratch(size_t count) {
   const size_t slot_length = count + kSlotPadding;
   Grow(fields_, 5 * count);
   Grow(classes_, count);
   Grow(slots_, 5 * slot_length);
   Grow(slot_classes_, slot_length);
+  Grow(window_, 4 * count);
+  Grow(cell_of_, count);
+  Grow(slot_of_, count);
   Grow(kept_, count);
+}
+
+void NonMaxSuppressor::Reserve(size_t boxes) {
+  const size_t count = std::min(boxes, kMaxCandidates);
+  GrowScratch(count);
+  keys_.reserve(boxes);
+  keys_spare_.reserve(boxes);
+  histogram_.reserve(kPasses * kBuckets);
+  cell_begin_.reserve(kMaxRows * kMaxColumns + 1);
+  result_.reserve(count);
+}
+
+void NonMaxSuppressor::RunHard(const NmsSettings& settings, std::vector<Detection>* detections) {
+  const size_t count = std::min(keys_.size(), kMaxCandidates);
+  const size_t slot_length = count + kSlotPadding;
+  GrowScratch(count);
   GreedyJob job{};
   job.boxes = Split(fields_, classes_, count);
   job.count = count;

@@ -37,11 +37,15 @@ class NonMaxSuppressor {
   // min_confidence is where Soft-NMS stops; hard NMS has no use for it.
   void Run(const NmsSettings& settings, float min_confidence, std::vector<Detection>* detections);
 
+  // Grows the scratch for that many boxes now instead of in Run().
+  void Reserve(size_t boxes);
+
  private:
   void SortByConfidence(const std::vector<Detection>& detections);
   void RunHard(const NmsSettings& settings, std::vector<Detection>* detections);
   void RunSoft(const NmsSettings& settings, float min_confidence,
                std::vector<Detection>* detections);
+  void GrowScratch(size_t count);
   bool BuildGrid(size_t count, float iou_threshold);
 
   // Sort keys: falling confidence in the upper half, position in the lower.
@@ -63,7 +67,6 @@ class NonMaxSuppressor {
   uint32_t columns_ = 0;
   std::vector<uint32_t> kept_;
   std::vector<Detection> result_;
-  std::vector<float> soft_scores_;
 };
 
 }  // namespace sightline

@@ -20,7 +20,7 @@ namespace sightline {
 struct SessionOptions {
   std::string model_file;
   int intra_op_threads = 1;             // threads of one Run(); 1 = on the caller's thread alone
-  std::vector<std::string> providers;   // execution providers by name, in order; empty = "cpu"
+  std::vector<std::string> providers{}; // execution providers by name, in order; empty = "cpu"
   int max_batch = 1;                    // largest batch that Run() will be asked for
 };
 

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "infer/onnx_wire.h"
-#include "infer/whole_file.h"
+#include "base/whole_file.h"
 
 namespace sightline {
 namespace {
@@ -444,11 +444,26 @@ absl::StatusOr<OnnxFileInfo> InspectOnnx(const std::string& path) {
   return InspectOnnxBytes(AsBytes(content), path);
 }
 
+absl::Status CheckSelfContained(const OnnxFileInfo& info) {
+  if (!info.has_external_data()) return absl::OkStatus();
+  return InvalidArgument(
+      "{}: the weights lie in other files (\"{}\"{}), which is not supported: save the model as "
+      "one "
+      "file, for example onnx.save(onnx.load(\"model.onnx\"), \"single.onnx\")",
+      info.path, info.external_data[0],
+      info.external_data.size() > 1 ? fmt::format(" and {} more", info.external_data.size() - 1)
+                                    : "");
+}
+
 absl::StatusOr<int> MendOnnx(const std::string& in, const std::string& out) {
   SL_ASSIGN_OR_RETURN(const std::string content, ReadWholeFile(in, kMaxFileBytes));
   SL_ASSIGN_OR_RETURN(const OnnxFileInfo info, InspectOnnxBytes(AsBytes(content), in));
   const std::unordered_set<std::string_view> drop(info.weights_as_inputs.begin(),
                                                   info.weights_as_inputs.end());
+  if (drop.empty()) {
+    SL_RETURN_IF_ERROR(WriteWholeFile(out, content));
+    return 0;
+  }
   std::string mended;
   mended.reserve(content.size());
   const bool ok = ForEachField(AsBytes(content), [&](const Field& field) {

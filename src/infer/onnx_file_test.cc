@@ -10,7 +10,7 @@
 #include <filesystem>
 
 #include "infer/onnx_wire.h"
-#include "infer/whole_file.h"
+#include "base/whole_file.h"
 
 namespace sightline {
 namespace {

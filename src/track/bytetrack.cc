@@ -31,6 +31,13 @@ Box ToBox(const BoxD& box) {
           static_cast<float>(box.y2)};
 }
 
+// The sum is rounded to a millionth, so that a threshold which once was a float (0.6f) gives 0.7
+// too.
+float NewTrackThreshold(const TrackerOptions& options) {
+  if (options.new_track_threshold >= 0) return static_cast<float>(options.new_track_threshold);
+  return static_cast<float>(std::round((options.track_threshold + 0.1) * 1e6) / 1e6);
+}
+
 int64_t LostUs(const TrackerOptions& options) {
   if (options.max_lost_us > 0) return options.max_lost_us;
   const double buffer_us = options.track_buffer / kBufferFrameRate * 1e6;
@@ -46,9 +53,7 @@ ByteTracker::ByteTracker(const TrackerOptions& options)
       edge_px_(options.reference_quirks ? 1.0 : 0.0),
       sure_threshold_(static_cast<float>(options.track_threshold)),
       unsure_threshold_(static_cast<float>(options.low_threshold)),
-      new_threshold_(options.new_track_threshold >= 0
-                         ? static_cast<float>(options.new_track_threshold)
-                         : static_cast<float>(options.track_threshold + 0.1)),
+      new_threshold_(NewTrackThreshold(options)),
       lost_updates_(
           static_cast<uint64_t>(options.frame_rate / kBufferFrameRate * options.track_buffer)),
       lost_us_(LostUs(options)) {}
@@ -75,9 +80,9 @@ absl::Status ByteTracker::Update(const Detections& detections, Tracks* tracks) {
   new_lost_.clear();
   new_tracked_.clear();
   refound_.clear();
-  AssociateSure(frame);
-  AssociateUnsure(frame);
-  AssociateTentative(frame);
+  AssociateSure();
+  AssociateUnsure();
+  AssociateTentative();
   StartTracks(frame);
   UpdateLists();
   DropDuplicates();
@@ -224,7 +229,7 @@ void ByteTracker::Associate(const std::vector<int32_t>& slots,
   assignment_.Solve();
 }
 
-void ByteTracker::Match(int32_t slot, const Candidate& candidate, const FrameMeta& frame) {
+void ByteTracker::Match(int32_t slot, const Candidate& candidate) {
   Track& track = slots_[slot];
   track.filter.Correct(BoxState::Of(candidate.box));
   track.box = track.filter.box();
@@ -238,16 +243,10 @@ void ByteTracker::Match(int32_t slot, const Candidate& candidate, const FrameMet
   ++track.hits;
   track.last_update = stats_.updates;
   track.last_clock_us = clock_us_;
-  track.last = frame.time;
-  track.last_ordinal = frame.ordinal;
-  track.last_box_px = ToBox(track.box);
-  if (!track.confirmed && (options_.reference_quirks || track.hits >= options_.confirm_hits)) {
-    track.confirmed = true;
-    ++stats_.confirmed_tracks;
-  }
+  if (options_.reference_quirks || track.hits >= options_.confirm_hits) track.confirmed = true;
 }
 
-void ByteTracker::AssociateSure(const FrameMeta& frame) {
+void ByteTracker::AssociateSure() {
   Associate(pool_, sure_, options_.match_threshold, true);
   const std::vector<int32_t>& column_of_row = assignment_.column_of_row();
   unmatched_.clear();
@@ -258,7 +257,7 @@ void ByteTracker::AssociateSure(const FrameMeta& frame) {
       if (was_tracked) unmatched_.push_back(slot);
       continue;
     }
-    Match(slot, sure_[column_of_row[row]], frame);
+    Match(slot, sure_[column_of_row[row]]);
     if (!was_tracked) refound_.push_back(slot);
   }
   left_over_.clear();
@@ -269,13 +268,13 @@ void ByteTracker::AssociateSure(const FrameMeta& frame) {
   }
 }
 
-void ByteTracker::AssociateUnsure(const FrameMeta& frame) {
+void ByteTracker::AssociateUnsure() {
   Associate(unmatched_, unsure_, options_.low_match_threshold, false);
   const std::vector<int32_t>& column_of_row = assignment_.column_of_row();
   for (size_t row = 0; row < unmatched_.size(); ++row) {
     const int32_t slot = unmatched_[row];
     if (column_of_row[row] != Assignment::kNone) {
-      Match(slot, unsure_[column_of_row[row]], frame);
+      Match(slot, unsure_[column_of_row[row]]);
     } else {
       slots_[slot].phase = Phase::kLost;
       new_lost_.push_back(slot);
@@ -283,12 +282,12 @@ void ByteTracker::AssociateUnsure(const FrameMeta& frame) {
   }
 }
 
-void ByteTracker::AssociateTentative(const FrameMeta& frame) {
+void ByteTracker::AssociateTentative() {
   Associate(tentative_, left_over_, options_.tentative_match_threshold, true);
   for (size_t row = 0; row < tentative_.size(); ++row) {
     const int32_t column = assignment_.column_of_row()[row];
     if (column != Assignment::kNone) {
-      Match(tentative_[row], left_over_[column], frame);
+      Match(tentative_[row], left_over_[column]);
     } else {
       slots_[tentative_[row]].phase = Phase::kGivenUp;
     }
@@ -319,13 +318,12 @@ void ByteTracker::StartTrack(const Candidate& candidate, const FrameMeta& frame)
   track.hits = 1;
   track.start_update = track.last_update = stats_.updates;
   track.last_clock_us = clock_us_;
-  track.first = track.last = frame.time;
-  track.first_ordinal = track.last_ordinal = frame.ordinal;
-  track.first_box_px = track.last_box_px = ToBox(candidate.box);
+  track.first = frame.time;
+  track.first_ordinal = frame.ordinal;
+  track.first_box_px = ToBox(candidate.box);
   track.filter.Start(BoxState::Of(candidate.box));
   track.box = track.filter.box();
   ++stats_.started_tracks;
-  if (track.confirmed) ++stats_.confirmed_tracks;
   new_tracked_.push_back(slot);
 }
 
@@ -404,7 +402,7 @@ int32_t ByteTracker::TakeSlot() {
 }
 
 void ByteTracker::Release(int32_t slot) {
-  if (slots_[slot].confirmed) finished_.push_back(SummaryOf(slots_[slot]));
+  if (slots_[slot].reported_hits > 0) finished_.push_back(SummaryOf(slots_[slot]));
   free_slots_.push_back(slot);
 }
 
@@ -427,12 +425,17 @@ void ByteTracker::TakeFinished(std::vector<TrackSummary>* finished) {
 
 void ByteTracker::Report(const FrameMeta& frame, Tracks* tracks) {
   for (const int32_t slot : tracked_) {
-    const Track& track = slots_[slot];
+    Track& track = slots_[slot];
     if (!track.confirmed) continue;
+    if (track.reported_hits == 0) ++stats_.confirmed_tracks;
+    track.reported_hits = track.hits;
+    track.last = frame.time;
+    track.last_ordinal = frame.ordinal;
+    track.last_box_px = ToBox(track.box);
     TrackedObject object;
     object.track_id = track.id;
     object.state = TrackState::kConfirmed;
-    object.box_px = ToBox(track.box);
+    object.box_px = track.last_box_px;
     object.confidence = track.confidence;
     object.class_id = track.class_id;
     object.detection = track.detection;
@@ -463,7 +466,7 @@ TrackSummary ByteTracker::SummaryOf(const Track& track) const {
   summary.last = track.last;
   summary.first_ordinal = track.first_ordinal;
   summary.last_ordinal = track.last_ordinal;
-  summary.hits = track.hits;
+  summary.hits = track.reported_hits;
   summary.max_confidence = track.max_confidence;
   summary.first_box_px = track.first_box_px;
   summary.last_box_px = track.last_box_px;

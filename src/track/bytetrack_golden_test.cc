@@ -105,7 +105,7 @@ double Agreement(const Outputs& expected, const Outputs& outputs) {
     if (found == outputs.end() || found->second.id != output.id) continue;
     ++equal;
     for (size_t i = 0; i < output.box.size(); ++i) {
-      EXPECT_NEAR(found->second.box[i], output.box[i], 0.02) << "frame " << key.first;
+      EXPECT_NEAR(found->second.box[i], output.box[i], 0.01) << "frame " << key.first;
     }
   }
   for (const auto& [key, output] : outputs) all.insert(key);
@@ -134,7 +134,7 @@ void Compare(const json& index, const json& entry, const std::string& det_path) 
   const double agreement = Agreement(expected, Track(*rows, index, entry));
   std::printf("%-28s %6zu boxes, equal ids %.3f %%\n", entry.at("file").get<std::string>().c_str(),
               expected.size(), 100 * agreement);
-  EXPECT_GE(agreement, kEqualIds);
+  EXPECT_GE(agreement, entry.contains("seed") ? 1.0 : kEqualIds);  // made sequences are exact
 }
 
 json ReadIndex() {

@@ -1,19 +1,15 @@
 #include "track/mot_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 #include <iterator>
 
 #include "base/status.h"
+#include "base/whole_file.h"
 
 namespace sightline {
 namespace {
@@ -78,61 +74,6 @@ absl::StatusOr<MotRow> ParseLine(std::string_view line, size_t number) {
   return row;
 }
 
-class File {
- public:
-  explicit File(int descriptor) : descriptor_(descriptor) {}
-  ~File() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  int get() const { return descriptor_; }
-
- private:
-  int descriptor_;
-};
-
-std::string ErrorText(int error) { return std::strerror(error); }
-
-absl::Status WriteAll(int descriptor, std::string_view text, const std::string& path) {
-  while (!text.empty()) {
-    const ssize_t written = write(descriptor, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      const int error = errno;
-      if (error == ENOSPC || error == EDQUOT) {
-        return ResourceExhausted("{}: the disk is full; nothing was written there", path);
-      }
-      return Unavailable("{}: cannot write: {}", path, ErrorText(error));
-    }
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status WriteAsItIs(const std::string& path, std::string_view text) {
-  const File file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (file.get() < 0) return InvalidArgument("{}: cannot open: {}", path, ErrorText(errno));
-  return WriteAll(file.get(), text, path);
-}
-
-absl::Status WriteBesideAndRename(const std::string& path, std::string_view text) {
-  std::string temporary = path + ".XXXXXX";
-  const File file(mkostemp(temporary.data(), O_CLOEXEC));
-  if (file.get() < 0) {
-    return InvalidArgument("{}: cannot write here: {}", path, ErrorText(errno));
-  }
-  absl::Status status = WriteAll(file.get(), text, path);
-  const mode_t mask = umask(0);
-  umask(mask);
-  if (status.ok() && (fchmod(file.get(), 0666 & ~mask) != 0 || fsync(file.get()) != 0 ||
-                      rename(temporary.c_str(), path.c_str()) != 0)) {
-    status = Unavailable("{}: cannot write: {}", path, ErrorText(errno));
-  }
-  if (!status.ok()) unlink(temporary.c_str());
-  return status;
-}
-
 }  // namespace
 
 absl::StatusOr<std::vector<MotRow>> ParseMotDetections(std::string_view text) {
@@ -159,24 +100,9 @@ absl::StatusOr<std::vector<MotRow>> ParseMotDetections(std::string_view text) {
 }
 
 absl::StatusOr<std::vector<MotRow>> ReadMotDetections(const std::string& path) {
-  const File file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) {
-    const int error = errno;
-    if (error == ENOENT) return NotFound("no file {}", path);
-    return InvalidArgument("{}: cannot read: {}", path, ErrorText(error));
-  }
-  std::string text;
-  std::array<char, 65536> buffer;
-  // 20 million rows of 100 bytes; a bound for what is no such file at all, such as /dev/zero.
-  constexpr size_t kMaxBytes = size_t{2} << 30;
-  for (;;) {
-    const ssize_t got = read(file.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return InvalidArgument("{}: cannot read: {}", path, ErrorText(errno));
-    if (got == 0) break;
-    text.append(buffer.data(), static_cast<size_t>(got));
-    if (text.size() > kMaxBytes) return ResourceExhausted("{}: larger than 2 GiB", path);
-  }
+  // 20 million rows of 100 bytes.
+  constexpr uint64_t kMaxBytes = uint64_t{2} << 30;
+  SL_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path, kMaxBytes));
   auto rows = ParseMotDetections(text);
   if (!rows.ok()) return WithContext(rows.status(), path);
   return rows;
@@ -188,15 +114,6 @@ void AppendMotTracks(int64_t frame, const Tracks& tracks, std::string* text) {
                    frame, object.track_id, object.box_px.x1, object.box_px.y1,
                    object.box_px.width(), object.box_px.height(), object.confidence);
   }
-}
-
-absl::Status WriteWholeFile(const std::string& path, std::string_view text) {
-  struct stat info {};
-  if (stat(path.c_str(), &info) == 0) {
-    if (S_ISDIR(info.st_mode)) return InvalidArgument("{} is a folder, expected a file", path);
-    if (!S_ISREG(info.st_mode)) return WriteAsItIs(path, text);
-  }
-  return WriteBesideAndRename(path, text);
 }
 
 }  // namespace sightline

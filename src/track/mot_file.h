@@ -34,8 +34,4 @@ absl::StatusOr<std::vector<MotRow>> ReadMotDetections(const std::string& path);
 // Appends the rows of one frame.
 void AppendMotTracks(int64_t frame, const Tracks& tracks, std::string* text);
 
-// Writes a whole file or nothing: a temporary file beside it is renamed into place when it is
-// complete and on disk. What is not a regular file (a pipe, /dev/stdout) is written to as it is.
-absl::Status WriteWholeFile(const std::string& path, std::string_view text);
-
 }  // namespace sightline

@@ -78,11 +78,11 @@ struct TrackerOptions {
 
 struct TrackerStats {
   uint64_t updates = 0;
-  uint64_t rejected_boxes = 0;  // not finite, or without area
-  uint64_t started_tracks = 0;  // ids given
-  uint64_t confirmed_tracks = 0;
-  uint64_t refused_tracks = 0;  // not started because of max_tracks
-  int live_tracks = 0;          // now: tentative, confirmed and lost
+  uint64_t rejected_boxes = 0;    // not finite, or without area
+  uint64_t started_tracks = 0;    // ids given
+  uint64_t confirmed_tracks = 0;  // reported at least once
+  uint64_t refused_tracks = 0;    // not started because of max_tracks
+  int live_tracks = 0;            // now: tentative, confirmed and lost
 };
 
 class Tracker {

@@ -9,23 +9,25 @@
 namespace sightline {
 namespace {
 
-constexpr int32_t Fixed(double v) {
-  return static_cast<int32_t>(v * (1 << kYuvFractionBits) + (v < 0 ? -0.5 : 0.5));
-}
+int16_t Fixed(double v) { return static_cast<int16_t>(std::lround(v * (1 << 14))); }
 
-// From a matrix's luma weights of red and blue (ITU-R BT.601-7, BT.709-6).
-YuvCoefficients FromLumaWeights(double red, double blue, ColorRange range) {
+struct RealCoefficients {
+  double y_gain, b_from_u, g_from_u, g_from_v, r_from_v;
+};
+
+// From a matrix's luma weights of red and blue.
+RealCoefficients FromLumaWeights(double red, double blue, ColorRange range) {
   const double green = 1 - red - blue;
   const bool limited = range == ColorRange::kLimited;
   const double c = limited ? 255.0 / 224.0 : 1.0;
-  YuvCoefficients k;
-  k.y_offset = limited ? 16 : 0;
-  k.y_gain = Fixed(limited ? 255.0 / 219.0 : 1.0);
-  k.b_from_u = Fixed(2 * (1 - blue) * c);
-  k.g_from_u = Fixed(-2 * (1 - blue) * blue / green * c);
-  k.g_from_v = Fixed(-2 * (1 - red) * red / green * c);
-  k.r_from_v = Fixed(2 * (1 - red) * c);
-  return k;
+  return {limited ? 255.0 / 219.0 : 1.0, 2 * (1 - blue) * c, -2 * (1 - blue) * blue / green * c,
+          -2 * (1 - red) * red / green * c, 2 * (1 - red) * c};
+}
+
+RealCoefficients RealCoefficientsOf(ColorMatrix matrix, ColorRange range) {
+  if (matrix == ColorMatrix::kBt709) return FromLumaWeights(0.2126, 0.0722, range);
+  if (range == ColorRange::kFull) return FromLumaWeights(0.299, 0.114, range);
+  return {1.164, 2.018, -0.391, -0.813, 1.596};  // OpenCV's own (ITUR_BT_601_*)
 }
 
 }  // namespace
@@ -46,10 +48,17 @@ YuvRow YuvRowOf(const ImageView& image, int y) {
 }
 
 YuvCoefficients CoefficientsOf(ColorMatrix matrix, ColorRange range) {
-  if (matrix == ColorMatrix::kBt709) return FromLumaWeights(0.2126, 0.0722, range);
-  if (range == ColorRange::kFull) return FromLumaWeights(0.299, 0.114, range);
-  // OpenCV's own, rounded to three digits (ITUR_BT_601_* in imgproc/src/color_yuv).
-  return {16, 1220542, 2116026, -409993, -852492, 1673527};
+  const RealCoefficients real = RealCoefficientsOf(matrix, range);
+  const bool limited = range == ColorRange::kLimited;
+  YuvCoefficients c;
+  c.y_offset = limited ? 16 : 0;
+  // One up where it is no whole number: the product is cut off, not rounded.
+  c.y_gain = static_cast<uint16_t>(Fixed(real.y_gain) + (limited ? 1 : 0));
+  c.b_from_u_less_one = Fixed(real.b_from_u - 1);
+  c.g_from_u = Fixed(real.g_from_u);
+  c.g_from_v = Fixed(real.g_from_v);
+  c.r_from_v = Fixed(real.r_from_v);
+  return c;
 }
 
 absl::Status ToBgr(const ImageView& image, std::vector<uint8_t>* bgr) {

@@ -1,12 +1,13 @@
-// Colour formulas, in one place: YUV to BGR as OpenCV computes it, so that what a model sees here
-// is what it saw in its reference implementation.
+// Colour formulas, in one place: YUV to BGR with the meaning of OpenCV's cv::cvtColor, so that what
+// a model sees here is what it saw in its reference implementation.
 //
-//   y = max(0, Y - y_offset) * y_gain
-//   B = clip((y + b_from_u * (U - 128) + half) >> 20), and so on, in 32-bit integers.
+//   y = max(0, Y - y_offset) * y_gain;   B = clip(round(y + b_from_u * (U - 128))), and so on
 //
-// Chroma of 4:2:0 and 4:2:2 is replicated to its two columns (and rows), not interpolated.
-// BT.601 limited is bit for bit cv::cvtColor(COLOR_YUV2BGR_NV12 / _I420) of OpenCV 4.6. The other
-// three have the same structure with the coefficients of ITU-R BT.601-7 and BT.709-6.
+// Chroma of 4:2:0 and 4:2:2 is replicated to its two columns (and rows), not interpolated. BT.601
+// limited has the coefficients of OpenCV 4.6 (COLOR_YUV2BGR_NV12, _I420: 1.164, 2.018 ...), the
+// other three those of ITU-R BT.601-7 and BT.709-6. Arithmetic is 16-bit with 6 bits of fraction,
+// twice as fast as OpenCV's 32-bit: over all values of Y, U and V no result is off by more than 1,
+// and fewer than 1 in 100 are off at all (preprocess_test).
 #pragma once
 
 #include <cstdint>
@@ -17,16 +18,15 @@
 
 namespace sightline {
 
-// Fixed point with 20 bits of fraction.
+// Fixed point with 14 bits of fraction.
 struct YuvCoefficients {
-  int32_t y_offset = 0;
-  int32_t y_gain = 0;
-  int32_t b_from_u = 0;
-  int32_t g_from_u = 0;
-  int32_t g_from_v = 0;
-  int32_t r_from_v = 0;
+  uint8_t y_offset = 0;
+  uint16_t y_gain = 0;
+  int16_t b_from_u_less_one = 0;  // the whole would not fit
+  int16_t g_from_u = 0;
+  int16_t g_from_v = 0;
+  int16_t r_from_v = 0;
 };
-inline constexpr int kYuvFractionBits = 20;
 
 YuvCoefficients CoefficientsOf(ColorMatrix matrix, ColorRange range);
 

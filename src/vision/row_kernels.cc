@@ -20,7 +20,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D8 = hn::CappedTag<uint8_t, 32>;
 using D16 = hn::Repartition<int16_t, D8>;
 using D32 = hn::Repartition<int32_t, D8>;
-using DU32 = hn::Repartition<uint32_t, D8>;
 using DF = hn::Repartition<float, D8>;
 using V8 = hn::Vec<D8>;
 using V16 = hn::Vec<D16>;
@@ -81,51 +80,39 @@ void Join3(const uint8_t* c0, const uint8_t* c1, const uint8_t* c2, int width, u
   ScalarRowKernels().join3(c0 + i, c1 + i, c2 + i, width - i, packed + 3 * i);
 }
 
-// Four neighbouring pixels lie in the four bytes of one 32-bit lane.
-template <int kByte>
-HWY_INLINE V32 ByteOf(hn::Vec<DU32> v) {
-  const DU32 du;
-  if constexpr (kByte == 0) return hn::BitCast(D32(), hn::And(v, hn::Set(du, 0xff)));
-  if constexpr (kByte == 3) return hn::BitCast(D32(), hn::ShiftRight<24>(v));
-  return hn::BitCast(D32(), hn::And(hn::ShiftRight<8 * kByte>(v), hn::Set(du, 0xff)));
-}
-
-// Chroma's share of B, G and R for one of the four pixels, rounding included.
+// Chroma's share of B, G and R, with 6 bits of fraction.
 struct ChromaTerms {
-  V32 b, g, r;
+  V16 b, g, r;
 };
 
 struct ChromaFactors {
-  V32 b_from_u, g_from_u, g_from_v, r_from_v, b_base, g_base, r_base;
+  V16 b_from_u_less_one, g_from_u, g_from_v, r_from_v;
   explicit HWY_INLINE ChromaFactors(const YuvCoefficients& c) {
-    const D32 d;
-    constexpr int32_t kHalf = 1 << (kYuvFractionBits - 1);
-    b_from_u = hn::Set(d, c.b_from_u);
+    const D16 d;
+    b_from_u_less_one = hn::Set(d, c.b_from_u_less_one);
     g_from_u = hn::Set(d, c.g_from_u);
     g_from_v = hn::Set(d, c.g_from_v);
     r_from_v = hn::Set(d, c.r_from_v);
-    b_base = hn::Set(d, kHalf - 128 * c.b_from_u);
-    g_base = hn::Set(d, kHalf - 128 * (c.g_from_u + c.g_from_v));
-    r_base = hn::Set(d, kHalf - 128 * c.r_from_v);
   }
-  HWY_INLINE ChromaTerms Terms(V32 u, V32 v) const {
-    return {hn::Add(hn::Mul(u, b_from_u), b_base),
-            hn::Add(hn::Add(hn::Mul(u, g_from_u), hn::Mul(v, g_from_v)), g_base),
-            hn::Add(hn::Mul(v, r_from_v), r_base)};
+  // `u` and `v` are (value - 128) * 256.
+  HWY_INLINE ChromaTerms Terms(V16 u, V16 v) const {
+    return {hn::Add(hn::ShiftRight<2>(u), hn::MulHigh(u, b_from_u_less_one)),
+            hn::Add(hn::MulHigh(u, g_from_u), hn::MulHigh(v, g_from_v)), hn::MulHigh(v, r_from_v)};
   }
 };
 
-// (y[k] + term[k]) >> 20, clipped, back into the order of the pixels.
-HWY_INLINE V8 Finish(const V32 (&y)[4], V32 t0, V32 t1, V32 t2, V32 t3) {
-  const D16 d16;
-  const V32 p0 = hn::ShiftRight<kYuvFractionBits>(hn::Add(y[0], t0));
-  const V32 p1 = hn::ShiftRight<kYuvFractionBits>(hn::Add(y[1], t1));
-  const V32 p2 = hn::ShiftRight<kYuvFractionBits>(hn::Add(y[2], t2));
-  const V32 p3 = hn::ShiftRight<kYuvFractionBits>(hn::Add(y[3], t3));
-  const V8 packed =
-      PackBlocks(hn::ReorderDemote2To(d16, p0, p2), hn::ReorderDemote2To(d16, p1, p3));
-  alignas(16) static constexpr uint8_t kOrder[16] = {0, 8,  4, 12, 1, 9,  5, 13,
-                                                     2, 10, 6, 14, 3, 11, 7, 15};
+// Two neighbouring pixels lie in the two bytes of a 16-bit lane; these give one, times 256.
+HWY_INLINE V16 EvenByte(V8 v) { return hn::ShiftLeft<8>(hn::BitCast(D16(), v)); }
+HWY_INLINE V16 OddByte(V8 v) {
+  return hn::And(hn::BitCast(D16(), v), hn::Set(D16(), static_cast<int16_t>(0xff00)));
+}
+
+// (y + term) >> 6, clipped, of the even and the odd pixels, back in the order of the pixels.
+HWY_INLINE V8 Finish(V16 y_even, V16 y_odd, V16 term_even, V16 term_odd) {
+  const V8 packed = PackBlocks(hn::ShiftRight<6>(hn::SaturatedAdd(y_even, term_even)),
+                               hn::ShiftRight<6>(hn::SaturatedAdd(y_odd, term_odd)));
+  alignas(16) static constexpr uint8_t kOrder[16] = {0, 8,  1, 9,  2, 10, 3, 11,
+                                                     4, 12, 5, 13, 6, 14, 7, 15};
   return hn::TableLookupBytes(packed, hn::LoadDup128(D8(), kOrder));
 }
 
@@ -133,49 +120,42 @@ template <ChromaLayout kLayout>
 void YuvToBgrOf(const YuvRow& row, int width, const YuvCoefficients& c, uint8_t* b, uint8_t* g,
                 uint8_t* r) {
   const D8 d8;
-  const DU32 du;
-  const hn::Rebind<uint16_t, DU32> d_half;
-  const hn::Repartition<uint8_t, decltype(d_half)> d_half8;
+  const D16 d16;
+  const hn::Repartition<uint16_t, D8> du16;
+  const hn::Half<D8> half8;
   const int lanes = static_cast<int>(hn::Lanes(d8));
-  const V8 y_offset = hn::Set(d8, static_cast<uint8_t>(c.y_offset));
-  const V32 y_gain = hn::Set(D32(), c.y_gain);
+  const V8 y_offset = hn::Set(d8, c.y_offset);
+  const auto y_gain = hn::Set(du16, c.y_gain);
+  const V8 center = hn::Set(d8, 0x80);
+  const V16 round = hn::Set(d16, 32);
   const ChromaFactors factors(c);
+  const auto luma = [&](V16 y) {
+    return hn::Add(hn::BitCast(d16, hn::MulHigh(hn::BitCast(du16, y), y_gain)), round);
+  };
   int i = 0;
   for (; i + lanes <= width; i += lanes) {
-    const auto luma = hn::BitCast(du, hn::SaturatedSub(hn::LoadU(d8, row.y + i), y_offset));
-    const V32 y[4] = {hn::Mul(ByteOf<0>(luma), y_gain), hn::Mul(ByteOf<1>(luma), y_gain),
-                      hn::Mul(ByteOf<2>(luma), y_gain), hn::Mul(ByteOf<3>(luma), y_gain)};
+    const V8 y = hn::SaturatedSub(hn::LoadU(d8, row.y + i), y_offset);
+    const V16 y_even = luma(EvenByte(y));
+    const V16 y_odd = luma(OddByte(y));
+    ChromaTerms even, odd;
     if constexpr (kLayout == ChromaLayout::kFull) {
-      const auto u = hn::BitCast(du, hn::LoadU(d8, row.u + i));
-      const auto v = hn::BitCast(du, hn::LoadU(d8, row.v + i));
-      const ChromaTerms t0 = factors.Terms(ByteOf<0>(u), ByteOf<0>(v));
-      const ChromaTerms t1 = factors.Terms(ByteOf<1>(u), ByteOf<1>(v));
-      const ChromaTerms t2 = factors.Terms(ByteOf<2>(u), ByteOf<2>(v));
-      const ChromaTerms t3 = factors.Terms(ByteOf<3>(u), ByteOf<3>(v));
-      hn::StoreU(Finish(y, t0.b, t1.b, t2.b, t3.b), d8, b + i);
-      hn::StoreU(Finish(y, t0.g, t1.g, t2.g, t3.g), d8, g + i);
-      hn::StoreU(Finish(y, t0.r, t1.r, t2.r, t3.r), d8, r + i);
+      const V8 u = hn::Xor(hn::LoadU(d8, row.u + i), center);
+      const V8 v = hn::Xor(hn::LoadU(d8, row.v + i), center);
+      even = factors.Terms(EvenByte(u), EvenByte(v));
+      odd = factors.Terms(OddByte(u), OddByte(v));
+    } else if constexpr (kLayout == ChromaLayout::kHalfInterleaved) {
+      const V8 uv = hn::Xor(hn::LoadU(d8, row.u + i), center);
+      even = odd = factors.Terms(EvenByte(uv), OddByte(uv));
     } else {
-      V32 u0, u1, v0, v1;
-      if constexpr (kLayout == ChromaLayout::kHalfInterleaved) {
-        const auto uv = hn::BitCast(du, hn::LoadU(d8, row.u + i));
-        u0 = ByteOf<0>(uv), v0 = ByteOf<1>(uv), u1 = ByteOf<2>(uv), v1 = ByteOf<3>(uv);
-      } else {
-        const auto load = [&](const uint8_t* p) {
-          return hn::PromoteTo(du, hn::BitCast(d_half, hn::LoadU(d_half8, p + i / 2)));
-        };
-        const auto u = load(row.u);
-        const auto v = load(row.v);
-        u0 = ByteOf<0>(u), v0 = ByteOf<0>(v);
-        u1 = hn::BitCast(D32(), hn::ShiftRight<8>(u)),
-        v1 = hn::BitCast(D32(), hn::ShiftRight<8>(v));
-      }
-      const ChromaTerms t0 = factors.Terms(u0, v0);
-      const ChromaTerms t1 = factors.Terms(u1, v1);
-      hn::StoreU(Finish(y, t0.b, t0.b, t1.b, t1.b), d8, b + i);
-      hn::StoreU(Finish(y, t0.g, t0.g, t1.g, t1.g), d8, g + i);
-      hn::StoreU(Finish(y, t0.r, t0.r, t1.r, t1.r), d8, r + i);
+      const auto load = [&](const uint8_t* p) {
+        const V16 wide = hn::PromoteTo(d16, hn::LoadU(half8, p + i / 2));
+        return EvenByte(hn::Xor(hn::BitCast(d8, wide), center));
+      };
+      even = odd = factors.Terms(load(row.u), load(row.v));
     }
+    hn::StoreU(Finish(y_even, y_odd, even.b, odd.b), d8, b + i);
+    hn::StoreU(Finish(y_even, y_odd, even.g, odd.g), d8, g + i);
+    hn::StoreU(Finish(y_even, y_odd, even.r, odd.r), d8, r + i);
   }
   if (i == width) return;
   YuvRow rest = row;
@@ -197,22 +177,59 @@ void YuvToBgr(const YuvRow& row, int width, const YuvCoefficients& c, uint8_t* b
   }
 }
 
-void Gather(const GatherTable& table, const uint8_t* row, uint8_t* dst) {
-  if (!table.shuffles()) return ScalarRowKernels().gather(table, row, dst);
-  const hn::CappedTag<uint8_t, 16> d;
-  const int32_t* begin = table.block_begin().data();
-  const int32_t* source = table.source().data();
-  const GatherTable::Control* control = table.control().data();
-  const size_t blocks = table.block_begin().size() - 1;
-  for (size_t block = 0; block < blocks; ++block) {
-    int32_t k = begin[block];
-    auto sum =
-        hn::TableLookupBytesOr0(hn::LoadU(d, row + source[k]), hn::Load(d, control[k].bytes));
-    for (++k; k < begin[block + 1]; ++k) {
-      sum = hn::Or(sum, hn::TableLookupBytesOr0(hn::LoadU(d, row + source[k]),
-                                                hn::Load(d, control[k].bytes)));
+// Results of one shuffle of a whole vector: the two halves come from different places.
+HWY_INLINE V8 Shuffled(const uint8_t* row, const int32_t* source, const uint8_t* control) {
+  const D8 d8;
+#if HWY_TARGET == HWY_AVX2
+  const hn::Half<D8> half;
+  const V8 bytes =
+      hn::Combine(d8, hn::LoadU(half, row + source[1]), hn::LoadU(half, row + source[0]));
+#else
+  const V8 bytes = hn::LoadU(d8, row + source[0]);
+#endif
+  return hn::TableLookupBytesOr0(bytes, hn::LoadU(d8, control));
+}
+
+template <int kSteps>
+void GatherBy(const GatherTable& table, const uint8_t* row, uint8_t* dst) {
+  const D8 d8;
+  constexpr int kLanes = HWY_TARGET == HWY_AVX2 ? 32 : 16;
+  const int32_t* source = table.source();
+  const uint8_t* control = table.control();
+  const int pairs = table.pairs();
+  for (int pair = 0; pair < pairs; ++pair) {
+    for (int half = 0; half < 32 / kLanes; ++half) {
+      V8 sum = Shuffled(row, source + half, control + 16 * half);
+      for (int s = 1; s < kSteps; ++s) {
+        sum = hn::Or(sum, Shuffled(row, source + 2 * s + half, control + 32 * s + 16 * half));
+      }
+      hn::StoreU(sum, d8, dst + 32 * pair + 16 * half);
     }
-    hn::StoreU(sum, d, dst + 16 * block);
+    source += 2 * kSteps;
+    control += 32 * kSteps;
+  }
+}
+
+void Gather(const GatherTable& table, const uint8_t* row, uint8_t* dst) {
+  switch (table.steps()) {
+    case 1:
+      return GatherBy<1>(table, row, dst);
+    case 2:
+      return GatherBy<2>(table, row, dst);
+    case 3:
+      return GatherBy<3>(table, row, dst);
+    case 4:
+      return GatherBy<4>(table, row, dst);
+    case 5:
+      return GatherBy<5>(table, row, dst);
+    case 6:
+      return GatherBy<6>(table, row, dst);
+    case 7:
+      return GatherBy<7>(table, row, dst);
+    case 8:
+      return GatherBy<8>(table, row, dst);
+    default:
+      return ScalarRowKernels().gather(table, row, dst);
   }
 }
 
@@ -287,6 +304,18 @@ void AreaDown(const uint8_t* row, float weight, bool first, int width, float* su
   }
 }
 
+void AddSumsOf8(const uint8_t* row, int row_bytes, uint64_t* sums) {
+  const D8 d8;
+  const hn::Repartition<uint64_t, D8> d64;
+  const int lanes = static_cast<int>(hn::Lanes(d8));
+  int i = 0;
+  for (; i + lanes <= row_bytes; i += lanes) {
+    const auto part = hn::SumsOf8(hn::LoadU(d8, row + i));
+    hn::StoreU(hn::Add(hn::LoadU(d64, sums + i / 8), part), d64, sums + i / 8);
+  }
+  ScalarRowKernels().add_sums_of_8(row + i, row_bytes - i, sums + i / 8);
+}
+
 HWY_INLINE hn::Vec<DF> Normalized(const uint8_t* pixels, hn::Vec<DF> mean, hn::Vec<DF> scale) {
   const hn::Rebind<uint8_t, D32> quarter8;
   const auto value = hn::ConvertTo(DF(), hn::PromoteTo(D32(), hn::LoadU(quarter8, pixels)));
@@ -344,7 +373,7 @@ void StoreF32Packed(const uint8_t* const rows[3], int width, const Normalization
 const RowKernels* Kernels() {
   static constexpr RowKernels kKernels = {
       "simd",      Split3,    Join3,    YuvToBgr, Gather,   LinearAcross,  LinearDown,
-      CubicAcross, CubicDown, AreaDown, StoreF32, StoreF16, StoreF32Packed};
+      CubicAcross, CubicDown, AreaDown, AddSumsOf8, StoreF32, StoreF16, StoreF32Packed};
   return &kKernels;
 }
 

@@ -37,30 +37,31 @@ struct YuvRow {
 // Row `y` of a YUV picture.
 YuvRow YuvRowOf(const ImageView& image, int y);
 
-// Picks bytes of a row: dst[i] = row[index[i]]. For SIMD a block of 16 results is the OR of a few
+// Picks bytes of a row: dst[i] = row[index[i]]. For SIMD, every 16 results are the OR of steps()
 // byte shuffles, each of 16 neighbouring bytes of the row.
 class GatherTable {
  public:
   GatherTable() = default;
-  // Indices in 0..row_bytes-1. Cost: a few microseconds per thousand indices.
+  // Indices in 0..row_bytes-1. Cost: some tens of microseconds per thousand indices.
   GatherTable(std::span<const int32_t> index, int row_bytes);
 
-  int size() const { return static_cast<int>(index_.size()); }
-
-  // For the kernels.
-  struct alignas(16) Control {
-    uint8_t bytes[16];  // position in the 16 source bytes, 0x80 where another shuffle delivers
-  };
   const std::vector<int32_t>& index() const { return index_; }
-  bool shuffles() const { return shuffles_; }
-  const std::vector<int32_t>& block_begin() const { return block_begin_; }
-  const std::vector<int32_t>& source() const { return source_; }
-  const std::vector<Control>& control() const { return control_; }
+
+  // For the kernels. Entry ((pair * steps + step) * 2 + half) belongs to results
+  // 32 * pair + 16 * half ... + 15.
+  struct Control {
+    uint8_t bytes[16];  // place among the 16 source bytes, 0x80 where another step delivers
+  };
+  // 0 where shuffles do not pay: a plain loop over index() then. The limit is chosen, not measured.
+  static constexpr int kMaxSteps = 8;
+  int steps() const { return steps_; }
+  int pairs() const { return steps_ == 0 ? 0 : static_cast<int>(source_.size()) / (2 * steps_); }
+  const int32_t* source() const { return source_.data(); }
+  const uint8_t* control() const { return control_.data()->bytes; }
 
  private:
   std::vector<int32_t> index_;
-  bool shuffles_ = false;
-  std::vector<int32_t> block_begin_;  // blocks + 1 entries into the next two
+  int steps_ = 0;
   std::vector<int32_t> source_;
   std::vector<Control> control_;
 };
@@ -103,6 +104,9 @@ struct RowKernels {
 
   // OpenCV's area kernel, down before across: sum[i] += row[i] * weight.
   void (*area_down)(const uint8_t* row, float weight, bool first, int width, float* sum);
+
+  // sums[i] += the bytes 8i ... 8i+7 of a picture's row; the last group may be short.
+  void (*add_sums_of_8)(const uint8_t* row, int row_bytes, uint64_t* sums);
 
   // To the tensor: never writes beyond `width` (times 3 where interleaved) elements.
   void (*store_f32)(const uint8_t* row, int width, Normalization n, float* dst);

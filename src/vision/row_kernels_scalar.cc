@@ -27,18 +27,21 @@ void Join3(const uint8_t* c0, const uint8_t* c1, const uint8_t* c2, int width, u
   }
 }
 
+// (a * b) / 65536, down: the high half of a 16-bit product.
+int32_t MulHigh(int32_t a, int32_t b) { return (a * b) >> 16; }
+
 void YuvToBgr(const YuvRow& row, int width, const YuvCoefficients& c, uint8_t* b, uint8_t* g,
               uint8_t* r) {
-  constexpr int32_t kHalf = 1 << (kYuvFractionBits - 1);
   for (int i = 0; i < width; ++i) {
     const int chroma = row.layout == ChromaLayout::kFull ? i : i / 2;
     const bool interleaved = row.layout == ChromaLayout::kHalfInterleaved;
-    const int u = (interleaved ? row.u[2 * chroma] : row.u[chroma]) - 128;
-    const int v = (interleaved ? row.u[2 * chroma + 1] : row.v[chroma]) - 128;
-    const int32_t y = std::max(0, row.y[i] - c.y_offset) * c.y_gain + kHalf;
-    b[i] = Clip((y + c.b_from_u * u) >> kYuvFractionBits);
-    g[i] = Clip((y + c.g_from_u * u + c.g_from_v * v) >> kYuvFractionBits);
-    r[i] = Clip((y + c.r_from_v * v) >> kYuvFractionBits);
+    const int u = ((interleaved ? row.u[2 * chroma] : row.u[chroma]) - 128) * 256;
+    const int v = ((interleaved ? row.u[2 * chroma + 1] : row.v[chroma]) - 128) * 256;
+    // 6 bits of fraction from here on; 32 is the half that rounds.
+    const int y = MulHigh(std::max(0, row.y[i] - c.y_offset) * 256, c.y_gain) + 32;
+    b[i] = Clip((y + u / 4 + MulHigh(u, c.b_from_u_less_one)) >> 6);
+    g[i] = Clip((y + MulHigh(u, c.g_from_u) + MulHigh(v, c.g_from_v)) >> 6);
+    r[i] = Clip((y + MulHigh(v, c.r_from_v)) >> 6);
   }
 }
 
@@ -86,6 +89,10 @@ void AreaDown(const uint8_t* row, float weight, bool first, int width, float* su
   }
 }
 
+void AddSumsOf8(const uint8_t* row, int row_bytes, uint64_t* sums) {
+  for (int i = 0; i < row_bytes; ++i) sums[i / 8] += row[i];
+}
+
 void StoreF32(const uint8_t* row, int width, Normalization n, float* dst) {
   for (int i = 0; i < width; ++i) dst[i] = (static_cast<float>(row[i]) - n.mean) * n.scale;
 }
@@ -121,38 +128,47 @@ uint16_t ToHalf(float value) {
 const RowKernels& ScalarRowKernels() {
   static constexpr RowKernels kKernels = {
       "scalar",    Split3,    Join3,    YuvToBgr, Gather,   LinearAcross,  LinearDown,
-      CubicAcross, CubicDown, AreaDown, StoreF32, StoreF16, StoreF32Packed};
+      CubicAcross, CubicDown, AreaDown, AddSumsOf8, StoreF32, StoreF16, StoreF32Packed};
   return kKernels;
 }
 
 GatherTable::GatherTable(std::span<const int32_t> index, int row_bytes)
     : index_(index.begin(), index.end()) {
-  // Beyond 8 shuffles for 16 bytes a plain loop is as good (chosen, not measured).
-  constexpr int kMaxShuffles = 8;
-  if (row_bytes < 16) return;
-  block_begin_.push_back(0);
-  for (size_t begin = 0; begin < index.size(); begin += 16) {
-    const std::span<const int32_t> block =
-        index.subspan(begin, std::min<size_t>(16, index.size() - begin));
-    const auto [low, high] = std::minmax_element(block.begin(), block.end());
-    const int count = (*high - *low) / 16 + 1;
-    if (count > kMaxShuffles) return;
-    std::vector<bool> done(block.size(), false);
-    for (int k = 0; k < count; ++k) {
-      const int32_t at = std::min(*low + 16 * k, row_bytes - 16);
-      Control control;
+  if (row_bytes < 16 || index.empty()) return;
+  const size_t blocks = (index.size() + 31) / 32 * 2;
+  // For each block, where the windows of 16 bytes begin that hold its bytes.
+  std::vector<std::vector<int32_t>> windows(blocks);
+  const auto index_at = [&](size_t i) { return index[std::min(i, index.size() - 1)]; };
+  size_t steps = 1;
+  for (size_t block = 0; block < blocks; ++block) {
+    std::vector<int32_t> sorted;
+    for (size_t i = 0; i < 16; ++i) sorted.push_back(index_at(16 * block + i));
+    std::sort(sorted.begin(), sorted.end());
+    for (const int32_t i : sorted) {
+      if (!windows[block].empty() && i < windows[block].back() + 16) continue;
+      windows[block].push_back(std::min(i, row_bytes - 16));
+    }
+    steps = std::max(steps, windows[block].size());
+  }
+  if (steps > kMaxSteps) return;
+  steps_ = static_cast<int>(steps);
+  source_.resize(blocks * steps);
+  control_.resize(blocks * steps);
+  for (size_t block = 0; block < blocks; ++block) {
+    bool done[16] = {};
+    for (size_t s = 0; s < steps; ++s) {
+      const size_t to = (block / 2 * steps + s) * 2 + block % 2;
+      Control& control = control_[to];
       std::memset(control.bytes, 0x80, sizeof(control.bytes));
-      for (size_t i = 0; i < block.size(); ++i) {
-        if (done[i] || block[i] < at || block[i] >= at + 16) continue;
-        control.bytes[i] = static_cast<uint8_t>(block[i] - at);
+      source_[to] = windows[block][std::min(s, windows[block].size() - 1)];
+      for (size_t i = 0; i < 16; ++i) {
+        const int32_t offset = index_at(16 * block + i) - source_[to];
+        if (done[i] || offset < 0 || offset >= 16) continue;
+        control.bytes[i] = static_cast<uint8_t>(offset);
         done[i] = true;
       }
-      source_.push_back(at);
-      control_.push_back(control);
     }
-    block_begin_.push_back(static_cast<int32_t>(source_.size()));
   }
-  shuffles_ = true;
 }
 
 }  // namespace sightline

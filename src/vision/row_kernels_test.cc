@@ -129,6 +129,8 @@ TEST(RowKernels, GatherAgreesWithTheTwin) {
           Bytes got(count + kRowSlack), want(count + kRowSlack);
           kernels.gather(table, row.data(), got.data());
           ScalarRowKernels().gather(table, row.data(), want.data());
+          got.resize(count);
+          want.resize(count);
           EXPECT_EQ(got, want) << count << " of " << row_bytes;
         }
       }
@@ -189,6 +191,19 @@ TEST(RowKernels, ResizePassesAgreeWithTheTwin) {
         ScalarRowKernels().area_down(pixels.data(), 0.3337f, first, out, want.data());
         for (int i = 0; i < out; ++i) ASSERT_EQ(got[i], want[i]) << i;
       }
+    }
+  });
+}
+
+TEST(RowKernels, SumsOf8AgreeWithTheTwin) {
+  std::mt19937 random(6);
+  ForEachInstructionSet([&](const RowKernels& kernels) {
+    for (const int width : kWidths) {
+      const Bytes row = RandomRow(random, width);
+      std::vector<uint64_t> got((width + 7) / 8, 5), want((width + 7) / 8, 5);
+      kernels.add_sums_of_8(row.data(), width, got.data());
+      ScalarRowKernels().add_sums_of_8(row.data(), width, want.data());
+      EXPECT_EQ(got, want) << width;
     }
   });
 }

@@ -15,10 +15,13 @@
 #include "base/mutex.h"
 #include "infer/backends/onnxruntime/onnxruntime_library.h"
 #include "infer/backends/onnxruntime/onnxruntime_session.h"
+#include "infer/onnx_file.h"
+#include "base/whole_file.h"
 
 namespace sightline {
 namespace {
 
+constexpr uint64_t kMaxModelBytes = uint64_t{2} << 30;  // of a protobuf message
 constexpr std::string_view kProviderSuffix = "ExecutionProvider";
 
 DataType FromOnnx(ONNXTensorElementDataType element) {
@@ -246,9 +249,21 @@ class OnnxRuntime final : public InferenceBackend {
     settings.AddConfigEntry(kOrtSessionOptionsConfigAllowIntraOpSpinning, "0");
     settings.AddConfigEntry(kOrtSessionOptionsConfigAllowInterOpSpinning, "0");
     SL_RETURN_IF_ERROR(ApplyProviders(options, settings));
+    // The bytes that were looked at are the bytes that run, and a file that is no model gets a
+    // better error than the runtime's.
+    SL_ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(options.model_file, kMaxModelBytes));
+    SL_ASSIGN_OR_RETURN(const OnnxFileInfo info,
+                        InspectOnnxBytes(AsBytes(bytes), options.model_file));
+    SL_RETURN_IF_ERROR(CheckSelfContained(info));
+    if (!info.weights_as_inputs.empty()) {
+      Log().warn(
+          "{} lists {} weights as graph inputs, which makes it up to 2.4 times slower: "
+          "`sightline models add` mends that",
+          options.model_file, info.weights_as_inputs.size());
+    }
     try {
       auto model = std::make_shared<OnnxRuntimeModel>(
-          Ort::Session(env_, options.model_file.c_str(), settings));
+          Ort::Session(env_, bytes.data(), bytes.size(), settings));
       model->file = options.model_file;
       const absl::Status ports = ReadPorts(*model);
       if (!ports.ok()) return WithContext(ports, options.model_file);

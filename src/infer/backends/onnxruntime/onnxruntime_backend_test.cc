@@ -15,6 +15,7 @@ namespace {
 thread_local bool g_counting = false;
 thread_local int g_allocations = 0;
 }  // namespace
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // new and delete are both replaced here
 void* operator new(size_t bytes) {
   if (g_counting && !sightline::LibraryAllocations::Inside()) ++g_allocations;
   void* memory = std::malloc(bytes == 0 ? 1 : bytes);
@@ -84,7 +85,9 @@ TEST_F(OnnxRuntimeTest, RunsAFixedModelIntoTheSameMemory) {
     const float* third = (*out)[0].f32() + 2 * 16;
     EXPECT_NEAR(third[5], 1 + round * 27 * 0.17f, 1e-4);
     // The first run learns the true shapes; from the second on the memory stays.
-    if (round >= 2) EXPECT_EQ((*out)[0].data, data);
+    if (round >= 2) {
+      EXPECT_EQ((*out)[0].data, data);
+    }
     data = (*out)[0].data;
   }
 }
@@ -222,6 +225,10 @@ TEST_F(OnnxRuntimeTest, FilesThatAreNoModels) {
   const auto opened = backend_->Open({.model_file = garbage});
   EXPECT_EQ(opened.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(MessageOf(opened.status())), HasSubstr("garbage.onnx"));
+  EXPECT_THAT(std::string(MessageOf(opened.status())), HasSubstr("not an ONNX model"));
+  const auto escape = backend_->Open({.model_file = TestModel("external_escape")});
+  EXPECT_EQ(escape.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(MessageOf(escape.status())), HasSubstr("../../secret.bin"));
   const auto sequence = backend_->Open({.model_file = TestModel("sequence")});
   EXPECT_THAT(std::string(MessageOf(sequence.status())), HasSubstr("sequence or map"));
 }

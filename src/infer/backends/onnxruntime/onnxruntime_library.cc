@@ -87,16 +87,16 @@ absl::StatusOr<OnnxRuntimeLibrary> LoadOnnxRuntime(const OnnxRuntimeSearch& sear
     const bool is_path = candidate.find('/') != std::string::npos;
     std::error_code error;
     if (is_path && !std::filesystem::exists(candidate, error)) {
-      tried += "\n  " + candidate;
+      tried += (tried.empty() ? "" : ", ") + candidate;
       continue;
     }
     auto library = LoadFrom(candidate);
     if (library.ok() || is_path) return library;
-    tried += "\n  " + candidate + " (the system's loader)";
+    tried += (tried.empty() ? "" : ", ") + candidate + " by the system's loader";
   }
   return FailedPrecondition(
       "ONNX Runtime is not installed: run ./dev setup, or set SIGHTLINE_ORT_LIBRARY to a "
-      "libonnxruntime.so.1 of version 1.{} or newer; looked at:{}",
+      "libonnxruntime.so.1 of version 1.{} or newer; looked for: {}",
       ORT_API_VERSION, tried);
 }
 

@@ -1,0 +1,181 @@
+// `sightline detect`: pictures and videos in, boxes out; no tracking, no database.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/composition.h"
+#include "cli/drawn_output.h"
+#include "cli/run_options.h"
+#include "cli/stop_signal.h"
+#include "infer/batcher.h"
+#include "media/open_source.h"
+#include "pipeline/detector_runner.h"
+#include "pipeline/reorder_window.h"
+#include "store/jsonl_format.h"
+
+namespace sightline::cli {
+namespace {
+
+struct DetectOptions {
+  std::string model;
+  std::vector<std::string> inputs;
+  std::string out;
+  double confidence = -1;
+  double nms_iou = -1;
+  int threads = 0;
+  bool json = false;
+};
+
+// One model for all inputs: the same batcher, runners and window as a run's.
+class DetectJobs {
+ public:
+  static absl::StatusOr<std::unique_ptr<DetectJobs>> Create(const DetectOptions& options);
+  // Reads one input to its end, in order. False in *complete when stopped.
+  absl::Status Process(const std::string& input, const DetectOptions& options,
+                       const std::atomic<bool>& stop);
+
+ private:
+  absl::Status Print(const std::string& input, const FrameSlot& slot, const DetectOptions& options,
+                     DrawnOutput* drawn);
+
+  std::shared_ptr<const LabelSet> labels_;
+  int in_flight_ = 0;
+  std::unique_ptr<Batcher> batcher_;
+  std::string line_;
+};
+
+absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptions& options) {
+  RunOptions run;
+  run.sources = {options.inputs.front()};
+  run.model = options.model;
+  run.confidence = options.confidence;
+  SL_ASSIGN_OR_RETURN(Config config, ConfigOf(run));
+  ModelConfig& model = config.models[config.cameras[0].model_index];
+  if (options.nms_iou >= 0) model.nms.iou = static_cast<float>(options.nms_iou);
+  SL_ASSIGN_OR_RETURN(const DetectorFactory factory, OpenConfiguredDetector(model));
+  auto jobs = std::make_unique<DetectJobs>();
+  std::vector<std::unique_ptr<BatchRunner>> runners;
+  const int wanted = options.threads > 0 ? options.threads
+                                         : std::max(1u, std::thread::hardware_concurrency());
+  do {
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> detector, factory());
+    jobs->labels_ = detector->info().labels;
+    const bool stateful = detector->info().stateful;
+    runners.push_back(std::make_unique<DetectorRunner>(std::move(detector)));
+    if (stateful) break;
+  } while (runners.size() < static_cast<size_t>(wanted));
+  jobs->in_flight_ = 2 * static_cast<int>(runners.size()) + 2;
+  jobs->batcher_ = Batcher::Create({.name = "detect"}, std::move(runners));
+  return jobs;
+}
+
+absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& options,
+                                 const std::atomic<bool>& stop) {
+  FrameLedger ledger;
+  SourceOptions source_options;
+  source_options.camera = std::make_shared<const CameraInfo>(CameraInfo{.id = "detect", .source = input});
+  source_options.url = input;
+  SL_ASSIGN_OR_RETURN(const std::unique_ptr<FrameSource> source, OpenSource(source_options, ledger));
+  SL_ASSIGN_OR_RETURN(const std::unique_ptr<DrawnOutput> drawn,
+                      DrawnOutput::Create(options.out, input, source->info()));
+  ReorderWindow window(in_flight_);
+  absl::Status read_status;
+  std::thread reader([&] {
+    while (!stop) {
+      absl::StatusOr<std::optional<Frame>> frame = source->Next();
+      if (!frame.ok()) read_status = frame.status();
+      if (!frame.ok() || !frame->has_value()) break;
+      FrameSlot* slot = window.Reserve();
+      slot->frame = std::move(**frame);
+      if (const absl::Status status = batcher_->Submit(slot); !status.ok()) slot->Done(status);
+    }
+    window.Close();
+  });
+  absl::Status first;
+  while (FrameSlot* slot = window.NextInOrder()) {
+    const absl::Status status = slot->status.ok() ? Print(input, *slot, options, drawn.get())
+                                                  : slot->status;
+    if (first.ok()) first = status;
+    window.Release(slot);
+  }
+  reader.join();
+  if (const absl::Status closed = drawn->Close(); first.ok()) first = closed;
+  if (first.ok()) first = read_status;
+  if (first.ok() && ledger.Snapshot().total_dropped() > 0) {
+    first = DataLoss("{}: {} of {} pictures could not be read", input,
+                     ledger.Snapshot().total_dropped(), ledger.Snapshot().frames_in);
+  }
+  return first;
+}
+
+absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
+                               const DetectOptions& options, DrawnOutput* drawn) {
+  Detections detections = slot.detections;
+  detections.frame = slot.frame.meta;
+  detections.labels = labels_;
+  if (options.json) {
+    line_.clear();
+    AppendDetectLine(input, detections, line_);
+    if (std::fwrite(line_.data(), 1, line_.size(), stdout) != line_.size()) {
+      return Unavailable("standard output is closed");
+    }
+  } else {
+    std::map<std::string, int> found;
+    for (const Detection& detection : detections.items) ++found[labels_->NameOf(detection.class_id)];
+    std::vector<std::string> words;
+    for (const auto& [name, count] : found) words.push_back(fmt::format("{} {}", count, name));
+    fmt::print("{} frame {}: {}\n", input, slot.frame.meta.ordinal,
+               words.empty() ? "nothing" : fmt::format("{}", fmt::join(words, ", ")));
+  }
+  return drawn->Add(slot.frame, detections);
+}
+
+int Detect(const DetectOptions& options) {
+  const absl::StatusOr<std::unique_ptr<DetectJobs>> jobs = DetectJobs::Create(options);
+  if (!jobs.ok()) return Report(jobs.status());
+  static std::atomic<bool> stop{false};
+  const StopSignal signal([] { stop = true; });
+  int exit_code = 0;
+  for (const std::string& input : options.inputs) {
+    if (stop) break;
+    exit_code = std::max(exit_code, Report((*jobs)->Process(input, options, stop)));
+  }
+  std::fflush(stdout);
+  return exit_code;
+}
+
+}  // namespace
+
+void AddDetectCommand(CLI::App& app, int& exit_code) {
+  CLI::App* detect =
+      app.add_subcommand("detect", "Find objects in pictures or videos; boxes as text, JSON or drawn");
+  auto options = std::make_shared<DetectOptions>();
+  detect->add_option("INPUT", options->inputs, "pictures, videos, folders, globs")->required();
+  detect->add_option("--model", options->model,
+                     "people, motion, faces, a package of `sightline models list`, or an ONNX file")
+      ->required();
+  detect->add_option("--confidence", options->confidence, "least confidence")->check(CLI::Range(0.0, 1.0));
+  detect->add_option("--nms", options->nms_iou, "IoU above which the weaker of two boxes is dropped")
+      ->check(CLI::Range(0.0, 1.0));
+  detect->add_option("--threads", options->threads, "inference threads (default: one a core)")
+      ->check(CLI::Range(1, 1024));
+  CLI::Option* json = detect->add_flag("--json", options->json, "one JSON line a frame on standard output");
+  detect->add_option("--out", options->out, "folder for the pictures with boxes drawn")->excludes(json);
+  detect->footer(
+      "Examples:\n"
+      "  sightline detect --model people street.jpg\n"
+      "  sightline detect --model yolox.onnx --json photos/ > boxes.jsonl\n"
+      "  sightline detect --model faces --out drawn party.jpg\n"
+      "An input that cannot be read is reported; the others are still done, and the exit code is 1.");
+  detect->callback([options, &exit_code] { exit_code = Detect(*options); });
+}
+
+}  // namespace sightline::cli

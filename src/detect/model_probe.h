@@ -1,0 +1,35 @@
+// Running a model on a made-up picture to see what its outputs look like.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "infer/backend.h"
+#include "types/model_spec.h"
+#include "types/tensor.h"
+
+namespace sightline {
+
+struct ProbeOutput {
+  TensorInfo info;  // with the shape that was seen: no dimension is -1
+  std::vector<float> values;
+};
+
+// Runs the model on one input tensor of the given shape; `values` are turned into the model's own
+// element type. Outputs come in the file's order; those that are not float32 or float16 have no
+// values.
+using ModelProbe = std::function<absl::StatusOr<std::vector<ProbeOutput>>(
+    std::span<const int64_t> shape, std::span<const float> values)>;
+
+// Over a backend: opens the file at the first call and keeps it open. `backend` must live as long.
+// Threads: one at a time. Values and shapes are copied, at most 256 MiB of them.
+ModelProbe ProbeWith(InferenceBackend& backend, std::string model_file);
+
+// A picture with edges, a gradient and some noise, the same every time, as `recipe` would make it
+// of pixels in 0..255; `variant` gives different ones.
+std::vector<float> ProbePicture(const TensorRecipe& recipe, int variant);
+
+}  // namespace sightline

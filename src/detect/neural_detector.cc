@@ -1,0 +1,222 @@
+#include "detect/neural_detector.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "base/uuid.h"
+#include "detect/heads/head.h"
+#include "detect/nms.h"
+#include "vision/preprocess.h"
+
+namespace sightline {
+namespace {
+
+// Room for candidates that is there from the start, so that a busy scene after quiet ones does not
+// allocate either. Chosen: a picture with a box above the threshold in every cell of 512x512.
+constexpr size_t kReservedCandidates = 5376;
+
+Hash128 IdentityOf(const ModelSpec& spec) {
+  const auto bits = [](float v) { return std::bit_cast<uint32_t>(v); };
+  const TensorRecipe& r = spec.input;
+  FieldHasher recipe;
+  recipe.Add(r.width).Add(r.height).Add(r.resize).Add(r.letterbox_rounding).Add(r.interpolation);
+  recipe.Add(r.channels).Add(r.layout).Add(r.dtype);
+  for (int c = 0; c < 3; ++c) recipe.Add(bits(r.mean[c])).Add(bits(r.scale[c])).Add(r.pad_value[c]);
+  FieldHasher whole;
+  whole.Add(spec.sha256).Add(spec.family).Add(spec.layout).Add(recipe.Finish());
+  whole.Add(bits(spec.confidence_threshold)).Add(spec.nms.kind).Add(bits(spec.nms.iou_threshold));
+  whole.Add(bits(spec.nms.sigma)).Add(spec.nms.class_aware).Add(spec.nms.max_detections);
+  return whole.Finish();
+}
+
+std::string DescribeModel(const ModelSpec& spec, const InferenceBackend& backend,
+                          const NeuralOptions& options, int max_batch) {
+  return fmt::format(
+      "{} ({}), input {}x{}, confidence above {:.4g}, IoU {:.4g}, {} on {}, {} thread{}, batch {}",
+      spec.family, spec.layout, spec.input.width, spec.input.height, spec.confidence_threshold,
+      spec.nms.iou_threshold, backend.name(),
+      options.providers.empty() ? "cpu" : fmt::format("{}", fmt::join(options.providers, ", ")),
+      options.threads, options.threads == 1 ? "" : "s", max_batch);
+}
+
+class NeuralDetector final : public Detector {
+ public:
+  NeuralDetector(ModelSpec spec, DetectorInfo info, std::unique_ptr<InferenceSession> session,
+                 Preprocessor preprocessor, std::unique_ptr<Head> head, size_t input)
+      : spec_(std::move(spec)),
+        info_(std::move(info)),
+        session_(std::move(session)),
+        preprocessor_(std::move(preprocessor)),
+        head_(std::move(head)),
+        input_(input),
+        tensor_bytes_(TensorBytes(spec_.input)) {
+    shape_ = spec_.input.layout == TensorLayout::kNchw
+                 ? std::vector<int64_t>{1, 3, spec_.input.height, spec_.input.width}
+                 : std::vector<int64_t>{1, spec_.input.height, spec_.input.width, 3};
+    mappings_.resize(info_.max_batch);
+    candidates_.reserve(kReservedCandidates);
+    nms_.Reserve(kReservedCandidates);
+  }
+
+  const DetectorInfo& info() const override { return info_; }
+
+  void Detect(std::span<DetectJob> jobs) override {
+    for (size_t from = 0; from < jobs.size(); from += info_.max_batch) {
+      const size_t count = std::min<size_t>(jobs.size() - from, info_.max_batch);
+      RunBatch(jobs.subspan(from, count));
+    }
+  }
+
+ private:
+  void RunBatch(std::span<DetectJob> jobs) {
+    const absl::Status filled = FillInput(jobs);
+    if (!filled.ok()) return FailAll(jobs, filled);
+    if (std::ranges::none_of(jobs, [](const DetectJob& j) { return j.status.ok(); })) return;
+    const auto outputs = session_->Run();
+    if (!outputs.ok()) return FailAll(jobs, WithContext(outputs.status(), info_.name));
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      if (jobs[i].status.ok()) jobs[i].status = Finish(*outputs, static_cast<int>(i), jobs[i]);
+    }
+  }
+
+  static void FailAll(std::span<DetectJob> jobs, const absl::Status& status) {
+    for (DetectJob& job : jobs) {
+      if (job.status.ok()) job.status = status;
+    }
+  }
+
+  // One picture per entry of the batch; entries without one, and those whose picture is refused,
+  // are zero.
+  absl::Status FillInput(std::span<DetectJob> jobs) {
+    // A file with a fixed batch gets all of it, whatever is asked for.
+    const size_t entries = spec_.batch > 0 ? spec_.batch : jobs.size();
+    shape_[0] = static_cast<int64_t>(entries);
+    auto buffer = session_->InputBuffer(input_, shape_);
+    if (!buffer.ok()) return WithContext(buffer.status(), info_.name);
+    auto* tensor = static_cast<uint8_t*>(*buffer);
+    for (size_t i = 0; i < entries; ++i, tensor += tensor_bytes_) {
+      if (i < jobs.size()) {
+        jobs[i].status = preprocessor_.Run(jobs[i].frame->image, tensor, &mappings_[i]);
+        jobs[i].result->frame = jobs[i].frame->meta;
+        jobs[i].result->labels = info_.labels;
+        jobs[i].result->items.clear();
+        if (jobs[i].status.ok()) continue;
+      }
+      std::memset(tensor, 0, tensor_bytes_);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish(std::span<const TensorView> outputs, int entry, DetectJob& job) {
+    candidates_.clear();
+    const absl::Status decoded =
+        head_->Decode(outputs, entry, mappings_[entry], spec_.confidence_threshold, &candidates_);
+    if (!decoded.ok()) return WithContext(decoded, info_.name);
+    nms_.Run(spec_.nms, spec_.confidence_threshold, &candidates_);
+    ClipToPicture(job.frame->image.width, job.frame->image.height, &candidates_);
+    job.result->items.reserve(std::min(spec_.nms.max_detections, 1000));
+    job.result->items.assign(candidates_.begin(), candidates_.end());
+    return absl::OkStatus();
+  }
+
+  const ModelSpec spec_;
+  const DetectorInfo info_;
+  const std::unique_ptr<InferenceSession> session_;
+  Preprocessor preprocessor_;
+  const std::unique_ptr<Head> head_;
+  const size_t input_;
+  const size_t tensor_bytes_;
+  NonMaxSuppressor nms_;
+  std::vector<int64_t> shape_;
+  std::vector<ImageToTensor> mappings_;
+  std::vector<Detection> candidates_;
+};
+
+absl::StatusOr<size_t> FindInput(const ModelSpec& spec, std::span<const TensorInfo> inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs.size() > 1 && inputs[i].name != spec.input_name) continue;
+    const TensorRecipe& r = spec.input;
+    const std::vector<int64_t> wanted =
+        r.layout == TensorLayout::kNchw
+            ? std::vector<int64_t>{spec.batch > 0 ? spec.batch : -1, 3, r.height, r.width}
+            : std::vector<int64_t>{spec.batch > 0 ? spec.batch : -1, r.height, r.width, 3};
+    if (!head_internal::ShapeFits(inputs[i].shape, wanted) || inputs[i].dtype != r.dtype) {
+      return InvalidArgument(
+          "model {}: its model.yaml speaks of an input {}[{}], but the file takes {}", spec.name,
+          ToString(r.dtype), fmt::join(wanted, ","), ToString(inputs[i]));
+    }
+    return i;
+  }
+  return InvalidArgument("model {}: the file has no input \"{}\"; its inputs are {}", spec.name,
+                         spec.input_name, DescribeTensors(inputs));
+}
+
+absl::StatusOr<std::unique_ptr<Detector>> MakeNeuralDetector(const ModelSpec& spec,
+                                                             InferenceBackend& backend,
+                                                             const NeuralOptions& options) {
+  const int max_batch = spec.batch > 0 ? spec.batch : std::max(options.max_batch, 1);
+  SessionOptions session_options;
+  session_options.model_file = spec.file;
+  session_options.intra_op_threads = options.threads;
+  session_options.providers = options.providers;
+  session_options.max_batch = max_batch;
+  SL_ASSIGN_OR_RETURN(auto session, backend.Open(session_options));
+  SL_ASSIGN_OR_RETURN(const size_t input, FindInput(spec, session->inputs()));
+  SL_ASSIGN_OR_RETURN(auto head, MakeHead(spec, session->outputs()));
+  SL_ASSIGN_OR_RETURN(auto preprocessor, Preprocessor::Create(spec.input));
+  DetectorInfo info;
+  info.name = spec.name;
+  info.describe = DescribeModel(spec, backend, options, max_batch);
+  info.identity = IdentityOf(spec);
+  info.labels = spec.labels != nullptr ? spec.labels : std::make_shared<LabelSet>();
+  info.max_batch = max_batch;
+  return std::make_unique<NeuralDetector>(spec, std::move(info), std::move(session),
+                                          std::move(preprocessor), std::move(head), input);
+}
+
+}  // namespace
+
+absl::Status CheckThresholds(float confidence, const NmsSettings& nms) {
+  if (!(confidence >= 0 && confidence <= 1)) {
+    return InvalidArgument("a confidence of {} is not within 0..1", confidence);
+  }
+  if (!(nms.iou_threshold >= 0 && nms.iou_threshold <= 1)) {
+    return InvalidArgument("an IoU threshold of {} is not within 0..1", nms.iou_threshold);
+  }
+  if (!(nms.sigma > 0 && std::isfinite(nms.sigma))) {
+    return InvalidArgument("a Soft-NMS sigma of {} is not above 0", nms.sigma);
+  }
+  if (nms.max_detections < 1) {
+    return InvalidArgument("max_detections is {}; at least 1 is needed", nms.max_detections);
+  }
+  return absl::OkStatus();
+}
+
+void ClipToPicture(int width, int height, std::vector<Detection>* detections) {
+  const auto w = static_cast<float>(width), h = static_cast<float>(height);
+  std::erase_if(*detections, [&](Detection& d) {
+    Box& b = d.box_px;
+    b = {std::clamp(b.x1, 0.0f, w), std::clamp(b.y1, 0.0f, h), std::clamp(b.x2, 0.0f, w),
+         std::clamp(b.y2, 0.0f, h)};
+    return !(b.width() > 0 && b.height() > 0);
+  });
+}
+
+absl::StatusOr<DetectorFactory> MakeNeuralDetectorFactory(ModelSpec spec, InferenceBackend& backend,
+                                                          const NeuralOptions& options) {
+  if (options.confidence) spec.confidence_threshold = *options.confidence;
+  if (options.nms) spec.nms = *options.nms;
+  SL_RETURN_IF_ERROR(WithContext(CheckThresholds(spec.confidence_threshold, spec.nms),
+                                 fmt::format("model {}", spec.name)));
+  if (spec.sha256.empty()) spec.sha256 = FileSha256(spec.file);
+  return DetectorFactory([spec = std::move(spec), &backend, options] {
+    return MakeNeuralDetector(spec, backend, options);
+  });
+}
+
+}  // namespace sightline

@@ -1,0 +1,420 @@
+#include "infer/batcher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <random>
+#include <thread>
+
+namespace sightline {
+namespace {
+
+using ::testing::ElementsAre;
+
+// Counts how often Done() was called and with what.
+class TestJob : public BatchJob {
+ public:
+  explicit TestJob(uint32_t from = 0, int number = 0) : number(number) { source = from; }
+  void Done(const absl::Status& status) override {
+    code = status.code();
+    ++done;
+  }
+  std::atomic<int> done{0};
+  std::atomic<absl::StatusCode> code{absl::StatusCode::kUnknown};
+  int number;
+};
+
+// Opens once; threads wait for it.
+class Gate {
+ public:
+  void Open() {
+    std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+  void Wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return open_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = false;
+};
+
+struct Seen {
+  std::mutex mutex;
+  std::vector<std::vector<std::pair<uint32_t, int>>> batches;  // source, number
+};
+
+class RecordingRunner : public BatchRunner {
+ public:
+  RecordingRunner(int max_batch, Seen* seen, Gate* started = nullptr, Gate* go = nullptr)
+      : max_batch_(max_batch), seen_(seen), started_(started), go_(go) {}
+  int max_batch() const override { return max_batch_; }
+  void Run(std::span<BatchJob* const> batch) override {
+    if (started_ != nullptr) started_->Open();
+    if (go_ != nullptr) go_->Wait();
+    {
+      std::lock_guard lock(seen_->mutex);
+      auto& record = seen_->batches.emplace_back();
+      for (BatchJob* job : batch) {
+        record.emplace_back(job->source, static_cast<TestJob*>(job)->number);
+      }
+    }
+    for (BatchJob* job : batch) job->Done(absl::OkStatus());
+  }
+
+ private:
+  const int max_batch_;
+  Seen* const seen_;
+  Gate* const started_;
+  Gate* const go_;
+};
+
+std::vector<std::unique_ptr<BatchRunner>> One(std::unique_ptr<BatchRunner> runner) {
+  std::vector<std::unique_ptr<BatchRunner>> runners;
+  runners.push_back(std::move(runner));
+  return runners;
+}
+
+// A batcher whose only runner is held up on a first job, so that a test decides what waits behind.
+class HeldBatcher {
+ public:
+  explicit HeldBatcher(BatcherOptions options) {
+    batcher = Batcher::Create(options,
+                              One(std::make_unique<RecordingRunner>(64, &seen, &started_, &go_)));
+    EXPECT_TRUE(batcher->Submit(&first_).ok());
+    started_.Wait();
+  }
+  ~HeldBatcher() {
+    go_.Open();
+    batcher.reset();
+  }
+  void Submit(uint32_t source, int number) {
+    jobs_.emplace_back(source, number);
+    ASSERT_TRUE(batcher->TrySubmit(&jobs_.back()).ok());
+  }
+  void LetGo() { go_.Open(); }
+  // The batches behind the first.
+  std::vector<std::vector<std::pair<uint32_t, int>>> Finish() {
+    go_.Open();
+    batcher->Stop(/*discard=*/false);
+    for (const TestJob& job : jobs_) EXPECT_EQ(job.done, 1);
+    return {seen.batches.begin() + 1, seen.batches.end()};
+  }
+  Seen seen;
+  std::unique_ptr<Batcher> batcher;
+
+ private:
+  Gate started_;
+  Gate go_;
+  TestJob first_{1000, -1};
+  std::deque<TestJob> jobs_;
+};
+
+using P = std::pair<uint32_t, int>;
+
+TEST(Batcher, SourcesTakeTurns) {
+  HeldBatcher held({.name = "m", .queue_capacity = 16, .max_batch = 4});
+  for (int i = 0; i < 6; ++i) held.Submit(1, i);  // a busy camera first
+  held.Submit(2, 0);
+  held.Submit(3, 0);
+  held.Submit(3, 1);
+  EXPECT_THAT(held.Finish(),
+              ElementsAre(ElementsAre(P{1, 0}, P{2, 0}, P{3, 0}, P{1, 1}),
+                          ElementsAre(P{3, 1}, P{1, 2}, P{1, 3}, P{1, 4}), ElementsAre(P{1, 5})));
+}
+
+TEST(Batcher, TurnsGoOnFromBatchToBatch) {
+  HeldBatcher held({.name = "m", .queue_capacity = 16, .max_batch = 1});
+  for (int i = 0; i < 3; ++i) {
+    for (uint32_t source = 1; source <= 3; ++source) held.Submit(source, i);
+  }
+  std::vector<uint32_t> order;
+  for (const auto& batch : held.Finish()) order.push_back(batch[0].first);
+  EXPECT_THAT(order, ElementsAre(1, 2, 3, 1, 2, 3, 1, 2, 3));
+}
+
+TEST(Batcher, TheQuotaHoldsWhileOthersWait) {
+  HeldBatcher held({.name = "m", .queue_capacity = 16, .max_batch = 4, .max_per_source = 1});
+  for (int i = 0; i < 3; ++i) held.Submit(1, i);
+  held.Submit(2, 0);
+  // One of each while both wait; then camera 1 is alone and may fill the batch.
+  EXPECT_THAT(held.Finish(), ElementsAre(ElementsAre(P{1, 0}, P{2, 0}, P{1, 1}, P{1, 2})));
+
+  HeldBatcher both({.name = "m", .queue_capacity = 16, .max_batch = 4, .max_per_source = 1});
+  for (int i = 0; i < 2; ++i) both.Submit(1, i), both.Submit(2, i);
+  EXPECT_THAT(both.Finish(),
+              ElementsAre(ElementsAre(P{1, 0}, P{2, 0}), ElementsAre(P{1, 1}, P{2, 1})));
+}
+
+TEST(Batcher, ManySourcesWithTheSameHash) {
+  HeldBatcher held({.name = "m", .queue_capacity = 300, .max_batch = 300});
+  for (uint32_t i = 0; i < 300; ++i) held.Submit(i * 65536u * 600u, static_cast<int>(i));
+  std::vector<int> order;
+  for (const auto& batch : held.Finish()) {
+    EXPECT_LE(batch.size(), 64u) << "the runner's own limit";
+    for (const auto& [source, number] : batch) order.push_back(number);
+  }
+  ASSERT_EQ(order.size(), 300u);
+  EXPECT_TRUE(std::ranges::is_sorted(order)) << "in turn";
+}
+
+TEST(Batcher, AnIdleRunnerDoesNotWaitForCompany) {
+  Seen seen;
+  Gate started;
+  const auto batcher = Batcher::Create({.name = "m", .max_batch = 8},
+                                       One(std::make_unique<RecordingRunner>(8, &seen, &started)));
+  TestJob job;
+  ASSERT_TRUE(batcher->Submit(&job).ok());
+  started.Wait();  // hangs if it waited
+  batcher->Stop(false);
+  EXPECT_EQ(job.done, 1);
+}
+
+TEST(Batcher, WithADelayABatchFillsUp) {
+  constexpr int64_t kAnHourUs = 3'600'000'000;
+  Seen seen;
+  const auto batcher =
+      Batcher::Create({.name = "m", .queue_capacity = 8, .max_batch = 3, .max_delay_us = kAnHourUs},
+                      One(std::make_unique<RecordingRunner>(8, &seen)));
+  std::deque<TestJob> jobs;
+  for (int i = 0; i < 4; ++i) {
+    jobs.emplace_back(i, i);
+    ASSERT_TRUE(batcher->Submit(&jobs.back()).ok());
+  }
+  batcher->Stop(false);  // does not sit out the hour for the fourth
+  EXPECT_EQ(seen.batches.size(), 2u);
+  EXPECT_EQ(seen.batches[0].size(), 3u);
+}
+
+TEST(Batcher, ADelayEndsWithoutCompany) {
+  Seen seen;
+  Gate started;
+  const auto batcher = Batcher::Create({.name = "m", .max_batch = 3, .max_delay_us = 1000},
+                                       One(std::make_unique<RecordingRunner>(8, &seen, &started)));
+  TestJob job;
+  ASSERT_TRUE(batcher->Submit(&job).ok());
+  started.Wait();
+  batcher->Stop(false);
+  EXPECT_EQ(job.done, 1);
+}
+
+TEST(Batcher, AFullQueueRefusesOrBlocks) {
+  HeldBatcher held({.name = "m", .queue_capacity = 2, .max_batch = 1});
+  held.Submit(1, 0);
+  held.Submit(1, 1);
+  TestJob refused(1, 2);
+  EXPECT_EQ(held.batcher->TrySubmit(&refused).code(), absl::StatusCode::kResourceExhausted);
+  TestJob blocked(1, 3);
+  std::atomic<bool> accepted{false};
+  std::thread thread([&] {
+    EXPECT_TRUE(held.batcher->Submit(&blocked).ok());
+    accepted = true;
+  });
+  EXPECT_FALSE(accepted) << "there is no room before the runner goes on";
+  held.LetGo();
+  thread.join();
+  held.Finish();
+  EXPECT_EQ(blocked.done, 1);
+  EXPECT_EQ(refused.done, 0);
+  const QueueStats stats = held.batcher->Stats();
+  EXPECT_EQ(stats.pushed, 4u);
+  EXPECT_EQ(stats.popped, 4u);
+  EXPECT_EQ(stats.dropped, 1u);
+  EXPECT_EQ(stats.depth, 0u);
+  EXPECT_EQ(stats.max_depth, 2u);
+}
+
+TEST(Batcher, StopRunsWhatWaits) {
+  HeldBatcher held({.name = "m", .queue_capacity = 8, .max_batch = 2});
+  for (int i = 0; i < 5; ++i) held.Submit(1, i);
+  EXPECT_EQ(held.Finish().size(), 3u);
+  TestJob late;
+  EXPECT_EQ(held.batcher->Submit(&late).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(held.batcher->TrySubmit(&late).code(), absl::StatusCode::kUnavailable);
+  held.batcher->Stop(true);  // once more is nothing
+  EXPECT_EQ(late.done, 0);
+}
+
+TEST(Batcher, StopWithDiscardCancelsWhatWaits) {
+  Seen seen;
+  Gate started, go;
+  const auto batcher =
+      Batcher::Create({.name = "m", .queue_capacity = 4, .max_batch = 2},
+                      One(std::make_unique<RecordingRunner>(8, &seen, &started, &go)));
+  TestJob running, waiting[3];
+  ASSERT_TRUE(batcher->Submit(&running).ok());
+  started.Wait();
+  for (TestJob& job : waiting) ASSERT_TRUE(batcher->Submit(&job).ok());
+  std::thread stopper([&] { batcher->Stop(/*discard=*/true); });
+  // Until the stop has begun, further jobs may be taken: they then count among those that wait.
+  std::deque<TestJob> probes;
+  int accepted = 0;
+  do {
+    probes.emplace_back();
+    const absl::Status status = batcher->TrySubmit(&probes.back());
+    accepted += status.ok() ? 1 : 0;
+    if (status.code() == absl::StatusCode::kUnavailable) break;
+    std::this_thread::yield();
+  } while (true);
+  go.Open();
+  stopper.join();
+  EXPECT_EQ(running.code, absl::StatusCode::kOk);
+  for (const TestJob& job : waiting) {
+    EXPECT_EQ(job.done, 1);
+    EXPECT_EQ(job.code, absl::StatusCode::kCancelled);
+  }
+  int done = 0;
+  for (const TestJob& job : probes) done += job.done;
+  EXPECT_EQ(done, accepted);
+}
+
+TEST(Batcher, StopLetsGoOfThoseWhoWaitForRoom) {
+  HeldBatcher held({.name = "m", .queue_capacity = 1, .max_batch = 1});
+  held.Submit(1, 0);
+  std::deque<TestJob> jobs(3);
+  std::vector<std::thread> threads;
+  std::atomic<int> accepted{0}, refused{0};
+  for (TestJob& job : jobs) {
+    threads.emplace_back([&] {
+      const absl::Status status = held.batcher->Submit(&job);
+      ++(status.ok() ? accepted : refused);
+      EXPECT_TRUE(status.ok() || status.code() == absl::StatusCode::kUnavailable);
+    });
+  }
+  std::thread stopper([&] { held.batcher->Stop(/*discard=*/false); });
+  TestJob probe;
+  while (held.batcher->TrySubmit(&probe).code() != absl::StatusCode::kUnavailable) {
+    std::this_thread::yield();
+  }
+  held.LetGo();
+  stopper.join();
+  for (std::thread& thread : threads) thread.join();
+  int done = 0;
+  for (const TestJob& job : jobs) done += job.done;
+  EXPECT_EQ(done, accepted);
+  EXPECT_EQ(accepted + refused, 3);
+}
+
+TEST(Batcher, NamesItsThreads) {
+  class NamingRunner : public BatchRunner {
+   public:
+    explicit NamingRunner(std::string* name) : name_(name) {}
+    int max_batch() const override { return 1; }
+    void Run(std::span<BatchJob* const> batch) override {
+      char name[16] = {};
+      pthread_getname_np(pthread_self(), name, sizeof name);
+      *name_ = name;
+      batch[0]->Done(absl::OkStatus());
+    }
+    std::string* name_;
+  };
+  std::string name;
+  TestJob job;
+  const auto batcher =
+      Batcher::Create({.name = "yolox_nano"}, One(std::make_unique<NamingRunner>(&name)));
+  ASSERT_TRUE(batcher->Submit(&job).ok());
+  batcher->Stop(false);
+  EXPECT_EQ(name, "batch-yolox_nan");
+}
+
+// Eight producers, three runners: every job once, the jobs of a source dispatched in their order.
+TEST(Batcher, ManyProducersManyRunners) {
+  constexpr int kProducers = 8, kJobs = 500;
+  struct CheckingRunner : BatchRunner {
+    CheckingRunner(std::atomic<int>* most) : largest(most) {}
+    int max_batch() const override { return 5; }
+    void Run(std::span<BatchJob* const> batch) override {
+      EXPECT_LE(batch.size(), 4u);
+      std::map<uint32_t, int> last;
+      for (BatchJob* job : batch) {
+        const int number = static_cast<TestJob*>(job)->number;
+        const auto before = last.find(job->source);
+        EXPECT_TRUE(before == last.end() || number == before->second + 1) << number;
+        last[job->source] = number;
+      }
+      int seen = largest->load();
+      while (static_cast<int>(batch.size()) > seen &&
+             !largest->compare_exchange_weak(seen, static_cast<int>(batch.size()))) {
+      }
+      for (BatchJob* job : batch) job->Done(absl::OkStatus());
+    }
+    std::atomic<int>* largest;
+  };
+  std::atomic<int> largest{0};
+  std::vector<std::unique_ptr<BatchRunner>> runners;
+  for (int i = 0; i < 3; ++i) runners.push_back(std::make_unique<CheckingRunner>(&largest));
+  const auto batcher = Batcher::Create(
+      {.name = "m", .queue_capacity = 7, .max_batch = 4, .max_per_source = 2}, std::move(runners));
+  std::vector<std::deque<TestJob>> jobs(kProducers);
+  std::vector<std::thread> producers;
+  for (int p = 0; p < kProducers; ++p) {
+    producers.emplace_back([&, p] {
+      std::mt19937 random(p);
+      for (int i = 0; i < kJobs; ++i) {
+        TestJob& job = jobs[p].emplace_back(p, i);
+        if (random() % 4 != 0) {
+          ASSERT_TRUE(batcher->Submit(&job).ok());
+        } else {
+          while (!batcher->TrySubmit(&job).ok()) std::this_thread::yield();
+        }
+      }
+    });
+  }
+  for (std::thread& producer : producers) producer.join();
+  batcher->Stop(/*discard=*/false);
+  for (const auto& source : jobs) {
+    for (const TestJob& job : source) {
+      ASSERT_EQ(job.done, 1);
+      ASSERT_EQ(job.code, absl::StatusCode::kOk);
+    }
+  }
+  const QueueStats stats = batcher->Stats();
+  EXPECT_EQ(stats.pushed, static_cast<uint64_t>(kProducers * kJobs));
+  EXPECT_EQ(stats.popped, stats.pushed);
+  EXPECT_LE(stats.max_depth, 7u);
+}
+
+// Stopped in the middle, again and again: what was accepted is done once, the rest never.
+TEST(Batcher, StopAtAnyMomentKeepsTheCount) {
+  for (int round = 0; round < 40; ++round) {
+    Seen seen;
+    std::vector<std::unique_ptr<BatchRunner>> runners;
+    for (int i = 0; i < 2; ++i) runners.push_back(std::make_unique<RecordingRunner>(3, &seen));
+    const auto batcher =
+        Batcher::Create({.name = "m", .queue_capacity = 3, .max_batch = 3}, std::move(runners));
+    std::vector<std::deque<TestJob>> jobs(3);
+    std::vector<std::vector<bool>> accepted(3);
+    std::vector<std::thread> producers;
+    for (int p = 0; p < 3; ++p) {
+      producers.emplace_back([&, p] {
+        for (int i = 0; i < 2000; ++i) {
+          TestJob& job = jobs[p].emplace_back(p, i);
+          accepted[p].push_back(batcher->Submit(&job).ok());
+          if (!accepted[p].back()) break;
+        }
+      });
+    }
+    while (batcher->Stats().pushed < static_cast<uint64_t>(round)) std::this_thread::yield();
+    batcher->Stop(/*discard=*/round % 2 == 0);
+    for (std::thread& producer : producers) producer.join();
+    for (int p = 0; p < 3; ++p) {
+      for (size_t i = 0; i < jobs[p].size(); ++i)
+        ASSERT_EQ(jobs[p][i].done, accepted[p][i] ? 1 : 0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sightline

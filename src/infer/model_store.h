@@ -1,0 +1,66 @@
+// Where model packages live on this machine: one folder per model,
+// ROOT/NAME/{model.yaml,model.onnx}.
+//
+// ROOT is $SIGHTLINE_MODELS, else $XDG_DATA_HOME/sightline/models, else
+// ~/.local/share/sightline/models (XDG Base Directory Specification 0.8). Packages are added and
+// replaced whole or not at all; readers never see half of one.
+//
+// Threads: safe; several processes may use one store.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "infer/model_package.h"
+
+namespace sightline {
+
+// One entry of the store. A broken package is listed too, with what is wrong with it.
+struct StoredModel {
+  std::string name;
+  std::string folder;
+  absl::Status status;   // when not OK, `package` is empty
+  ModelPackage package;  // as PeekModelPackage() reads it
+};
+
+struct AddedModel {
+  ModelPackage package;
+  int weights_mended = 0;  // see MendOnnx()
+};
+
+class ModelStore {
+ public:
+  explicit ModelStore(std::string root) : root_(std::move(root)) {}
+  static ModelStore Default();
+
+  const std::string& root() const { return root_; }  // empty when there is no home folder
+
+  // By name; empty when the store does not exist yet.
+  absl::StatusOr<std::vector<StoredModel>> List() const;
+
+  // The package of that name, checked as LoadModelPackage() does. NotFound with the nearest name.
+  absl::StatusOr<ModelPackage> Find(const std::string& name) const;
+
+  // Puts a copy of `model_file`, mended, and its description into the store under
+  // package.spec.name; file and sha256 of the spec are set here. A name that is taken is refused
+  // unless `replace`. A model whose weights lie in other files is refused.
+  absl::StatusOr<AddedModel> Add(ModelPackage package, const std::string& model_file,
+                                 bool replace) const;
+
+  // Takes the package of that name out of the store. NotFound as Find().
+  absl::Status Remove(const std::string& name) const;
+
+ private:
+  absl::Status NoSuchModel(const std::string& name) const;
+  std::string root_;
+};
+
+// 1 to 50 of [A-Za-z0-9_.-], starting with a letter or digit, not ending in ".onnx": a name must
+// not look like a path or an option.
+absl::Status CheckModelName(std::string_view name);
+
+// A valid name out of a file's: "/tmp/YOLOX Nano.onnx" -> "yolox_nano".
+std::string ModelNameFromFile(const std::string& path);
+
+}  // namespace sightline

@@ -1,0 +1,131 @@
+// JPEG by libjpeg-turbo's TurboJPEG interface.
+#include <turbojpeg.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/log.h"
+#include "media/image_formats.h"
+
+namespace sightline {
+namespace {
+
+struct TurboDestroy {
+  void operator()(void* handle) const { tjDestroy(handle); }
+};
+using TurboHandle = std::unique_ptr<void, TurboDestroy>;
+
+// The EXIF block of the APP1 segment, empty when there is none.
+ByteSpan FindExif(ByteSpan bytes) {
+  constexpr std::string_view kExif("Exif\0\0", 6);
+  size_t at = 2;
+  while (at + 4 <= bytes.size() && bytes[at] == 0xff) {
+    const uint8_t marker = bytes[at + 1];
+    if (marker == 0xff) {  // fill byte
+      ++at;
+      continue;
+    }
+    if (marker == 0xd9 || marker == 0xda) break;  // end, or pixels begin
+    const size_t length = size_t{bytes[at + 2]} << 8 | bytes[at + 3];
+    if (length < 2 || at + 2 + length > bytes.size()) break;
+    const ByteSpan segment = bytes.subspan(at + 4, length - 2);
+    if (marker == 0xe1 && segment.size() > kExif.size() &&
+        std::memcmp(segment.data(), kExif.data(), kExif.size()) == 0) {
+      return segment.subspan(kExif.size());
+    }
+    at += 2 + length;
+  }
+  return {};
+}
+
+struct JpegParts {
+  int width = 0;
+  int height = 0;
+  int colorspace = 0;
+};
+
+absl::StatusOr<JpegParts> ReadParts(tjhandle turbo, ByteSpan bytes) {
+  JpegParts parts;
+  int subsampling = 0;
+  if (tjDecompressHeader3(turbo, bytes.data(), bytes.size(), &parts.width, &parts.height,
+                          &subsampling, &parts.colorspace) != 0 &&
+      (tjGetErrorCode(turbo) != TJERR_WARNING || parts.width <= 0)) {
+    return DataLoss("damaged JPEG: {}", tjGetErrorStr2(turbo));
+  }
+  if (parts.width <= 0 || parts.height <= 0) return DataLoss("damaged JPEG: no size in its header");
+  return parts;
+}
+
+// As OpenCV does it: each ink takes its part of what black leaves. `cmyk` is inverted, as Adobe
+// stores it.
+void CmykToBgr(const uint8_t* cmyk, size_t pixels, uint8_t* bgr) {
+  for (size_t i = 0; i < pixels; ++i, cmyk += 4, bgr += 3) {
+    const int k = cmyk[3];
+    for (int c = 0; c < 3; ++c) {
+      bgr[2 - c] = static_cast<uint8_t>(k - ((255 - cmyk[c]) * k >> 8));
+    }
+  }
+}
+
+}  // namespace
+
+bool IsJpeg(ByteSpan bytes) {
+  return bytes.size() >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
+}
+
+absl::StatusOr<StoredImage> ReadJpegHeader(ByteSpan bytes) {
+  const TurboHandle turbo(tjInitDecompress());
+  if (!turbo) return ResourceExhausted("no memory for a JPEG decoder");
+  SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo.get(), bytes));
+  return StoredImage{parts.width, parts.height, OrientationOfExif(FindExif(bytes))};
+}
+
+absl::Status DecodeJpeg(ByteSpan bytes, const StoredImage& header, uint8_t* bgr) {
+  const TurboHandle turbo(tjInitDecompress());
+  if (!turbo) return ResourceExhausted("no memory for a JPEG decoder");
+  SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo.get(), bytes));
+  const bool cmyk = parts.colorspace == TJCS_CMYK || parts.colorspace == TJCS_YCCK;
+  std::vector<uint8_t> inks;
+  if (cmyk) inks.resize(static_cast<size_t>(header.width) * header.height * 4);
+  // LIMITSCANS: a progressive file of thousands of scans would keep the decoder busy for hours.
+  const int code = tjDecompress2(turbo.get(), bytes.data(), bytes.size(), cmyk ? inks.data() : bgr,
+                                 header.width, header.width * (cmyk ? 4 : 3), header.height,
+                                 cmyk ? TJPF_CMYK : TJPF_BGR, TJFLAG_LIMITSCANS);
+  if (code != 0) {
+    const std::string_view text = tjGetErrorStr2(turbo.get());
+    const bool cut_off = text.find("remature end") != std::string_view::npos;
+    if (tjGetErrorCode(turbo.get()) != TJERR_WARNING || cut_off) {
+      return DataLoss("{} JPEG: {}", cut_off ? "truncated" : "damaged", text);
+    }
+    Log().debug("JPEG with a flaw: {}",
+                text);  // stray bytes between segments: the picture is whole
+  }
+  if (cmyk) CmykToBgr(inks.data(), inks.size() / 4, bgr);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<uint8_t>> EncodeJpeg(const ImageView& image, int quality) {
+  constexpr int kMaxSide = 65535;
+  if (image.format != PixelFormat::kBgr24 || image.width <= 0 || image.height <= 0 ||
+      image.width > kMaxSide || image.height > kMaxSide) {
+    return InvalidArgument("JPEG wants a BGR picture of 1 to {} pixels a side, not {} {}x{}",
+                           kMaxSide, ToString(image.format), image.width, image.height);
+  }
+  const TurboHandle turbo(tjInitCompress());
+  if (!turbo) return ResourceExhausted("no memory for a JPEG encoder");
+  std::vector<uint8_t> bytes(tjBufSize(image.width, image.height, TJSAMP_420));
+  unsigned char* data = bytes.data();
+  unsigned long size = bytes.size();  // NOLINT(google-runtime-int): TurboJPEG's type
+  if (tjCompress2(turbo.get(), image.planes[0], image.width, image.strides[0], image.height,
+                  TJPF_BGR, &data, &size, TJSAMP_420, std::clamp(quality, 1, 100),
+                  TJFLAG_NOREALLOC) != 0) {
+    return Internal("JPEG encoding failed: {}", tjGetErrorStr2(turbo.get()));
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
+}  // namespace sightline

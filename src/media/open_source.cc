@@ -1,0 +1,143 @@
+#include "media/open_source.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "base/mutex.h"
+#include "media/file_bytes.h"
+#include "media/image_codec.h"
+#include "media/sources/image_source.h"
+#include "media/sources/video_file_source.h"
+
+namespace sightline {
+namespace {
+
+struct Registry {
+  Mutex mutex;
+  std::map<std::string, SourceFactory, std::less<>> factories GUARDED_BY(mutex);
+};
+
+Registry& TheRegistry() {
+  static Registry& registry = *new Registry;
+  return registry;
+}
+
+std::string Lower(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return lower;
+}
+
+// The scheme of "scheme://..." in lower case (RFC 3986, section 3.1); empty for a path.
+std::string SchemeOf(std::string_view url) {
+  const size_t end = url.find("://");
+  if (end == std::string_view::npos || end == 0) return "";
+  const std::string_view scheme = url.substr(0, end);
+  if (std::isalpha(static_cast<unsigned char>(scheme[0])) == 0) return "";
+  for (const char c : scheme) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '+' && c != '-' && c != '.')
+      return "";
+  }
+  return Lower(scheme);
+}
+
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// The path of a file:// URL (RFC 8089): no host or this one, percent-decoded.
+absl::StatusOr<std::string> PathOfFileUrl(const std::string& url) {
+  std::string_view rest = std::string_view(url).substr(7);
+  if (rest.starts_with("localhost/")) rest.remove_prefix(9);
+  if (!rest.starts_with("/")) {
+    return InvalidArgument("{}: a file URL names a path on this machine: file:///folder/clip.mp4",
+                           url);
+  }
+  std::string path;
+  for (size_t i = 0; i < rest.size(); ++i) {
+    if (rest[i] != '%') {
+      path += rest[i];
+      continue;
+    }
+    const int high = i + 2 < rest.size() ? HexDigit(rest[i + 1]) : -1;
+    const int low = i + 2 < rest.size() ? HexDigit(rest[i + 2]) : -1;
+    if (high < 0 || low < 0 || (high == 0 && low == 0)) {
+      return InvalidArgument("{}: a % must be followed by two hexadecimal digits (%25 is %)", url);
+    }
+    path += static_cast<char>(high * 16 + low);
+    i += 2;
+  }
+  return path;
+}
+
+bool IsVideoByName(const std::string& path) {
+  const std::string extension = Lower(std::filesystem::path(path).extension().string());
+  return extension == ".mjpeg" || extension == ".mjpg" || extension == ".apng";
+}
+
+bool IsPicture(const std::string& path) {
+  if (IsVideoByName(path)) return false;
+  std::array<char, 32> start{};
+  std::ifstream file(path, std::ios::binary);
+  file.read(start.data(), start.size());
+  const auto got = static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0));
+  return LooksLikeImage({reinterpret_cast<const uint8_t*>(start.data()), got});
+}
+
+absl::StatusOr<std::unique_ptr<FrameSource>> OpenPath(const SourceOptions& options,
+                                                      FrameLedger& ledger,
+                                                      const MediaLimits& limits) {
+  const std::string& path = options.url;
+  if (path.empty())
+    return InvalidArgument("the source is empty; give a file, a folder, a glob or a URL");
+  std::error_code ignored;
+  const bool exists = std::filesystem::exists(path, ignored);
+  const bool folder = std::filesystem::is_directory(path, ignored);
+  const bool glob = !exists && path.find_first_of("*?[") != std::string::npos;
+  if (!folder && !glob) SL_RETURN_IF_ERROR(CheckReadableFile(path));
+  if (folder || glob || IsPicture(path)) return ImageSource::Create(options, ledger, limits);
+  return VideoFileSource::Create(options, ledger, limits);
+}
+
+}  // namespace
+
+void RegisterSourceScheme(std::string_view scheme, SourceFactory factory) {
+  Registry& registry = TheRegistry();
+  const MutexLock lock(registry.mutex);
+  registry.factories[Lower(scheme)] = std::move(factory);
+}
+
+absl::StatusOr<std::unique_ptr<FrameSource>> OpenSource(const SourceOptions& options,
+                                                        FrameLedger& ledger,
+                                                        const MediaLimits& limits) {
+  const std::string scheme = SchemeOf(options.url);
+  if (scheme.empty()) return OpenPath(options, ledger, limits);
+  if (scheme == "file") {
+    SourceOptions local = options;
+    SL_ASSIGN_OR_RETURN(local.url, PathOfFileUrl(options.url));
+    return OpenPath(local, ledger, limits);
+  }
+  SourceFactory factory;
+  {
+    Registry& registry = TheRegistry();
+    const MutexLock lock(registry.mutex);
+    const auto found = registry.factories.find(scheme);
+    if (found != registry.factories.end()) factory = found->second;
+  }
+  if (factory) return factory(options, ledger);
+  return Unimplemented(
+      "{}:// sources cannot be opened yet; give a video file, a picture, a folder of "
+      "pictures, a glob or a file:// URL",
+      scheme);
+}
+
+}  // namespace sightline

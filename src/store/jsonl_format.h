@@ -1,0 +1,34 @@
+// Results as lines of JSON (RFC 8259), one object a frame. docs/output_formats.md shows them field
+// by field.
+//
+// Numbers: floats are written shortest, so that reading them back gives the same float; a value
+// that is not finite becomes null. Strings: UTF-8, escaped; each byte that is not valid UTF-8
+// becomes U+FFFD. Times: RFC 3339 in UTC with microseconds. The text depends on no locale.
+//
+// Threads: reentrant. Cost: about 0.25 us per detection; appends to `line` and allocates only when
+// its capacity is too small.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "types/detections.h"
+#include "types/result_sink.h"
+
+namespace sightline {
+
+// {"camera","frame","pts_us","epoch","timestamp","width","height","detections":[{"id","class_id",
+//  "class","confidence","box_xyxy_px":[x1,y1,x2,y2],"track_id"}],"events":[{...}]} and a newline.
+// At the end of a stream "end_of_stream":true is added, and its detections are empty.
+// `result` must have as many detection_ids as detections.
+void AppendFrameLine(const FrameResult& result, std::string& line);
+
+// The line of `detect --json` and a newline:
+// {"input","frame","pts_us","width","height","detections":[{"class_id","class","confidence",
+//  "box_xyxy_px":[x1,y1,x2,y2]}]}
+void AppendDetectLine(std::string_view input, const Detections& detections, std::string& line);
+
+// Appends `text` as a JSON string, quotes included.
+void AppendJsonString(std::string_view text, std::string& out);
+
+}  // namespace sightline

@@ -1,0 +1,167 @@
+#include "store/jsonl_sink.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "base/whole_file.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "store/jsonl_format.h"
+
+namespace sightline {
+namespace {
+
+// 0, or an errno. Bytes written so far are added to *written.
+int WriteAll(int fd, std::string_view bytes, int64_t* written) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return n < 0 ? errno : EIO;
+    bytes.remove_prefix(static_cast<size_t>(n));
+    *written += n;
+  }
+  return 0;
+}
+
+// Where the last whole line of the file ends.
+absl::StatusOr<int64_t> EndOfLastLine(int fd, int64_t size_bytes, const std::string& file) {
+  char block[4096];
+  int64_t end = size_bytes;
+  while (end > 0) {
+    const int64_t start = std::max<int64_t>(0, end - static_cast<int64_t>(sizeof block));
+    const ssize_t n = pread(fd, block, static_cast<size_t>(end - start), start);
+    if (n != end - start) return FileError(n < 0 ? errno : EIO, "reading", file);
+    for (int64_t i = n; i > 0; --i) {
+      if (block[i - 1] == '\n') return start + i;
+    }
+    end = start;
+  }
+  return 0;
+}
+
+// A rename is on the disk only when its folder is.
+void SyncFolderOf(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  const int fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  fsync(fd);
+  close(fd);
+}
+
+}  // namespace
+
+JsonlSink::JsonlSink(const JsonlSinkOptions& options, std::string file, int fd, int64_t size_bytes)
+    : options_(options), file_(std::move(file)), fd_(fd), size_bytes_(size_bytes) {
+  buffer_.reserve(static_cast<size_t>(options_.flush_bytes) + 64 * 1024);
+}
+
+JsonlSink::~JsonlSink() {
+  if (fd_ >= 0) close(fd_);
+}
+
+absl::StatusOr<std::unique_ptr<JsonlSink>> JsonlSink::Create(const JsonlSinkOptions& options) {
+  if (options.path.empty()) return InvalidArgument("the JSON lines output needs a path");
+  if (options.flush_bytes < 1 || options.flush_bytes > (int64_t{1} << 30) || options.flush_ms < 0) {
+    return InvalidArgument("{}: flush_bytes must be 1 to 2^30 and flush_ms not negative",
+                           options.path);
+  }
+  struct stat there {};
+  if (stat(options.path.c_str(), &there) == 0 && S_ISDIR(there.st_mode)) {
+    return FileError(EISDIR, "opening", options.path);
+  }
+  const std::string file = options.append ? options.path : options.path + ".partial";
+  const int flags =
+      options.append ? O_RDWR | O_CREAT | O_CLOEXEC : O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC;
+  const int fd = open(file.c_str(), flags, 0644);
+  if (fd < 0) return FileError(errno, "opening", file);
+  auto sink = std::unique_ptr<JsonlSink>(new JsonlSink(options, file, fd, 0));
+  if (!options.append) return sink;
+
+  struct stat info {};
+  if (fstat(fd, &info) != 0) return FileError(errno, "opening", file);
+  if (!S_ISREG(info.st_mode)) return sink;  // a pipe or a device: nothing to cut
+  SL_ASSIGN_OR_RETURN(sink->size_bytes_, EndOfLastLine(fd, info.st_size, file));
+  if (sink->size_bytes_ == info.st_size) {
+    if (lseek(fd, 0, SEEK_END) < 0) return FileError(errno, "opening", file);
+    return sink;
+  }
+  if (sink->size_bytes_ == 0) {
+    return FailedPrecondition(
+        "{} holds no whole line, so it is no file of JSON lines to append to; "
+        "choose another path or move it away",
+        file);
+  }
+  Log().warn("{}: its last line is unfinished, as after a crash; cut off {} bytes", file,
+             info.st_size - sink->size_bytes_);
+  if (ftruncate(fd, sink->size_bytes_) != 0 || lseek(fd, 0, SEEK_END) < 0) {
+    return FileError(errno, "opening", file);
+  }
+  return sink;
+}
+
+absl::Status JsonlSink::Fail(int error, std::string_view doing) {
+  failure_ = FileError(error, doing, file_);
+  return failure_;
+}
+
+absl::Status JsonlSink::Write(const FrameResult& result) {
+  if (!failure_.ok()) return failure_;
+  if (SL_BUG_IF(closed_ || result.detection_ids.size() != result.detections.items.size(),
+                "a frame without ids, or after Close, reached the JSON lines sink")) {
+    return MakeError(absl::StatusCode::kInternal, "{}: a frame that cannot be written", file_);
+  }
+  if (result.end_of_stream && result.events.empty()) return absl::OkStatus();
+  if (buffer_.empty()) first_waiting_us_ = options_.clock->NowMonotonicUs();
+  AppendFrameLine(result, buffer_);
+  if (static_cast<int64_t>(buffer_.size()) >= options_.flush_bytes) return Flush();
+  return FlushIfDue();
+}
+
+absl::Status JsonlSink::FlushIfDue() {
+  if (!failure_.ok()) return failure_;
+  const int64_t waited_us = options_.clock->NowMonotonicUs() - first_waiting_us_;
+  if (buffer_.empty() || waited_us < options_.flush_ms * int64_t{1000}) return absl::OkStatus();
+  return Flush();
+}
+
+absl::Status JsonlSink::Flush() {
+  int64_t written = 0;
+  const int error = WriteAll(fd_, buffer_, &written);
+  if (error == 0) {
+    size_bytes_ += written;
+    buffer_.clear();
+    return absl::OkStatus();
+  }
+  // Keep the whole lines that did fit and cut off the torn one.
+  const size_t last_line_end = std::string_view(buffer_).substr(0, written).rfind('\n');
+  if (last_line_end != std::string_view::npos) {
+    size_bytes_ += static_cast<int64_t>(last_line_end) + 1;
+  }
+  if (ftruncate(fd_, size_bytes_) != 0 && errno != EINVAL) {  // EINVAL: a pipe or a device
+    Log().warn("{}: its last line may be unfinished ({})", file_, std::strerror(errno));
+  }
+  return Fail(error, "writing to");
+}
+
+absl::Status JsonlSink::Close() {
+  if (closed_ || !failure_.ok()) return failure_;
+  SL_RETURN_IF_ERROR(Flush());
+  closed_ = true;
+  // EINVAL, EROFS: pipes and devices cannot be synced.
+  if (fsync(fd_) != 0 && errno != EINVAL && errno != EROFS) return Fail(errno, "syncing");
+  if (close(std::exchange(fd_, -1)) != 0) return Fail(errno, "closing");
+  if (options_.append) return absl::OkStatus();
+  if (std::rename(file_.c_str(), options_.path.c_str()) != 0) return Fail(errno, "renaming");
+  SyncFolderOf(options_.path);
+  return absl::OkStatus();
+}
+
+}  // namespace sightline

@@ -1,0 +1,60 @@
+// Results as a file of JSON lines, one line a frame (jsonl_format.h).
+//
+// Recordings (append = false): the lines grow in `<path>.partial`, which Close() renames to `path`;
+// so a file called `path` is always whole, and an older one stays until then. A run that dies
+// leaves the .partial with the lines so far; the next run starts it anew.
+// Live cameras (append = true): the lines go to the end of `path` itself. A last line that a crash
+// has left unfinished is cut off first, and a warning says so.
+//
+// Only whole lines stay in the file, also when the disk is full: what was begun and did not fit is
+// cut off. Errors are those of FileError() in base/whole_file.h, one line with the path, and sticky.
+//
+// Threads: one at a time (ResultSink). Memory: a buffer of flush_bytes plus one line. Nothing is
+// allocated per frame after warm-up.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "base/time.h"
+#include "types/result_sink.h"
+
+namespace sightline {
+
+struct JsonlSinkOptions {
+  std::string path;
+  bool append = false;
+  int64_t flush_bytes = 256 * 1024;  // chosen: some 1,000 frames of two objects
+  int flush_ms = 500;                // chosen: what a live reader does not notice
+  const Clock* clock = &Clock::Real();
+};
+
+class JsonlSink final : public ResultSink {
+ public:
+  static absl::StatusOr<std::unique_ptr<JsonlSink>> Create(const JsonlSinkOptions& options);
+  ~JsonlSink() override;  // without Close(), what waits is lost as in a crash
+
+  std::string_view name() const override { return "jsonl"; }
+  absl::Status Write(const FrameResult& result) override;
+  absl::Status FlushIfDue() override;
+  // Writes what waits, syncs it to the disk and, for recordings, renames the file.
+  absl::Status Close() override;
+
+ private:
+  JsonlSink(const JsonlSinkOptions& options, std::string file, int fd, int64_t size_bytes);
+  absl::Status Flush();
+  absl::Status Fail(int error, std::string_view doing);
+
+  const JsonlSinkOptions options_;
+  const std::string file_;  // the one being written
+  int fd_;
+  int64_t size_bytes_;  // of whole lines in the file
+  int64_t first_waiting_us_ = 0;
+  std::string buffer_;
+  absl::Status failure_;
+  bool closed_ = false;
+};
+
+}  // namespace sightline
