@@ -2,7 +2,7 @@
 
 APT_PACKAGES=(
   # build
-  g++ cmake ninja-build ccache mold pkg-config python3 python3-pip unzip ca-certificates
+  g++ cmake ninja-build ccache pkg-config python3 python3-pip unzip ca-certificates
   # libraries
   libabsl-dev libfmt-dev libspdlog-dev libssl-dev libeigen3-dev nlohmann-json3-dev libcli11-dev
   libyaml-cpp-dev libsqlite3-dev libxxhash-dev libhwy-dev
