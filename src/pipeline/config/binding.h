@@ -83,7 +83,8 @@ struct Bind {
 
   // Enums whose choices start at their second value: the first one means unset.
   static void SetFromSecond(void* target, Value&& value) {
-    Set(target, std::get<int64_t>(value) + 1);
+    auto& member = Of(target);
+    member = static_cast<std::remove_reference_t<decltype(member)>>(std::get<int64_t>(value) + 1);
   }
   static Value GetFromSecond(const void* target) {
     const int64_t index = std::get<int64_t>(Get(target));
@@ -123,67 +124,95 @@ inline const void* SameTargetConst(const void* target, size_t index) {
   return index == 0 ? target : nullptr;
 }
 
-// A Field that is put together one property at a time.
+// A Field that is put together one property at a time. Each setter is written out, because Clang 14
+// evaluates the table before it would instantiate a template that they share.
 struct Row : Field {
   constexpr Row(std::string_view its_key, FieldType its_type) {
     key = its_key;
     type = its_type;
   }
-  constexpr Row Says(std::string_view text) const { return With(&Field::description, text); }
-  constexpr Row Required() const { return With(&Field::required, true); }
-  constexpr Row AffectsResults() const { return With(&Field::affects_results, true); }
-  constexpr Row Needs(std::string_view other) const { return With(&Field::needs, other); }
-  constexpr Row Unset(std::string_view means) const { return With(&Field::unset_means, means); }
-  constexpr Row Example(std::string_view text) const { return With(&Field::example, text); }
-  constexpr Row Range(double low, double high) const {
-    return With(&Field::min, low).With(&Field::max, high);
+  constexpr Row& Says(std::string_view text) {
+    description = text;
+    return *this;
   }
-  constexpr Row Above(double low, double high) const {
-    return Range(low, high).With(&Field::min_excluded, true);
+  constexpr Row& Required() {
+    required = true;
+    return *this;
   }
-  constexpr Row Items(size_t least, size_t most) const {
-    return With(&Field::min_items, least).With(&Field::max_items, most);
+  constexpr Row& AffectsResults() {
+    affects_results = true;
+    return *this;
   }
-  constexpr Row OneOf(std::span<const std::string_view> names) const {
-    return With(&Field::choices, names);
+  constexpr Row& Needs(std::string_view other) {
+    needs = other;
+    return *this;
   }
-  template <auto Member>
-  constexpr Row LocatedIn() const {
-    return With(&Field::locate, &Bind<Member>::Locate);
+  constexpr Row& Unset(std::string_view means) {
+    unset_means = means;
+    return *this;
   }
-  template <typename T, typename V>
-  constexpr Row With(T Field::*member, V value) const {
-    Row copy = *this;
-    copy.*member = value;
-    return copy;
+  constexpr Row& Example(std::string_view text) {
+    example = text;
+    return *this;
+  }
+  constexpr Row& Range(double low, double high) {
+    min = low;
+    max = high;
+    return *this;
+  }
+  constexpr Row& Above(double low, double high) {
+    min_excluded = true;
+    return Range(low, high);
+  }
+  constexpr Row& Items(size_t least, size_t most) {
+    min_items = least;
+    max_items = most;
+    return *this;
+  }
+  constexpr Row& OneOf(std::span<const std::string_view> names) {
+    choices = names;
+    return *this;
+  }
+  constexpr Row& LocatedBy(decltype(locate) function) {
+    locate = function;
+    return *this;
+  }
+  constexpr Row& SetBy(decltype(set) function) {
+    set = function;
+    return *this;
+  }
+  constexpr Row& GetBy(decltype(get) function) {
+    get = function;
+    return *this;
+  }
+  constexpr Row& Of(const Section& its_section, decltype(enter) enter_function,
+                    decltype(element) element_function) {
+    section = &its_section;
+    enter = enter_function;
+    element = element_function;
+    return *this;
   }
 };
 
 // A key whose value goes into the member at Path.
 template <auto... Path>
 constexpr Row Key(std::string_view key, FieldType type) {
-  return Row(key, type)
-      .With(&Field::set, &Bind<Path...>::Set)
-      .With(&Field::get, &Bind<Path...>::Get);
+  return Row(key, type).SetBy(&Bind<Path...>::Set).GetBy(&Bind<Path...>::Get);
 }
 // A map: of the member at Path, or, without one, of further members of the same struct.
 template <auto... Path>
 constexpr Row Map(std::string_view key, const Section& section) {
-  const Row row = Row(key, FieldType::kSection).With(&Field::section, &section);
   if constexpr (sizeof...(Path) == 0) {
-    return row.With(&Field::enter, &SameTarget).With(&Field::element, &SameTargetConst);
+    return Row(key, FieldType::kSection).Of(section, &SameTarget, &SameTargetConst);
   } else {
-    return row.With(&Field::enter, &Bind<Path...>::Enter)
-        .With(&Field::element, &Bind<Path...>::Inner);
+    return Row(key, FieldType::kSection).Of(section, &Bind<Path...>::Enter, &Bind<Path...>::Inner);
   }
 }
 // A list of maps, each an element of the vector at Path.
 template <auto... Path>
 constexpr Row Maps(std::string_view key, const Section& section) {
   return Row(key, FieldType::kSectionList)
-      .With(&Field::section, &section)
-      .With(&Field::enter, &Bind<Path...>::Append)
-      .With(&Field::element, &Bind<Path...>::Element);
+      .Of(section, &Bind<Path...>::Append, &Bind<Path...>::Element);
 }
 
 }  // namespace sightline::config

@@ -212,13 +212,13 @@ constexpr Field kCameraFields[] = {
               "file. `${env:NAME}` and `${file:PATH}` are replaced by a variable or a file's "
               "content and never printed.")
         .Required()
-        .LocatedIn<&CameraConfig::source_at>()
+        .LocatedBy(&Bind<&CameraConfig::source_at>::Locate)
         .Example("door.mp4"),
     Key<&CameraConfig::model>("model", kText)
         .Says("A name under `models`, a built-in detector (`people`, `motion`, `faces`), a package "
               "added by `sightline models add`, or an ONNX file.")
         .Required()
-        .LocatedIn<&CameraConfig::model_at>()
+        .LocatedBy(&Bind<&CameraConfig::model_at>::Locate)
         .Example("people"),
     Key<&CameraConfig::start_utc_us>("start_time", kTime)
         .Says("When the recording's first frame was taken (RFC 3339).")
@@ -232,8 +232,8 @@ constexpr Field kCameraFields[] = {
               "pixels of the source picture.")
         .AffectsResults()
         .OneOf(kCoordinates)
-        .With(&Field::set, &Bind<&CameraConfig::coordinates>::SetFromSecond)
-        .With(&Field::get, &Bind<&CameraConfig::coordinates>::GetFromSecond)
+        .SetBy(&Bind<&CameraConfig::coordinates>::SetFromSecond)
+        .GetBy(&Bind<&CameraConfig::coordinates>::GetFromSecond)
         .Unset("must be said with `zones` or `lines`")
         .Example("fraction"),
     Maps<&CameraConfig::zones>("zones", kZone)
@@ -311,18 +311,16 @@ constexpr Section kBatch = {"models[].batch", "How frames share a run of the mod
 template <ModelOrigin kOrigin>
 constexpr Row Reference(std::string_view key, FieldType type) {
   return Row(key, type)
-      .With(&Field::set,
-            [](void* target, Value&& value) {
-              auto& model = *static_cast<ModelConfig*>(target);
-              model.origin = kOrigin;
-              model.reference = std::get<std::string>(std::move(value));
-            })
-      .With(&Field::get,
-            [](const void* target) {
-              const auto& model = *static_cast<const ModelConfig*>(target);
-              const bool is_this = model.origin == kOrigin && !model.reference.empty();
-              return is_this ? Value(model.reference) : Value();
-            })
+      .SetBy([](void* target, Value&& value) {
+        auto& model = *static_cast<ModelConfig*>(target);
+        model.origin = kOrigin;
+        model.reference = std::get<std::string>(std::move(value));
+      })
+      .GetBy([](const void* target) {
+        const auto& model = *static_cast<const ModelConfig*>(target);
+        const bool is_this = model.origin == kOrigin && !model.reference.empty();
+        return is_this ? Value(model.reference) : Value();
+      })
       .Unset("one of `builtin`, `package` and `file` is needed");
 }
 
@@ -348,8 +346,8 @@ constexpr Field kModelFields[] = {
         .Says("A detector that needs no model: people by HOG, motion by background subtraction, "
               "faces by a cascade.")
         .OneOf(kBuiltinModels)
-        .With(&Field::set, &SetBuiltin)
-        .With(&Field::get, &GetBuiltin)
+        .SetBy(&SetBuiltin)
+        .GetBy(&GetBuiltin)
         .Example("people"),
     Reference<ModelOrigin::kPackage>("package", kId)
         .Says("A package added by `sightline models add`.")
@@ -466,7 +464,7 @@ constexpr Field kFileFields[] = {
         .Says("The cameras.")
         .Required()
         .Items(1, 5000)
-        .With(&Field::enter, &AppendCamera),
+        .Of(kCamera, &AppendCamera, &Bind<&Config::cameras>::Element),
     Map<&Config::outputs>("outputs", kOutputs).Says("What is written, and where."),
     Map<&Config::limits>("limits", kLimits).Says("Bounds on what a run takes."),
 };
