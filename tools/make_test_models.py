@@ -48,8 +48,8 @@ def blobs_yolox():
     Input 160x128, so 320 + 80 + 20 rows of 5 + 2 numbers; only stride 8 ever finds anything. Each
     cell looks at the 40x40 pixels around it and takes the moments of the brightness there: the mean
     is the box's centre, the variance its size (a rectangle's is side^2 / 12). The cell that holds
-    the centre answers, so a rectangle of up to 32x32 input pixels gives one box, right to about a
-    pixel. Two rectangles within one window are taken for one.
+    the centre answers, so a rectangle of up to 32x32 input pixels that is 24 apart from the others
+    gives one box, right to about a pixel.
     """
     cells = 0.5 * np.arange(10, dtype=np.float32) - 1.75  # of 4 px, from the cell's edge, in strides
     one = np.ones((10, 10), np.float32)
@@ -62,9 +62,9 @@ def blobs_yolox():
     eps = 1e-3  # where there is nothing, the box lies in the cell's middle
     node = helper.make_node
     nodes = [
-        node("AveragePool", ["images"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
-        node("Conv", ["small", "pick", "dark"], ["picked"]),           # BGR 0..255; (c / 255 - 0.6) / 0.4
-        node("Clip", ["picked", "zero", "one"], ["lit"]),
+        node("Conv", ["images", "pick", "dark"], ["picked"]),          # BGR 0..255; (c / 255 - 0.65) * 8
+        node("Clip", ["picked", "zero", "one"], ["bright"]),
+        node("AveragePool", ["bright"], ["lit"], kernel_shape=[4, 4], strides=[4, 4]),
         node("Conv", ["lit", "moments", "eps"], ["sums"], strides=[2, 2], pads=[4, 4, 4, 4]),
         node("Split", ["sums", "split6"], ["s", "sx", "sy", "sxx", "syy", "sb"], axis=1),
     ]
@@ -91,7 +91,15 @@ def blobs_yolox():
         node("Relu", ["lean"], ["near"]),
         node("Mul", ["s", "quarter"], ["much"]),
         node("Clip", ["much", "zero", "most"], ["enough"]),
-        node("Mul", ["near", "enough"], ["objectness"]),
+        node("Mul", ["near", "enough"], ["there"]),
+        # A rectangle fills its box; what lies between two of them does not.
+        node("Add", ["tx", "ty"], ["logarea"]),
+        node("Exp", ["logarea"], ["area"]),
+        node("Div", ["s", "area"], ["fill"]),                          # 4 when full
+        node("Mul", ["fill", "two"], ["fill2"]),
+        node("Add", ["fill2", "minus5"], ["fuller"]),
+        node("Clip", ["fuller", "zero", "one"], ["whole"]),
+        node("Mul", ["there", "whole"], ["objectness"]),
         node("Div", ["sb", "s"], ["blue"]),
         node("Clip", ["blue", "zero", "one"], ["white"]),
         node("Sub", ["one", "white"], ["red"]),
@@ -100,12 +108,12 @@ def blobs_yolox():
         node("Transpose", ["planes"], ["rows"], perm=[0, 2, 1]),
         node("Pad", ["rows", "pads", "zero"], ["output"]),             # strides 16 and 32 find nothing
     ]
-    pick = np.float32([[0, 0, 1], [1, 0, 0]]).reshape(2, 3, 1, 1) / np.float32(255 * 0.4)
+    pick = np.float32([[0, 0, 1], [1, 0, 0]]).reshape(2, 3, 1, 1) / np.float32(255 / 8)
     biases = np.float32([eps, eps / 2, eps / 2, eps / 4, eps / 4, eps / 2])
-    scalars = {"zero": 0, "one": 1, "half": 0.5, "quarter": 0.25, "minus6": -6, "twelve": 12,
+    scalars = {"zero": 0, "one": 1, "half": 0.5, "quarter": 0.25, "two": 2, "minus5": -5, "minus6": -6, "twelve": 12,
                "own": 0.25 / 12, "least": 1e-3, "most": 0.95}
     weights = [weight(name, np.float32(number)) for name, number in scalars.items()]
-    weights += [weight("pick", pick), weight("dark", np.float32([-1.5, -1.5])),
+    weights += [weight("pick", pick), weight("dark", np.float32([-5.2, -5.2])),
                 weight("moments", moments), weight("eps", biases),
                 weight("split6", np.int64([1] * 6)), weight("flat", np.int64([1, 7, 320])),
                 weight("pads", np.int64([0, 0, 0, 0, 100, 0]))]

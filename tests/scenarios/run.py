@@ -288,7 +288,9 @@ class Scenario:
         path = self.folder / database
         if not path.exists():
             raise Failed(f"there is no {database}")
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        # Looking must leave nothing behind; a reader of a WAL database otherwise makes a -wal and a -shm.
+        mode = "mode=ro" if path.with_name(path.name + "-wal").exists() else "immutable=1"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?{mode}", uri=True)) as connection:
             return [list(row) for row in connection.execute(query)]
 
     def content(self, name):
