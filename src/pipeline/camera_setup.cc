@@ -38,6 +38,22 @@ absl::StatusOr<std::vector<int32_t>> ClassIdsOf(const std::vector<std::string>& 
   return ids;
 }
 
+// `tracker: {type: none}`: detections, no tracks, and so no events.
+class NoTracker final : public Tracker {
+ public:
+  absl::Status Update(const Detections& detections, Tracks* tracks) override {
+    tracks->frame = detections.frame;
+    tracks->items.clear();
+    return absl::OkStatus();
+  }
+  void Finish() override {}
+  void TakeFinished(std::vector<TrackSummary>*) override {}
+  const TrackerStats& stats() const override { return stats_; }
+
+ private:
+  TrackerStats stats_;
+};
+
 // Factors from the configuration's coordinates to pixels.
 struct Scale {
   float x = 1;
@@ -114,9 +130,7 @@ absl::Status SetUpAnalytics(const Config& config, const CameraConfig& camera,
   if (wanted.new_track_thresh) tracker.new_track_threshold = *wanted.new_track_thresh;
   tracker.match_threshold = wanted.match_thresh;
   tracker.track_buffer = wanted.track_buffer;
-  if (wanted.max_lost_us) {
-    tracker.track_buffer = static_cast<int>(std::max<int64_t>(1, *wanted.max_lost_us * 30 / 1'000'000));
-  }
+  tracker.max_lost_us = wanted.max_lost_us.value_or(0);
   tracker.reference_quirks = wanted.reference_quirks;
   tracker.frame_rate = source.fps / camera.selection.every_nth;
   if (camera.selection.target_fps > 0) {
@@ -125,10 +139,15 @@ absl::Status SetUpAnalytics(const Config& config, const CameraConfig& camera,
                              : camera.selection.target_fps;
   }
   tracker.identity = FieldHasher().Add(parts->identity).Add(identity.tracker).Finish();
-  SL_ASSIGN_OR_RETURN(parts->tracker, MakeTracker(tracker));
+  if (wanted.kind == TrackerType::kNone) {
+    parts->tracker = std::make_unique<NoTracker>();
+  } else {
+    SL_ASSIGN_OR_RETURN(parts->tracker, MakeTracker(tracker));
+  }
 
   rules.identity = FieldHasher().Add(tracker.identity).Add(identity.rules).Finish();
-  rules.forget_after_us = std::max<int64_t>(rules.forget_after_us, 2'000'000LL * tracker.track_buffer / 30);
+  const int64_t kept_us = wanted.max_lost_us.value_or(1'000'000LL * tracker.track_buffer / 30);
+  rules.forget_after_us = std::max<int64_t>(rules.forget_after_us, 2 * kept_us);
   SL_ASSIGN_OR_RETURN(parts->events, EventEngine::Create(rules));
 
   if (camera.motion) {
