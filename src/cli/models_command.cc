@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/whole_file.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "detect/model_probe.h"
@@ -17,7 +18,6 @@
 #include "infer/coco_labels.h"
 #include "infer/model_store.h"
 #include "infer/onnx_file.h"
-#include "base/whole_file.h"
 
 namespace sightline::cli {
 namespace {
@@ -66,11 +66,14 @@ absl::Status ApplyWishes(const AddOptions& options, ModelPackage& package) {
 
 // A package for a file of which the user says the family: its defaults, and what the file shows.
 absl::StatusOr<ModelPackage> DescribedByUser(const OnnxFileInfo& file, const ModelSpec& wished) {
+  if (file.inputs.size() != 1 || file.outputs.empty()) {
+    return InvalidArgument("{}: {}: one input and at least one output are needed", file.path,
+                           Describe(file));
+  }
   ModelPackage package;
   int width = wished.input.width, height = wished.input.height;
   TensorLayout layout = TensorLayout::kNchw;
-  const std::vector<int64_t> shape =
-      file.inputs.empty() ? std::vector<int64_t>() : file.inputs[0].shape;
+  const std::vector<int64_t>& shape = file.inputs[0].shape;
   if (shape.size() == 4) {
     if (shape[1] != 3 && shape[3] == 3) layout = TensorLayout::kNhwc;
     const size_t rows = layout == TensorLayout::kNchw ? 2 : 1;
@@ -96,6 +99,31 @@ absl::StatusOr<ModelPackage> DescribedByUser(const OnnxFileInfo& file, const Mod
   return package;
 }
 
+// A copy of a model without what makes it slow, gone with this.
+class MendedCopy {
+ public:
+  static absl::StatusOr<std::unique_ptr<MendedCopy>> Make(const std::string& file) {
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "sightline-model-XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) {
+      return FailedPrecondition("cannot write into {}: set TMPDIR to a folder that can be written",
+                                std::filesystem::path(pattern).parent_path().string());
+    }
+    auto copy = std::make_unique<MendedCopy>(pattern);
+    SL_RETURN_IF_ERROR(MendOnnx(file, copy->file()).status());
+    return copy;
+  }
+  explicit MendedCopy(std::string folder) : folder_(std::move(folder)) {}
+  ~MendedCopy() {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+  std::string file() const { return folder_ + "/model.onnx"; }
+
+ private:
+  const std::string folder_;
+};
+
 struct Understood {
   ModelPackage package;
   std::vector<std::string> warnings;
@@ -105,7 +133,13 @@ absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileI
   ModelPackage wishes;
   SL_RETURN_IF_ERROR(ApplyWishes(options, wishes));  // mistakes in them first, before anything runs
   SL_ASSIGN_OR_RETURN(InferenceBackend * backend, DefaultBackend());
-  const auto recognised = RecogniseModel(file, ProbeWith(*backend, options.file));
+  std::string runnable = options.file;
+  std::unique_ptr<MendedCopy> mended;
+  if (!file.weights_as_inputs.empty()) {
+    SL_ASSIGN_OR_RETURN(mended, MendedCopy::Make(options.file));
+    runnable = mended->file();
+  }
+  const auto recognised = RecogniseModel(file, ProbeWith(*backend, runnable));
   Understood result;
   const std::string& wished_family = wishes.spec.family;
   if (recognised.ok() && (wished_family.empty() || wished_family == recognised->spec.family)) {
@@ -114,14 +148,15 @@ absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileI
     result.warnings = recognised->warnings;
   } else if (!wished_family.empty()) {
     SL_ASSIGN_OR_RETURN(result.package, DescribedByUser(file, wishes.spec));
-    SL_RETURN_IF_ERROR(backend->Open({.model_file = options.file}).status());
+    SL_RETURN_IF_ERROR(backend->Open({.model_file = runnable}).status());
     if (recognised.ok()) {
       result.warnings.push_back(
           fmt::format("the file looks like {}: {}", recognised->spec.family, recognised->why));
     }
   } else {
     return InvalidArgument(
-        "{}; to say what it is: --set family=F --set layout=L ..., or a file with keys of model.yaml "
+        "{}; to say what it is: --set family=F --set layout=L ..., or a file with keys of "
+        "model.yaml "
         "for --describe",
         MessageOf(recognised.status()));
   }
@@ -156,9 +191,14 @@ nlohmann::json ToJson(const ModelPackage& package) {
             {"width", spec.input.width},
             {"height", spec.input.height},
             {"batch", spec.batch}}},
-          {"output_names", spec.output_names},
+          {"outputs", spec.output_names},
           {"confidence", spec.confidence_threshold},
           {"why", package.why}};
+}
+
+// Paths may hold bytes that are no UTF-8.
+void PrintJson(const nlohmann::json& json) {
+  fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 std::string MendedWords(int weights) {
@@ -195,7 +235,7 @@ int Add(const AddOptions& options) {
     nlohmann::json line = ToJson(added->package);
     line["weights_mended"] = added->weights_mended;
     line["warnings"] = understood->warnings;
-    fmt::print("{}\n", line.dump());
+    PrintJson(line);
     return 0;
   }
   fmt::print("added {} at {}\n", name,
@@ -207,29 +247,40 @@ int Add(const AddOptions& options) {
   return 0;
 }
 
+nlohmann::json ListJson(const std::vector<StoredModel>& models) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const StoredModel& model : models) {
+    all.push_back(model.status.ok()
+                      ? ToJson(model.package)
+                      : nlohmann::json{{"name", model.name},
+                                       {"error", std::string(MessageOf(model.status))}});
+  }
+  return all;
+}
+
 int List(bool json) {
   const ModelStore store = ModelStore::Default();
   const auto models = store.List();
   if (!models.ok()) return Report(models.status());
-  nlohmann::json all = nlohmann::json::array();
-  for (const StoredModel& model : *models) {
-    if (!model.status.ok()) {
-      const std::string error(MessageOf(model.status));
-      json ? all.push_back({{"name", model.name}, {"error", error}})
-           : fmt::print("{:<24} broken: {}\n", model.name, error);
-      continue;
-    }
-    const ModelSpec& spec = model.package.spec;
-    json ? all.push_back(ToJson(model.package))
-         : fmt::print("{:<24} {:<12} {:>4}x{:<4}  {} labels\n", model.name, spec.family,
-                      spec.input.width, spec.input.height, spec.labels->names.size());
-  }
   if (json) {
-    fmt::print("{}\n", all.dump());
-  } else if (models->empty()) {
+    PrintJson(ListJson(*models));
+    return 0;
+  }
+  size_t width = 0;
+  for (const StoredModel& model : *models) width = std::max(width, model.name.size());
+  for (const StoredModel& model : *models) {
+    const ModelSpec& spec = model.package.spec;
+    if (model.status.ok()) {
+      fmt::print("{:<{}}  {:<10} {:>4} x {:<4}  {}\n", model.name, width, spec.family,
+                 spec.input.width, spec.input.height, LabelWords(*spec.labels));
+    } else {
+      fmt::print("{:<{}}  broken: {}\n", model.name, width, MessageOf(model.status));
+    }
+  }
+  if (models->empty()) {
     fmt::print("no models in {}; add one with: sightline models add FILE.onnx\n", store.root());
   }
-  if (!json) fmt::print("{:<24} built in\n", fmt::join(kBuiltIn, " "));
+  fmt::print("built in: {}\n", fmt::join(kBuiltIn, ", "));
   return 0;
 }
 
@@ -237,7 +288,7 @@ int Show(const std::string& name, bool json) {
   const auto package = ModelStore::Default().Find(name);
   if (!package.ok()) return ReportFailure(package.status());
   if (json) {
-    fmt::print("{}\n", ToJson(*package).dump());
+    PrintJson(ToJson(*package));
   } else {
     fmt::print("{}", FormatModelPackage(*package));
   }
