@@ -140,13 +140,13 @@ absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
 
 int Detect(const DetectOptions& options) {
   const absl::StatusOr<std::unique_ptr<DetectJobs>> jobs = DetectJobs::Create(options);
-  if (!jobs.ok()) return Report(jobs.status());
+  if (!jobs.ok()) return ReportFailure(jobs.status());
   static std::atomic<bool> stop{false};
   const StopSignal signal([] { stop = true; });
   int exit_code = 0;
   for (const std::string& input : options.inputs) {
     if (stop) break;
-    exit_code = std::max(exit_code, Report((*jobs)->Process(input, options, stop)));
+    exit_code = std::max(exit_code, ReportFailure((*jobs)->Process(input, options, stop)));
   }
   std::fflush(stdout);
   return exit_code;

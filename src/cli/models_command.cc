@@ -181,16 +181,16 @@ void PrintPackage(const ModelPackage& package) {
 
 int Add(const AddOptions& options) {
   const auto file = InspectOnnx(options.file);
-  if (!file.ok()) return Report(file.status());
+  if (!file.ok()) return ReportFailure(file.status());
   auto understood = Understand(options, *file);
-  if (!understood.ok()) return Report(understood.status());
+  if (!understood.ok()) return ReportFailure(understood.status());
   const std::string name = understood->package.spec.name;
   if (std::ranges::find(kBuiltIn, name) != std::end(kBuiltIn)) {
     return Report(InvalidArgument("\"{}\" is a built-in detector: give another --name", name));
   }
   const auto added =
       ModelStore::Default().Add(std::move(understood->package), options.file, options.replace);
-  if (!added.ok()) return Report(added.status());
+  if (!added.ok()) return ReportFailure(added.status());
   if (options.json) {
     nlohmann::json line = ToJson(added->package);
     line["weights_mended"] = added->weights_mended;
@@ -235,7 +235,7 @@ int List(bool json) {
 
 int Show(const std::string& name, bool json) {
   const auto package = ModelStore::Default().Find(name);
-  if (!package.ok()) return Report(package.status());
+  if (!package.ok()) return ReportFailure(package.status());
   if (json) {
     fmt::print("{}\n", ToJson(*package).dump());
   } else {

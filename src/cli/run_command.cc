@@ -102,7 +102,7 @@ int Run(const RunOptions& options) {
     PrintSummary(summary, *config, options.model);
   }
   std::fflush(stdout);
-  return Report(status);
+  return ReportFailure(status);
 }
 
 }  // namespace
