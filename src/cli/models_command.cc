@@ -12,6 +12,7 @@
 
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/standard_output.h"
 #include "detect/model_probe.h"
 #include "detect/recognise.h"
 #include "infer/coco_labels.h"
@@ -170,13 +171,13 @@ std::string MendedWords(int weights) {
 
 void PrintPackage(const ModelPackage& package) {
   const ModelSpec& spec = package.spec;
-  fmt::print("  family    {}, layout {}\n", spec.family, spec.layout);
-  fmt::print("  input     {} {}x{}, batch {}\n", spec.input_name, spec.input.width,
+  PrintOut("  family    {}, layout {}\n", spec.family, spec.layout);
+  PrintOut("  input     {} {}x{}, batch {}\n", spec.input_name, spec.input.width,
              spec.input.height, spec.batch == 0 ? "any" : std::to_string(spec.batch));
-  fmt::print("  labels    {}\n", LabelWords(*spec.labels));
-  fmt::print("  confident from {}, NMS at IoU {}\n", spec.confidence_threshold,
+  PrintOut("  labels    {}\n", LabelWords(*spec.labels));
+  PrintOut("  confident from {}, NMS at IoU {}\n", spec.confidence_threshold,
              spec.nms.iou_threshold);
-  for (const std::string& reason : package.why) fmt::print("  why       {}\n", reason);
+  for (const std::string& reason : package.why) PrintOut("  why       {}\n", reason);
 }
 
 int Add(const AddOptions& options) {
@@ -195,15 +196,15 @@ int Add(const AddOptions& options) {
     nlohmann::json line = ToJson(added->package);
     line["weights_mended"] = added->weights_mended;
     line["warnings"] = understood->warnings;
-    fmt::print("{}\n", line.dump());
+    PrintOut("{}\n", line.dump());
     return 0;
   }
-  fmt::print("added {} at {}\n", name,
+  PrintOut("added {} at {}\n", name,
              std::filesystem::path(added->package.spec.file).parent_path().string());
-  fmt::print("  file      {}\n", Describe(*file));
+  PrintOut("  file      {}\n", Describe(*file));
   PrintPackage(added->package);
-  if (added->weights_mended > 0) fmt::print("  mended    {}\n", MendedWords(added->weights_mended));
-  fmt::print("try it: sightline detect --model {} PICTURE.jpg\n", name);
+  if (added->weights_mended > 0) PrintOut("  mended    {}\n", MendedWords(added->weights_mended));
+  PrintOut("try it: sightline detect --model {} PICTURE.jpg\n", name);
   return 0;
 }
 
@@ -216,20 +217,20 @@ int List(bool json) {
     if (!model.status.ok()) {
       const std::string error(MessageOf(model.status));
       json ? all.push_back({{"name", model.name}, {"error", error}})
-           : fmt::print("{:<24} broken: {}\n", model.name, error);
+           : PrintOut("{:<24} broken: {}\n", model.name, error);
       continue;
     }
     const ModelSpec& spec = model.package.spec;
     json ? all.push_back(ToJson(model.package))
-         : fmt::print("{:<24} {:<12} {:>4}x{:<4}  {} labels\n", model.name, spec.family,
+         : PrintOut("{:<24} {:<12} {:>4}x{:<4}  {} labels\n", model.name, spec.family,
                       spec.input.width, spec.input.height, spec.labels->names.size());
   }
   if (json) {
-    fmt::print("{}\n", all.dump());
+    PrintOut("{}\n", all.dump());
   } else if (models->empty()) {
-    fmt::print("no models in {}; add one with: sightline models add FILE.onnx\n", store.root());
+    PrintOut("no models in {}; add one with: sightline models add FILE.onnx\n", store.root());
   }
-  if (!json) fmt::print("{:<24} built in\n", fmt::join(kBuiltIn, " "));
+  if (!json) PrintOut("{:<24} built in\n", fmt::join(kBuiltIn, " "));
   return 0;
 }
 
@@ -237,16 +238,16 @@ int Show(const std::string& name, bool json) {
   const auto package = ModelStore::Default().Find(name);
   if (!package.ok()) return ReportFailure(package.status());
   if (json) {
-    fmt::print("{}\n", ToJson(*package).dump());
+    PrintOut("{}\n", ToJson(*package).dump());
   } else {
-    fmt::print("{}", FormatModelPackage(*package));
+    PrintOut("{}", FormatModelPackage(*package));
   }
   return 0;
 }
 
 int Remove(const std::string& name) {
   const absl::Status status = ModelStore::Default().Remove(name);
-  if (status.ok()) fmt::print("removed {}\n", name);
+  if (status.ok()) PrintOut("removed {}\n", name);
   return Report(status);
 }
 
