@@ -13,6 +13,7 @@
 #include "base/whole_file.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/standard_output.h"
 #include "detect/model_probe.h"
 #include "detect/recognise.h"
 #include "infer/coco_labels.h"
@@ -198,7 +199,7 @@ nlohmann::json ToJson(const ModelPackage& package) {
 
 // Paths may hold bytes that are no UTF-8.
 void PrintJson(const nlohmann::json& json) {
-  fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  PrintOut("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 std::string MendedWords(int weights) {
@@ -210,13 +211,13 @@ std::string MendedWords(int weights) {
 
 void PrintPackage(const ModelPackage& package) {
   const ModelSpec& spec = package.spec;
-  fmt::print("  family    {}, layout {}\n", spec.family, spec.layout);
-  fmt::print("  input     {} {}x{}, batch {}\n", spec.input_name, spec.input.width,
+  PrintOut("  family    {}, layout {}\n", spec.family, spec.layout);
+  PrintOut("  input     {} {}x{}, batch {}\n", spec.input_name, spec.input.width,
              spec.input.height, spec.batch == 0 ? "any" : std::to_string(spec.batch));
-  fmt::print("  labels    {}\n", LabelWords(*spec.labels));
-  fmt::print("  confident from {}, NMS at IoU {}\n", spec.confidence_threshold,
+  PrintOut("  labels    {}\n", LabelWords(*spec.labels));
+  PrintOut("  confident from {}, NMS at IoU {}\n", spec.confidence_threshold,
              spec.nms.iou_threshold);
-  for (const std::string& reason : package.why) fmt::print("  why       {}\n", reason);
+  for (const std::string& reason : package.why) PrintOut("  why       {}\n", reason);
 }
 
 int Add(const AddOptions& options) {
@@ -238,12 +239,12 @@ int Add(const AddOptions& options) {
     PrintJson(line);
     return 0;
   }
-  fmt::print("added {} at {}\n", name,
+  PrintOut("added {} at {}\n", name,
              std::filesystem::path(added->package.spec.file).parent_path().string());
-  fmt::print("  file      {}\n", Describe(*file));
+  PrintOut("  file      {}\n", Describe(*file));
   PrintPackage(added->package);
-  if (added->weights_mended > 0) fmt::print("  mended    {}\n", MendedWords(added->weights_mended));
-  fmt::print("try it: sightline detect --model {} PICTURE.jpg\n", name);
+  if (added->weights_mended > 0) PrintOut("  mended    {}\n", MendedWords(added->weights_mended));
+  PrintOut("try it: sightline detect --model {} PICTURE.jpg\n", name);
   return 0;
 }
 
@@ -271,16 +272,16 @@ int List(bool json) {
   for (const StoredModel& model : *models) {
     const ModelSpec& spec = model.package.spec;
     if (model.status.ok()) {
-      fmt::print("{:<{}}  {:<10} {:>4} x {:<4}  {}\n", model.name, width, spec.family,
+      PrintOut("{:<{}}  {:<10} {:>4} x {:<4}  {}\n", model.name, width, spec.family,
                  spec.input.width, spec.input.height, LabelWords(*spec.labels));
     } else {
-      fmt::print("{:<{}}  broken: {}\n", model.name, width, MessageOf(model.status));
+      PrintOut("{:<{}}  broken: {}\n", model.name, width, MessageOf(model.status));
     }
   }
   if (models->empty()) {
-    fmt::print("no models in {}; add one with: sightline models add FILE.onnx\n", store.root());
+    PrintOut("no models in {}; add one with: sightline models add FILE.onnx\n", store.root());
   }
-  fmt::print("built in: {}\n", fmt::join(kBuiltIn, ", "));
+  PrintOut("built in: {}\n", fmt::join(kBuiltIn, ", "));
   return 0;
 }
 
@@ -290,14 +291,14 @@ int Show(const std::string& name, bool json) {
   if (json) {
     PrintJson(ToJson(*package));
   } else {
-    fmt::print("{}", FormatModelPackage(*package));
+    PrintOut("{}", FormatModelPackage(*package));
   }
   return 0;
 }
 
 int Remove(const std::string& name) {
   const absl::Status status = ModelStore::Default().Remove(name);
-  if (status.ok()) fmt::print("removed {}\n", name);
+  if (status.ok()) PrintOut("removed {}\n", name);
   return Report(status);
 }
 
