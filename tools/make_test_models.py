@@ -42,8 +42,88 @@ def save(name, nodes, inputs, outputs, weights=(), weights_as_inputs=False, ir_v
     return model
 
 
+def blobs_yolox():
+    """A detector that really detects: white and red rectangles on a dark or grey ground, as YOLOX rows.
+
+    Input 160x128, so 320 + 80 + 20 rows of 5 + 2 numbers; only stride 8 ever finds anything. Each
+    cell looks at the 40x40 pixels around it and takes the moments of the brightness there: the mean
+    is the box's centre, the variance its size (a rectangle's is side^2 / 12). The cell that holds
+    the centre answers, so a rectangle of up to 32x32 input pixels that is 24 apart from the others
+    gives one box, right to about a pixel.
+    """
+    cells = 0.5 * np.arange(10, dtype=np.float32) - 1.75  # of 4 px, from the cell's edge, in strides
+    one = np.ones((10, 10), np.float32)
+    x, y = one * cells[None, :], one * cells[:, None]
+    # Channels in: how bright (red channel), how blue. Out: sum, x, y, x^2, y^2, blue sum.
+    moments = np.zeros((6, 2, 10, 10), np.float32)
+    for i, kernel in enumerate((one, x, y, x * x, y * y)):
+        moments[i, 0] = kernel
+    moments[5, 1] = one
+    eps = 1e-3  # where there is nothing, the box lies in the cell's middle
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["images", "pick", "dark"], ["picked"]),          # BGR 0..255; (c / 255 - 0.65) * 8
+        node("Clip", ["picked", "zero", "one"], ["bright"]),
+        node("AveragePool", ["bright"], ["lit"], kernel_shape=[4, 4], strides=[4, 4]),
+        node("Conv", ["lit", "moments", "eps"], ["sums"], strides=[2, 2], pads=[4, 4, 4, 4]),
+        node("Split", ["sums", "split6"], ["s", "sx", "sy", "sxx", "syy", "sb"], axis=1),
+    ]
+    for axis in ("x", "y"):
+        nodes += [
+            node("Div", ["s" + axis, "s"], ["m" + axis]),
+            node("Div", ["s" + axis * 2, "s"], ["raw2" + axis]),
+            node("Mul", ["m" + axis, "m" + axis], ["sq" + axis]),
+            node("Sub", ["raw2" + axis, "sq" + axis], ["var" + axis]),
+            node("Add", ["var" + axis, "own"], ["whole" + axis]),      # a 4 px cell's own variance
+            node("Clip", ["whole" + axis, "least"], ["safe" + axis]),
+            node("Mul", ["safe" + axis, "twelve"], ["side2" + axis]),
+            node("Log", ["side2" + axis], ["log2" + axis]),
+            node("Mul", ["log2" + axis, "half"], ["t" + axis]),        # log of the side in strides
+            node("Sub", ["m" + axis, "half"], ["off" + axis]),
+            node("Abs", ["off" + axis], ["abs" + axis]),
+            node("Sub", ["abs" + axis, "half"], ["past" + axis]),
+            node("Relu", ["past" + axis], ["out" + axis]),             # how far outside the cell
+        ]
+    nodes += [
+        node("Add", ["outx", "outy"], ["away"]),
+        node("Mul", ["away", "minus6"], ["steep"]),
+        node("Add", ["steep", "one"], ["lean"]),
+        node("Relu", ["lean"], ["near"]),
+        node("Mul", ["s", "quarter"], ["much"]),
+        node("Clip", ["much", "zero", "most"], ["enough"]),
+        node("Mul", ["near", "enough"], ["there"]),
+        # A rectangle fills its box; what lies between two of them does not.
+        node("Add", ["tx", "ty"], ["logarea"]),
+        node("Exp", ["logarea"], ["area"]),
+        node("Div", ["s", "area"], ["fill"]),                          # 4 when full
+        node("Mul", ["fill", "two"], ["fill2"]),
+        node("Add", ["fill2", "minus5"], ["fuller"]),
+        node("Clip", ["fuller", "zero", "one"], ["whole"]),
+        node("Mul", ["there", "whole"], ["objectness"]),
+        node("Div", ["sb", "s"], ["blue"]),
+        node("Clip", ["blue", "zero", "one"], ["white"]),
+        node("Sub", ["one", "white"], ["red"]),
+        node("Concat", ["mx", "my", "tx", "ty", "objectness", "white", "red"], ["map"], axis=1),
+        node("Reshape", ["map", "flat"], ["planes"]),
+        node("Transpose", ["planes"], ["rows"], perm=[0, 2, 1]),
+        node("Pad", ["rows", "pads", "zero"], ["output"]),             # strides 16 and 32 find nothing
+    ]
+    pick = np.float32([[0, 0, 1], [1, 0, 0]]).reshape(2, 3, 1, 1) / np.float32(255 / 8)
+    biases = np.float32([eps, eps / 2, eps / 2, eps / 4, eps / 4, eps / 2])
+    scalars = {"zero": 0, "one": 1, "half": 0.5, "quarter": 0.25, "two": 2, "minus5": -5, "minus6": -6, "twelve": 12,
+               "own": 0.25 / 12, "least": 1e-3, "most": 0.95}
+    weights = [weight(name, np.float32(number)) for name, number in scalars.items()]
+    weights += [weight("pick", pick), weight("dark", np.float32([-5.2, -5.2])),
+                weight("moments", moments), weight("eps", biases),
+                weight("split6", np.int64([1] * 6)), weight("flat", np.int64([1, 7, 320])),
+                weight("pads", np.int64([0, 0, 0, 0, 100, 0]))]
+    save("blobs_yolox", nodes, [value("images", [1, 3, 128, 160])], [value("output", [1, 420, 7])],
+         weights, metadata={"names": "{0: 'white', 1: 'red'}"})
+
+
 def main():
     os.makedirs(OUT, exist_ok=True)
+    blobs_yolox()
     conv_weight = (np.arange(4 * 3 * 3 * 3, dtype=np.float32).reshape(4, 3, 3, 3) - 50) / 100
     conv = [helper.make_node("Conv", ["images", "w", "b"], ["c"], kernel_shape=[3, 3],
                              strides=[2, 2], pads=[1, 1, 1, 1]),

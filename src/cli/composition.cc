@@ -140,8 +140,8 @@ absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path
                       VideoWriter::Create({.path = path,
                                            .width = width,
                                            .height = height,
-                                           .fps = fps > 0 ? fps : 25,
-                                           .crf = crf}));
+                                           .fps = fps,
+                                           .quality = crf}));
   return std::make_unique<EncodedPictures>(std::move(writer));
 }
 

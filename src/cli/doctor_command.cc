@@ -77,11 +77,18 @@ std::vector<Finding> Examine() {
   } else {
     found.push_back({"inference", std::string(MessageOf(backend.status())), false, "./dev setup"});
   }
-  for (const CodecSupport& codec : ProbeCodecs()) {
-    found.push_back({codec.encoder ? "encoder" : "decoder",
-                     codec.name + (codec.available ? "" : ": missing"), codec.available,
-                     codec.available ? "" : "./dev setup (package " + codec.package + ")"});
-  }
+  const MediaAbilities media = ProbeMedia();
+  const auto add_codecs = [&](const char* what, const std::vector<CodecAbility>& codecs) {
+    std::string there, missing;
+    for (const CodecAbility& codec : codecs) {
+      (codec.available() ? there : missing) += " " + codec.codec;
+    }
+    found.push_back({what, (there.empty() ? " none" : there).substr(1) +
+                               (missing.empty() ? "" : "; missing:" + missing),
+                     missing.empty(), missing.empty() ? "" : "./dev setup (FFmpeg's libavcodec)"});
+  };
+  add_codecs("decoders", media.decoders);
+  add_codecs("encoders", media.encoders);
   const std::string cascade = "/usr/share/opencv4/haarcascades/haarcascade_frontalface_default.xml";
   const bool faces = std::filesystem::exists(cascade);
   found.push_back({"faces", faces ? cascade : "no cascades for --model faces", faces,

@@ -17,7 +17,7 @@
 #include "infer/coco_labels.h"
 #include "infer/model_store.h"
 #include "infer/onnx_file.h"
-#include "infer/whole_file.h"
+#include "base/whole_file.h"
 
 namespace sightline::cli {
 namespace {

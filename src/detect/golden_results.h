@@ -90,23 +90,45 @@ inline double Distance(const Box& a, const Box& b) {
       {std::abs(a.x1 - b.x1), std::abs(a.y1 - b.y1), std::abs(a.x2 - b.x2), std::abs(a.y2 - b.y2)});
 }
 
+inline std::string Text(const Detection& d) {
+  return fmt::format("class {} score {:.4f} box {:.2f},{:.2f},{:.2f},{:.2f}", d.class_id,
+                     d.confidence, d.box_px.x1, d.box_px.y1, d.box_px.x2, d.box_px.y2);
+}
+
 // Every expected result is there once and nothing else: same class, boxes within 0.5 px, scores
-// within 1e-3.
-inline void ExpectSame(std::vector<Detection> ours, const std::vector<Detection>& expected) {
-  EXPECT_EQ(ours.size(), expected.size());
+// within 1e-3. What scores within 1e-3 of `threshold` may come or go.
+inline void ExpectSame(std::vector<Detection> ours, const std::vector<Detection>& expected,
+                       float threshold = 0) {
+  const auto borderline = [&](const Detection& d) { return d.confidence < threshold + 1e-3f; };
   for (const Detection& e : expected) {
     const auto match = std::find_if(ours.begin(), ours.end(), [&](const Detection& o) {
       return o.class_id == e.class_id && Distance(o.box_px, e.box_px) <= 0.5 &&
              std::abs(o.confidence - e.confidence) <= 1e-3;
     });
-    if (match == ours.end()) {
-      ADD_FAILURE() << "missing: class " << e.class_id << " score " << e.confidence << " box "
-                    << e.box_px.x1 << "," << e.box_px.y1 << "," << e.box_px.x2 << ","
-                    << e.box_px.y2;
-    } else {
+    if (match != ours.end()) {
       ours.erase(match);
+    } else if (!borderline(e)) {
+      ADD_FAILURE() << "missing: " << Text(e);
     }
   }
+  for (const Detection& o : ours) {
+    if (!borderline(o)) ADD_FAILURE() << "not in the reference: " << Text(o);
+  }
+}
+
+// How many of `expected` have a result of their class with IoU 0.9 and a score within 0.02.
+inline size_t CountFound(std::vector<Detection> ours, const std::vector<Detection>& expected) {
+  size_t found = 0;
+  for (const Detection& e : expected) {
+    const auto match = std::find_if(ours.begin(), ours.end(), [&](const Detection& o) {
+      return o.class_id == e.class_id && IntersectionOverUnion(o.box_px, e.box_px) >= 0.9f &&
+             std::abs(o.confidence - e.confidence) <= 0.02f;
+    });
+    if (match == ours.end()) continue;
+    ours.erase(match);
+    ++found;
+  }
+  return found;
 }
 
 }  // namespace sightline::golden

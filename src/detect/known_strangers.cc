@@ -9,7 +9,7 @@ namespace {
 using Shape = std::vector<int64_t>;
 
 constexpr char kReadAsYolox[] =
-    "its rows read like decoded YOLOX rows: write a model.yaml with `family: yolox`, `layout: "
+    "its rows read like decoded YOLOX rows: describe it by `family: yolox`, `layout: "
     "decoded` and the input as the model was trained (often RGB, scale 1/255, letterbox_center)";
 
 bool AnyNamed(std::span<const TensorInfo> outputs, std::string_view part) {
@@ -127,10 +127,9 @@ Stranger NameStranger(int width, int height, std::span<const TensorInfo> o) {
   if (o.size() == 1 && o[0].shape.size() == 3) return OneRank3(o[0].shape, cells, cells_p6);
   if (o.size() == 2) return Two(o, cells);
   if (o[0].shape.size() == 3 && o[0].shape[1] == 3 * cells) {
-    return {
-        "YOLOv5 or YOLOv7 with its inner maps as further outputs",
-        "export it without them, or write a model.yaml with `output_names` of the first output; "
-        "then its rows read like decoded YOLOX rows"};
+    return {"YOLOv5 or YOLOv7 with its inner maps as further outputs",
+            "export it without them, or describe it by `outputs` with the first one alone; "
+            "then its rows read like decoded YOLOX rows"};
   }
   if (o.size() == 1 && o[0].shape.size() == 2) {
     return {"a classifier or an embedding (one row of numbers a picture)", ""};

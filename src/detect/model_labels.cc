@@ -147,7 +147,7 @@ ModelLabels LabelsFor(const std::map<std::string, std::string>& metadata, const 
   return {std::make_shared<LabelSet>(), "none",
           fmt::format(
               "{}the names of its {} class{} are not known: they will be called \"class 0\" and "
-              "so on; write `labels` into model.yaml",
+              "so on; give `labels`",
               mismatch, classes, classes == 1 ? "" : "es")};
 }
 

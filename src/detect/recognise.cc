@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <filesystem>
 #include <optional>
 
 #include "base/uuid.h"
@@ -13,6 +12,7 @@
 #include "detect/heads/ultraface_priors.h"
 #include "detect/known_strangers.h"
 #include "detect/model_labels.h"
+#include "infer/model_store.h"
 
 namespace sightline {
 namespace {
@@ -154,9 +154,8 @@ absl::StatusOr<std::string> YoloxLayout(const ProbeOutput& output, const YoloxSh
   if (ones > kNearlyAll * row) {
     return InvalidArgument(
         "its {} has the shape of YOLOX rows, but every objectness is 1, as YOLOv6 has it; its rows "
-        "read like decoded YOLOX rows: write a model.yaml with `family: yolox`, `layout: decoded` "
-        "and "
-        "the input as the model was trained (RGB, scale 1/255, letterbox_center for YOLOv6)",
+        "read like decoded YOLOX rows: describe it by `family: yolox`, `layout: decoded` and the "
+        "input as the model was trained (RGB, scale 1/255, letterbox_center for YOLOv6)",
         ToString(output.info));
   }
   const double d_raw = Median(raw), d_decoded = Median(decoded), d_fractions = Median(fractions);
@@ -165,8 +164,7 @@ absl::StatusOr<std::string> YoloxLayout(const ProbeOutput& output, const YoloxSh
   return InvalidArgument(
       "its {} has the shape of YOLOX rows, but the boxes it gives for a test picture are neither "
       "offsets to the cells (off by {:.2g} cells) nor pixels (off by {:.2g}){}; if you know them, "
-      "write "
-      "a model.yaml with `family: yolox` and `layout: raw_grid` or `layout: decoded`",
+      "describe it by `family: yolox` and `layout: raw_grid` or `layout: decoded`",
       ToString(output.info), d_raw, d_decoded,
       d_fractions < 2 && d_fractions * 4 < d_decoded ? "; they look like fractions of the picture"
                                                      : "");
@@ -225,9 +223,7 @@ absl::StatusOr<std::string> UltrafaceLayout(const ProbeOutput& scores, const Pro
   if (is_box < 0.5 * count) return "raw_deltas";
   return InvalidArgument(
       "its {} has the shape of Ultra-Light face boxes, but {:.0f} % of them look like corners and "
-      "the "
-      "rest like offsets; if you know them, write a model.yaml with `family: ultraface` and "
-      "`layout: "
+      "the rest like offsets; if you know them, describe it by `family: ultraface` and `layout: "
       "raw_deltas` or `layout: decoded`",
       ToString(boxes.info), 100 * is_box / count);
 }
@@ -346,7 +342,7 @@ absl::Status Refuse(const OnnxFileInfo& file, const std::vector<TensorInfo>& out
             "[batch, "
             "priors, 4]) and fastestdet ([batch, 5 + classes, rows, columns]); if it is one of "
             "them, "
-            "write a model.yaml with `family`, `layout`, the input size and `output_names`"
+            "describe it by `family`, `layout`, `input` and `outputs`"
           : "If you want to try, " + stranger.hint);
 }
 
@@ -369,16 +365,6 @@ bool BatchesWork(const ModelProbe& probe, const PictureInput& input, const Tenso
     }
   }
   return true;
-}
-
-std::string NameFor(const std::string& path) {
-  std::string name = std::filesystem::path(path).stem().string();
-  for (char& c : name) {
-    const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                      c == '_' || c == '-' || c == '.';
-    if (!fine) c = '_';
-  }
-  return name.empty() ? "model" : name;
 }
 
 }  // namespace
@@ -442,9 +428,8 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
   if (!found) return Refuse(file, InfosOf(*shapes_run), recipe.width, recipe.height);
   if (input.width == 0 || input.height == 0) {
     result.warnings.push_back(
-        fmt::format("the file leaves its input size open; {}x{} is assumed, set `width` and "
-                    "`height` in model.yaml "
-                    "for another",
+        fmt::format("the file leaves its input size open; {}x{} is assumed, describe it by "
+                    "`input.width` and `input.height` for another",
                     recipe.width, recipe.height));
   }
 
@@ -475,7 +460,7 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
         "one "
         "at a time is used");
   }
-  spec.name = NameFor(file.path);
+  spec.name = ModelNameFromFile(file.path);
   spec.file = file.path;
   spec.sha256 = FileSha256(file.path);
   spec.input_name = input.info.name;

@@ -1,4 +1,5 @@
-// Whole files: what one is, its content's identity, reading it, and writing it in one go.
+// Recordings as files: whether one can be read, its content's identity, and its bytes into memory
+// that is reused (writing, and reading once: base/whole_file.h).
 #pragma once
 
 #include <cstdint>
@@ -24,12 +25,5 @@ absl::StatusOr<Hash128> FingerprintFile(const std::string& path);
 // The file's bytes into `bytes` (its capacity is reused). ResourceExhausted beyond `max_bytes`,
 // DataLoss when it is empty.
 absl::Status ReadFileBytes(const std::string& path, size_t max_bytes, std::vector<uint8_t>* bytes);
-
-// Writes a temporary file beside `path` and renames it: at every moment `path` is what it was or
-// what it becomes. Errors name the path; ResourceExhausted when the disk or the quota is full.
-absl::Status WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes);
-
-// A failed write, as a sentence: ResourceExhausted for a full disk, quota or file size limit.
-absl::Status WriteError(const std::string& path, int error_number);
 
 }  // namespace sightline

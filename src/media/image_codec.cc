@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/allocation_scope.h"
+#include "base/whole_file.h"
 #include "media/file_bytes.h"
 #include "media/image_formats.h"
 
@@ -158,7 +159,7 @@ absl::Status WriteImage(const std::string& path, const ImageView& image, int jpe
     return InvalidArgument("{}: pictures are written as .png, .jpg or .jpeg", path);
   }
   if (!bytes.ok()) return WithContext(bytes.status(), path);
-  return WriteFileAtomically(path, *bytes);
+  return WriteWholeFile(path, *bytes);
 }
 
 }  // namespace sightline

@@ -15,8 +15,28 @@ namespace {
 // libav's name of the decoder for one of its still-picture demuxers.
 std::string_view DecoderName(std::string_view format) {
   if (format == "j2k") return "jpeg2000";
-  if (format == "sunrast") return "sunrast";
   return format;
+}
+
+// Whether the first picture of a GIF is all there (GIF89a, section 15 on): libav decodes half of
+// one without a word.
+bool GifIsWhole(ByteSpan bytes) {
+  constexpr size_t kScreenEnd = 13;
+  const auto table_bytes = [](uint8_t flags) {
+    return (flags & 0x80) != 0 ? size_t{3} << ((flags & 7) + 1) : size_t{0};
+  };
+  if (bytes.size() <= kScreenEnd) return false;
+  size_t at = kScreenEnd + table_bytes(bytes[10]);
+  while (at + 10 < bytes.size()) {
+    const bool picture = bytes[at] == 0x2c;
+    if (!picture && bytes[at] != 0x21) return false;
+    // To the first block of data: behind an extension's label, or a picture's table and code size.
+    at += picture ? 10 + table_bytes(bytes[at + 9]) + 1 : 2;
+    while (at < bytes.size() && bytes[at] != 0) at += size_t{bytes[at]} + 1;
+    if (picture) return at < bytes.size();
+    ++at;
+  }
+  return false;
 }
 
 absl::Status CannotDecode(const std::string& format, const MediaLimits& limits) {
@@ -26,6 +46,7 @@ absl::Status CannotDecode(const std::string& format, const MediaLimits& limits) 
 
 absl::StatusOr<AvFramePtr> DecodeFrame(ByteSpan bytes, const std::string& format,
                                        const MediaLimits& limits) {
+  if (format == "gif" && !GifIsWhole(bytes)) return CannotDecode(format, limits);
   const std::string name(DecoderName(format));
   const AVCodecDescriptor* descriptor = avcodec_descriptor_get_by_name(name.c_str());
   const AVCodec* codec = descriptor != nullptr ? avcodec_find_decoder(descriptor->id) : nullptr;
@@ -41,7 +62,6 @@ absl::StatusOr<AvFramePtr> DecodeFrame(ByteSpan bytes, const std::string& format
   packet->flags |= AV_PKT_FLAG_KEY;
   decoder->thread_count = 1;
   decoder->max_pixels = static_cast<int64_t>(limits.max_image_side_px) * limits.max_image_side_px;
-  decoder->err_recognition = AV_EF_CRCCHECK | AV_EF_BITSTREAM | AV_EF_BUFFER | AV_EF_EXPLODE;
   if (avcodec_open2(decoder.get(), codec, nullptr) < 0) {
     return Unimplemented("{} pictures: the decoder cannot start", format);
   }

@@ -38,6 +38,8 @@ absl::StatusOr<std::vector<int32_t>> ClassIdsOf(const std::vector<std::string>& 
   return ids;
 }
 
+constexpr int64_t kMostBufferFrames = 1'000'000;  // TrackerOptions' own bound
+
 // `tracker: {type: none}`: detections, no tracks, and so no events.
 class NoTracker final : public Tracker {
  public:
@@ -125,12 +127,17 @@ absl::Status SetUpAnalytics(const Config& config, const CameraConfig& camera,
 
   TrackerOptions tracker;
   const TrackerConfig& wanted = camera.tracker;
+  if (wanted.kind == TrackerType::kNone) tracker.kind = TrackerOptions::Kind::kNone;
   tracker.track_threshold = wanted.track_thresh;
   tracker.low_threshold = wanted.low_thresh;
   if (wanted.new_track_thresh) tracker.new_track_threshold = *wanted.new_track_thresh;
   tracker.match_threshold = wanted.match_thresh;
   tracker.track_buffer = wanted.track_buffer;
   tracker.max_lost_us = wanted.max_lost_us.value_or(0);
+  if (wanted.max_lost_us) {  // the reference counts frames
+    tracker.track_buffer = static_cast<int>(
+        std::clamp<int64_t>(*wanted.max_lost_us * 30 / 1'000'000, 1, kMostBufferFrames));
+  }
   tracker.reference_quirks = wanted.reference_quirks;
   tracker.frame_rate = source.fps / camera.selection.every_nth;
   if (camera.selection.target_fps > 0) {
@@ -146,8 +153,12 @@ absl::Status SetUpAnalytics(const Config& config, const CameraConfig& camera,
   }
 
   rules.identity = FieldHasher().Add(tracker.identity).Add(identity.rules).Finish();
-  const int64_t kept_us = wanted.max_lost_us.value_or(1'000'000LL * tracker.track_buffer / 30);
-  rules.forget_after_us = std::max<int64_t>(rules.forget_after_us, 2 * kept_us);
+  // Longer than the tracker keeps lost tracks, which is at least two frames of a slow camera.
+  int64_t lost_us = wanted.max_lost_us.value_or(1'000'000LL * tracker.track_buffer / 30);
+  if (tracker.frame_rate > 0) {
+    lost_us = std::max(lost_us, static_cast<int64_t>(2e6 / tracker.frame_rate));
+  }
+  rules.forget_after_us = std::max(rules.forget_after_us, 2 * lost_us);
   SL_ASSIGN_OR_RETURN(parts->events, EventEngine::Create(rules));
 
   if (camera.motion) {

@@ -411,5 +411,23 @@ RC_GTEST_PROP(ByteTrackLaws, ApartStaysApart, ()) {
   }
 }
 
+TEST(NoTracker, FollowsNothing) {
+  TrackerOptions options;
+  options.kind = TrackerOptions::Kind::kNone;
+  const std::unique_ptr<Tracker> tracker = *MakeTracker(options);
+  Detections detections;
+  detections.items = {Person(10, 10), Person(200, 10)};
+  Tracks tracks;
+  std::vector<TrackSummary> finished;
+  for (detections.frame.ordinal = 0; detections.frame.ordinal < 5; ++detections.frame.ordinal) {
+    ASSERT_TRUE(tracker->Update(detections, &tracks).ok());
+    EXPECT_THAT(tracks.items, IsEmpty());
+    EXPECT_EQ(tracks.frame.ordinal, detections.frame.ordinal);
+  }
+  tracker->Finish();
+  tracker->TakeFinished(&finished);
+  EXPECT_THAT(finished, IsEmpty());
+}
+
 }  // namespace
 }  // namespace sightline

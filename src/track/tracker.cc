@@ -37,6 +37,23 @@ absl::Status CheckOptions(const TrackerOptions& o) {
   return absl::OkStatus();
 }
 
+// Objects keep no identity: there are detections, and that is all.
+class NoTracker final : public Tracker {
+ public:
+  absl::Status Update(const Detections& detections, Tracks* tracks) override {
+    tracks->frame = detections.frame;
+    tracks->items.clear();
+    ++stats_.updates;
+    return absl::OkStatus();
+  }
+  void Finish() override {}
+  void TakeFinished(std::vector<TrackSummary>* finished) override {}
+  const TrackerStats& stats() const override { return stats_; }
+
+ private:
+  TrackerStats stats_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tracker>> MakeTracker(const TrackerOptions& options) {
@@ -44,6 +61,8 @@ absl::StatusOr<std::unique_ptr<Tracker>> MakeTracker(const TrackerOptions& optio
   switch (options.kind) {
     case TrackerOptions::Kind::kByteTrack:
       return std::unique_ptr<Tracker>(std::make_unique<ByteTracker>(options));
+    case TrackerOptions::Kind::kNone:
+      return std::unique_ptr<Tracker>(std::make_unique<NoTracker>());
   }
   return InvalidArgument("tracker: unknown kind {}", static_cast<int>(options.kind));
 }

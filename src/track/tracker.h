@@ -27,7 +27,8 @@ namespace sightline {
 // Defaults are those of the reference's demo (ifzhang/ByteTrack tools/demo_track.py) where it has
 // one.
 struct TrackerOptions {
-  enum class Kind : uint8_t { kByteTrack };
+  // kNone: nothing is ever tracked; for pictures that are no film.
+  enum class Kind : uint8_t { kByteTrack, kNone };
   Kind kind = Kind::kByteTrack;
 
   // Confidences are compared in float, as detectors give them.

@@ -49,24 +49,21 @@ MotionGate::MotionGate(const MotionOptions& options)
 
 bool MotionGate::IsWorthIt(const Frame& frame) {
   const FrameTime& time = frame.meta.time;
-  if (seen_ && time.epoch != epoch_) {
-    known_ = false;
-    moved_ = false;
-  }
-  seen_ = true;
+  if (time.epoch != epoch_) known_ = false;
   epoch_ = time.epoch;
   const bool first = !known_ || frame.image.width != geometry_.width ||
                      frame.image.height != geometry_.height ||
                      frame.image.format != geometry_.format;
   const absl::StatusOr<float> changed = Measure(frame.image, time.pts_us);
   if (!changed.ok()) return true;
+  if (first) moved_ = false;
   if (*changed >= options_.changed_area) {
     moved_ = true;
     moved_pts_us_ = time.pts_us;
     return true;
   }
-  return first ||
-         (moved_ && time.pts_us - moved_pts_us_ <= options_.hold_us && options_.hold_us > 0);
+  const int64_t still_us = time.pts_us - moved_pts_us_;
+  return first || (moved_ && still_us >= 0 && still_us <= options_.hold_us);
 }
 
 absl::StatusOr<float> MotionGate::Measure(const ImageView& image, int64_t pts_us) {

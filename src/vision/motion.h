@@ -76,9 +76,8 @@ class MotionGate {
   int64_t last_pts_us_ = 0;
   float changed_area_ = 0;
 
-  bool seen_ = false;
   uint32_t epoch_ = 0;
-  bool moved_ = false;
+  bool moved_ = false;  // since the background is known
   int64_t moved_pts_us_ = 0;
 };
 

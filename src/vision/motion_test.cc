@@ -23,18 +23,20 @@ class Scene {
     frame_.image.height = height;
     pixels_.resize(static_cast<size_t>(width) * height * bytes_per_px_);
     chroma_.assign(static_cast<size_t>(width) * height, 128);
+    const int row = width * bytes_per_px_;
+    for (size_t i = 0; i < pixels_.size(); ++i) {
+      const int x = static_cast<int>(i % row), y = static_cast<int>(i / row);
+      texture_.push_back(90 + 50 * std::sin(x * 0.013) * std::cos(y * 0.021) + (x * y) % 17);
+    }
     frame_.image.planes = {pixels_.data(), chroma_.data(), chroma_.data()};
     frame_.image.strides = {width * bytes_per_px_, width, width};
   }
 
   // Everything multiplied by `gain`, as by a change of exposure.
   void Draw(double gain = 1) {
-    const int width = frame_.image.width, height = frame_.image.height;
-    for (int y = 0; y < height; ++y) {
-      for (int x = 0; x < width * bytes_per_px_; ++x) {
-        const double texture = 90 + 50 * std::sin(x * 0.013) * std::cos(y * 0.021) + (x * y) % 17;
-        Set(x, y, texture * gain + static_cast<double>(random_() % 9) - 4);
-      }
+    for (size_t i = 0; i < pixels_.size(); ++i) {
+      const double v = texture_[i] * gain + static_cast<double>(random_() % 9) - 4;
+      pixels_[i] = static_cast<uint8_t>(std::clamp(v, 0.0, 255.0));
     }
   }
   void Box(int left, int top, int width, int height, int value) {
@@ -57,6 +59,7 @@ class Scene {
   }
   const int bytes_per_px_;
   std::mt19937 random_{1};
+  std::vector<double> texture_;
   std::vector<uint8_t> pixels_, chroma_;
   Frame frame_;
 };

@@ -2,11 +2,11 @@
 
 APT_PACKAGES=(
   # build
-  g++ cmake ninja-build ccache mold pkg-config python3 python3-pip unzip ca-certificates
+  g++ cmake ninja-build ccache pkg-config python3 python3-pip unzip ca-certificates
   # libraries
   libabsl-dev libfmt-dev libspdlog-dev libssl-dev libeigen3-dev nlohmann-json3-dev libcli11-dev
-  libyaml-cpp-dev libsqlite3-dev libxxhash-dev libhwy-dev libprotobuf-dev protobuf-compiler
-  libonnx-dev libturbojpeg0-dev libwebp-dev libpng-dev
+  libyaml-cpp-dev libsqlite3-dev libxxhash-dev libhwy-dev
+  libturbojpeg0-dev libwebp-dev libpng-dev
   libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
   libopencv-core-dev libopencv-imgproc-dev libopencv-objdetect-dev libopencv-video-dev
   # tests and the main job

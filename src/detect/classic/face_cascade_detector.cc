@@ -74,11 +74,11 @@ absl::StatusOr<std::string> FindCascade(const std::string& asked) {
 }  // namespace
 
 absl::StatusOr<DetectorFactory> MakeFaceCascadeDetectorFactory(std::optional<float> confidence,
-                                                               std::optional<NmsSettings> nms,
+                                                               const NmsChoice& nms,
                                                                const std::string& cascade_file) {
   // Strictly above the threshold, and three windows that agree give exactly 0.5.
   const float threshold = confidence.value_or(kConfidence - 0.01f);
-  NmsSettings settings = nms.value_or(NmsSettings{.iou_threshold = 0.3f});
+  NmsSettings settings = nms.Over({.iou_threshold = 0.3f});
   SL_RETURN_IF_ERROR(WithContext(CheckThresholds(threshold, settings), "faces"));
   SL_ASSIGN_OR_RETURN(const std::string path, FindCascade(cascade_file));
   const DetectorInfo info = ClassicInfo(

@@ -9,15 +9,14 @@
 #include <string>
 
 #include "base/status.h"
+#include "detect/nms_choice.h"
 #include "types/detector.h"
-#include "types/model_spec.h"
 
 namespace sightline {
 
 // `cascade_file` empty = where Debian's and OpenCV's own installations put it. NotFound with the
 // package's name when it is not there; DataLoss when it cannot be read.
 absl::StatusOr<DetectorFactory> MakeFaceCascadeDetectorFactory(
-    std::optional<float> confidence, std::optional<NmsSettings> nms,
-    const std::string& cascade_file = "");
+    std::optional<float> confidence, const NmsChoice& nms, const std::string& cascade_file = "");
 
 }  // namespace sightline

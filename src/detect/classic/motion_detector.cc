@@ -66,9 +66,9 @@ class MotionDetector final : public ClassicDetector {
 }  // namespace
 
 absl::StatusOr<DetectorFactory> MakeMotionDetectorFactory(std::optional<float> confidence,
-                                                          std::optional<NmsSettings> nms) {
+                                                          const NmsChoice& nms) {
   const float threshold = confidence.value_or(kConfidence);
-  NmsSettings settings = nms.value_or(NmsSettings{.iou_threshold = 0.5f});
+  NmsSettings settings = nms.Over({.iou_threshold = 0.5f});
   SL_RETURN_IF_ERROR(WithContext(CheckThresholds(threshold, settings), "motion"));
   DetectorInfo info = ClassicInfo(
       "motion", "motion",

@@ -13,12 +13,12 @@
 #include <optional>
 
 #include "base/status.h"
+#include "detect/nms_choice.h"
 #include "types/detector.h"
-#include "types/model_spec.h"
 
 namespace sightline {
 
 absl::StatusOr<DetectorFactory> MakeMotionDetectorFactory(std::optional<float> confidence,
-                                                          std::optional<NmsSettings> nms);
+                                                          const NmsChoice& nms);
 
 }  // namespace sightline

@@ -1,5 +1,6 @@
 #include "detect/classic/people_detector.h"
 
+#include <algorithm>
 #include <cmath>
 #include <opencv2/objdetect.hpp>
 #include <utility>
@@ -10,24 +11,40 @@
 namespace sightline {
 namespace {
 
-constexpr float kConfidence = 0.5f;
-constexpr int kMinSide = 640;  // of the working picture's longer side, px
-constexpr int kMaxSide = 960;
-constexpr double kHitThreshold = 0.0;
-constexpr double kScaleStep = 1.05;
+// Measured on vtest.avi (768x576, every 20th frame), against the people of at least 40 px that
+// YOLOX-nano finds there, matches at IoU 0.45, one core:
+//   working side  scale step  average precision  ms a picture
+//   768           1.05        0.58               170
+//   960           1.1         0.82               140
+//   1088          1.2         0.89               120      <- chosen
+//   1152          1.1         0.91               220
+// Small people are what limits it, hence the enlarging.
+constexpr int kWorkingSide = 1088;  // of the working picture's longer side, px
+constexpr double kScaleStep = 1.2;
 constexpr int kStride = 8;
-// The SVM's window holds a margin around the person; the part of it that is the person.
-constexpr float kMarginX = 0.1f;
-constexpr float kMarginTop = 0.07f;
-constexpr float kMarginBottom = 0.06f;
-// See people_detector.h.
-constexpr float kSlope = 3.0f;
-constexpr float kOffset = -1.0f;
+// The SVM's window holds a margin around the person. Cut off, boxes overlap YOLOX's by 0.77 (IoU)
+// instead of 0.57 with the margins that OpenCV's own example takes off.
+constexpr float kMarginX = 0.22f;
+constexpr float kMarginTop = 0.12f;
+constexpr float kMarginBottom = 0.10f;
+// Logistic fit of "is right" to the distance, on the same frames. At 0.5, 0.95 of the boxes are
+// right and 0.84 of the people are found; at 0.3 it is 0.85 and 0.86.
+constexpr float kSlope = 3.75f;
+constexpr float kOffset = -2.47f;
+constexpr float kConfidence = 0.3f;
+constexpr float kLeastDistance = -0.5f;  // below, everything is taken for a person
+
+float DistanceOf(float confidence) {
+  const float odds = confidence / std::max(1 - confidence, 1e-6f);
+  return (std::log(std::max(odds, 1e-6f)) - kOffset) / kSlope;
+}
 
 class PeopleDetector final : public ClassicDetector {
  public:
   PeopleDetector(DetectorInfo info, float confidence, const NmsSettings& nms)
-      : ClassicDetector(std::move(info), confidence, nms, WorkingPicture(kMinSide, kMaxSide)) {
+      : ClassicDetector(std::move(info), confidence, nms,
+                        WorkingPicture(kWorkingSide, kWorkingSide)),
+        least_distance_(std::max(DistanceOf(confidence), kLeastDistance)) {
     hog_.setSVMDetector(cv::HOGDescriptor::getDefaultPeopleDetector());
   }
 
@@ -37,7 +54,7 @@ class PeopleDetector final : public ClassicDetector {
     boxes_.clear();
     distances_.clear();
     // Group threshold 0: suppression is ours.
-    hog_.detectMultiScale(bgr, boxes_, distances_, kHitThreshold, cv::Size(kStride, kStride),
+    hog_.detectMultiScale(bgr, boxes_, distances_, least_distance_, cv::Size(kStride, kStride),
                           cv::Size(kStride, kStride), kScaleStep, 0);
     for (size_t i = 0; i < boxes_.size(); ++i) {
       const cv::Rect& r = boxes_[i];
@@ -51,6 +68,7 @@ class PeopleDetector final : public ClassicDetector {
     }
   }
 
+  const double least_distance_;
   cv::HOGDescriptor hog_;
   std::vector<cv::Rect> boxes_;
   std::vector<double> distances_;
@@ -59,13 +77,13 @@ class PeopleDetector final : public ClassicDetector {
 }  // namespace
 
 absl::StatusOr<DetectorFactory> MakePeopleDetectorFactory(std::optional<float> confidence,
-                                                          std::optional<NmsSettings> nms) {
+                                                          const NmsChoice& nms) {
   const float threshold = confidence.value_or(kConfidence);
-  NmsSettings settings = nms.value_or(NmsSettings{.iou_threshold = 0.3f});
+  NmsSettings settings = nms.Over({.iou_threshold = 0.3f});
   SL_RETURN_IF_ERROR(WithContext(CheckThresholds(threshold, settings), "people"));
   const std::string parameters =
-      fmt::format("HOG people detector, working side {}-{} px, stride {}, scale step {}", kMinSide,
-                  kMaxSide, kStride, kScaleStep);
+      fmt::format("HOG people detector, working side {} px, stride {}, scale step {}", kWorkingSide,
+                  kStride, kScaleStep);
   const DetectorInfo info = ClassicInfo("people", "person", parameters, threshold, settings);
   return DetectorFactory([=]() -> absl::StatusOr<std::unique_ptr<Detector>> {
     try {

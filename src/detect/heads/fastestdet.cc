@@ -88,7 +88,7 @@ class FastestdetHead : public Head {
 absl::StatusOr<std::unique_ptr<Head>> MakeFastestdetHead(const ModelSpec& spec,
                                                          std::span<const TensorInfo> outputs) {
   SL_ASSIGN_OR_RETURN(const std::vector<size_t> meant, MeantOutputs(spec, outputs));
-  if (spec.layout != "grid") {
+  if (!spec.layout.empty() && spec.layout != "grid") {
     return InvalidArgument("model {}: unknown layout \"{}\" of family fastestdet; it is grid",
                            spec.name, spec.layout);
   }

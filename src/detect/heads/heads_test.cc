@@ -211,7 +211,7 @@ TEST(AnyHead, ShapesThatDoNotFitAreRefusedWithTheShapesSeen) {
   refused(Spec("yolox", "raw_grid", 640, 640), {v5}, "8400");
   refused(Spec("yolox", "rawgrid", 640, 640), {v5}, "unknown layout");
   refused(Spec("yolxo", "raw_grid", 640, 640), {v5}, "did you mean \"yolox\"");
-  refused(Spec("yolox", "raw_grid", 640, 640), {v5, v5}, "output_names");
+  refused(Spec("yolox", "raw_grid", 640, 640), {v5, v5}, "`outputs`");
   refused(Spec("yolox", "decoded", 0, 640), {v5}, "0x640");
   refused(Spec("yolox", "decoded", 1'000'000, 640), {v5}, "1000000x640");
   refused(Spec("fastestdet", "grid", 352, 352), {v5}, "25200");

@@ -123,7 +123,7 @@ absl::StatusOr<std::unique_ptr<Head>> MakeYoloxHead(const ModelSpec& spec,
   if (meant.size() != 1 || outputs[meant[0]].shape.size() != 3 || outputs[meant[0]].shape[2] < 6) {
     return InvalidArgument(
         "model {}: family yolox has one output [batch, cells, 5 + classes], this file has {}; set "
-        "`output_names` in its model.yaml if one of several is meant",
+        "`outputs` in its model.yaml if one of several is meant",
         spec.name, DescribeTensors(outputs));
   }
   const TensorInfo& output = outputs[meant[0]];

@@ -1,0 +1,18 @@
+// Any bytes as an ONNX file: what they say is read or refused, never a crash, a hang or a leak.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+
+#include "infer/onnx_file.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace sightline;
+  const auto info = InspectOnnxBytes({data, size}, "fuzz.onnx");
+  if (!info.ok()) return 0;
+  if (info->ir_version <= 0) std::abort();
+  // Every weight that is also an input is one of both.
+  if (info->weights_as_inputs.size() > size || info->initializers.size() > size) std::abort();
+  (void)Describe(*info);
+  (void)CheckSelfContained(*info);
+  return 0;
+}

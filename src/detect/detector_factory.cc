@@ -1,0 +1,168 @@
+#include "detect/detector_factory.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <utility>
+
+#include "base/log.h"
+#include "base/nearest_word.h"
+#include "base/uuid.h"
+#include "detect/classic/face_cascade_detector.h"
+#include "detect/classic/motion_detector.h"
+#include "detect/classic/people_detector.h"
+#include "detect/model_probe.h"
+#include "detect/neural_detector.h"
+#include "detect/nms_choice.h"
+#include "detect/recognise.h"
+#include "detect/recognised_cache.h"
+#include "infer/model_package.h"
+#include "infer/onnx_file.h"
+
+namespace sightline {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<std::string_view, 3> kBuiltIn = {"people", "motion", "faces"};
+
+NmsChoice ChoiceOf(const DetectorRequest& request) {
+  return {request.nms_kind, request.nms_iou, request.nms_sigma, request.nms_class_aware,
+          request.max_detections};
+}
+
+absl::StatusOr<DetectorFactory> OpenBuiltIn(const DetectorRequest& request) {
+  if (!request.labels.empty()) {
+    return InvalidArgument("{} is built in and has its own single class: no labels can be given",
+                           request.model);
+  }
+  const NmsChoice nms = ChoiceOf(request);
+  if (request.model == "people") return MakePeopleDetectorFactory(request.confidence, nms);
+  if (request.model == "motion") return MakeMotionDetectorFactory(request.confidence, nms);
+  return MakeFaceCascadeDetectorFactory(request.confidence, nms);
+}
+
+bool LooksLikePath(const std::string& model) {
+  std::error_code ignored;
+  return model.find('/') != std::string::npos || model.ends_with(".onnx") ||
+         fs::exists(model, ignored);
+}
+
+absl::Status NoSuchFile(const std::string& path) {
+  std::vector<std::string> names;
+  std::error_code error;
+  const fs::path folder = fs::path(path).parent_path();
+  fs::directory_iterator entries(folder.empty() ? "." : folder, error);
+  for (; !error && entries != fs::directory_iterator() && names.size() < 1000;
+       entries.increment(error)) {
+    if (entries->path().extension() == ".onnx")
+      names.push_back(entries->path().filename().string());
+  }
+  const std::vector<std::string_view> known(names.begin(), names.end());
+  const std::string nearest = NearestWord(fs::path(path).filename().string(), known);
+  return NotFound(
+      "there is no file {}{}", path,
+      nearest.empty() ? "" : fmt::format(", did you mean {}?", (folder / nearest).string()));
+}
+
+absl::Status NoSuchModel(const std::string& name, const ModelStore& store) {
+  std::vector<std::string> names(kBuiltIn.begin(), kBuiltIn.end());
+  const auto stored = store.List();
+  if (stored.ok()) {
+    for (const StoredModel& model : *stored) names.push_back(model.name);
+  }
+  const std::vector<std::string_view> known(names.begin(), names.end());
+  const std::string nearest = NearestWord(name, known);
+  return NotFound("no model \"{}\"{} There are {}. Add one with: sightline models add FILE.onnx",
+                  name, nearest.empty() ? "." : fmt::format(", did you mean \"{}\"?", nearest),
+                  fmt::join(names, ", "));
+}
+
+// The package in `folder` when its model file is `path`; NotFound when there is none.
+absl::StatusOr<ModelSpec> PackageBeside(const fs::path& path) {
+  std::error_code error;
+  const fs::path folder = fs::absolute(path, error).parent_path();
+  if (!fs::exists(folder / kModelYaml, error)) return NotFound("no {}", kModelYaml);
+  SL_ASSIGN_OR_RETURN(ModelPackage package, PeekModelPackage(folder.string()));
+  if (!fs::equivalent(package.spec.file, path, error)) return NotFound("of another file");
+  SL_ASSIGN_OR_RETURN(package, LoadModelPackage(folder.string()));
+  return std::move(package.spec);
+}
+
+absl::StatusOr<ModelSpec> RecogniseFile(const std::string& path, const BackendSource& backend) {
+  SL_ASSIGN_OR_RETURN(const OnnxFileInfo info, InspectOnnx(path));
+  const std::string sha256 = FileSha256(path);
+  const RecognisedCache cache = RecognisedCache::Default();
+  if (auto known = cache.Find(path, sha256); known.ok()) return *std::move(known);
+  SL_ASSIGN_OR_RETURN(InferenceBackend * runtime, backend());
+  auto found = RecogniseModel(info, ProbeWith(*runtime, path));
+  if (!found.ok()) {
+    return absl::Status(
+        found.status().code(),
+        fmt::format("{}. To say what it is: sightline models add {} --set family=F --set "
+                    "layout=L",
+                    MessageOf(found.status()), path));
+  }
+  Log().info("{}: {}", path, found->why);
+  for (const std::string& warning : found->warnings) Log().warn("{}: {}", path, warning);
+  auto kept = cache.Keep(info, sha256, found->spec);
+  if (kept.ok()) return *std::move(kept);
+  Log().debug("{}", MessageOf(kept.status()));
+  if (!info.weights_as_inputs.empty()) {
+    Log().warn(
+        "{}: its weights are listed as inputs, which makes it slow, and the mended copy could not "
+        "be written: {}",
+        path, MessageOf(kept.status()));
+  }
+  return std::move(found->spec);
+}
+
+absl::StatusOr<ModelSpec> SpecOf(const std::string& model, const BackendSource& backend,
+                                 const ModelStore& store) {
+  if (LooksLikePath(model)) return DescribeModelFile(model, backend);
+  auto package = store.Find(model);
+  if (package.ok()) return std::move(package->spec);
+  if (package.status().code() != absl::StatusCode::kNotFound) {
+    return WithContext(package.status(), fmt::format("model {}", model));
+  }
+  return NoSuchModel(model, store);
+}
+
+}  // namespace
+
+absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const BackendSource& backend) {
+  std::error_code error;
+  if (!fs::exists(path, error)) return NoSuchFile(path);
+  if (fs::is_directory(path, error)) {
+    SL_ASSIGN_OR_RETURN(ModelPackage package, LoadModelPackage(path));
+    return std::move(package.spec);
+  }
+  auto beside = PackageBeside(path);
+  if (beside.ok()) return *std::move(beside);
+  if (beside.status().code() != absl::StatusCode::kNotFound) return beside.status();
+  SL_ASSIGN_OR_RETURN(ModelSpec spec, RecogniseFile(path, backend));
+  spec.name = ModelNameFromFile(path);
+  return spec;
+}
+
+absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
+                                             const BackendSource& backend,
+                                             const ModelStore& store) {
+  if (std::ranges::find(kBuiltIn, request.model) != kBuiltIn.end()) return OpenBuiltIn(request);
+  SL_ASSIGN_OR_RETURN(ModelSpec spec, SpecOf(request.model, backend, store));
+  if (!request.labels.empty()) {
+    spec.labels = std::make_shared<LabelSet>(LabelSet{request.labels});
+  }
+  NeuralOptions options;
+  options.threads = std::max(request.threads, 1);
+  options.max_batch = std::max(request.max_batch, 1);
+  options.providers = request.providers;
+  options.confidence = request.confidence;
+  options.nms = ChoiceOf(request).Over(spec.nms);
+  SL_ASSIGN_OR_RETURN(InferenceBackend * runtime, backend());
+  return MakeNeuralDetectorFactory(std::move(spec), *runtime, options);
+}
+
+}  // namespace sightline

@@ -1,0 +1,55 @@
+// From what a user names to a detector: a built-in one, a package of the model store, a package
+// folder, or an ONNX file that nobody has added.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "infer/backend.h"
+#include "infer/model_store.h"
+#include "types/detector.h"
+#include "types/model_spec.h"
+
+namespace sightline {
+
+struct DetectorRequest {
+  // "people", "motion" or "faces"; a name in the model store; a path of a package folder or of an
+  // ONNX file (with a slash, with an ending of .onnx, or of something that exists).
+  std::string model;
+  // Over the model's own settings.
+  std::optional<float> confidence;
+  std::optional<NmsSettings::Kind> nms_kind;
+  std::optional<float> nms_iou;
+  std::optional<float> nms_sigma;
+  std::optional<bool> nms_class_aware;
+  std::optional<int> max_detections;
+  std::vector<std::string> labels;  // class names by id; empty = the model's
+  // For neural models.
+  int max_batch = 1;
+  int threads = 1;
+  std::vector<std::string> providers;
+};
+
+// Gives the backend when a model needs it: built-in detectors work without one.
+using BackendSource = std::function<absl::StatusOr<InferenceBackend*>()>;
+
+// The factory's first call opens the model; the backend must outlive every detector.
+//
+// An ONNX file that was never added is described by the model.yaml that lies beside it and names
+// it, else recognised (see recognise.h). What was found is kept in the cache folder, with a mended
+// copy when the file needs one (see MendOnnx()), under the hash of the file; without a place to
+// write to it works too, slower.
+//
+// NotFound with the nearest name and what there is; InvalidArgument for what cannot be recognised
+// or is no ONNX file, and for impossible settings; what the backend says.
+absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
+                                             const BackendSource& backend,
+                                             const ModelStore& store = ModelStore::Default());
+
+// The spec of an ONNX file by the same way, for those who need no detector.
+absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const BackendSource& backend);
+
+}  // namespace sightline
