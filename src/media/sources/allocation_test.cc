@@ -65,7 +65,9 @@ TEST(Probe, KnowsTheCommonCodecs) {
   const MediaAbilities abilities = ProbeMedia();
   EXPECT_GE(abilities.libraries.size(), 5u);
   for (const CodecAbility& decoder : abilities.decoders) {
-    if (decoder.codec == "h264" || decoder.codec == "mjpeg") EXPECT_TRUE(decoder.available());
+    if (decoder.codec == "h264" || decoder.codec == "mjpeg") {
+      EXPECT_TRUE(decoder.available());
+    }
   }
   EXPECT_EQ(abilities.encoders.at(0).codec, "h264");
 }

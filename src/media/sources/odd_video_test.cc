@@ -37,7 +37,7 @@ const Converted kConverted[] = {
     {"gray16", "-c:v ffv1 -pix_fmt gray16le", PixelFormat::kGray8, "gray"},
     {"bgra", "-c:v ffv1 -pix_fmt bgra", PixelFormat::kBgr24, "bgr24"},
     {"gbrp", "-c:v ffv1 -pix_fmt gbrp", PixelFormat::kBgr24, "bgr24"},
-    {"palette", "-vf format=pal8 -c:v png -pix_fmt pal8", PixelFormat::kBgr24, "bgr24"},
+    {"palette", "-c:v png -pix_fmt pal8", PixelFormat::kBgr24, "bgr24"},
     {"bits", "-c:v rawvideo -pix_fmt monob", PixelFormat::kGray8, "gray"},
     {"packed", "-c:v rawvideo -pix_fmt uyvy422", PixelFormat::kI422, "yuv422p"},
     {"odd_vp9", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8", PixelFormat::kI420, "yuv420p"},
@@ -50,9 +50,10 @@ TEST_P(ConvertedFormat, IsNearWhatFfmpegMakesOfIt) {
   SKIP_WITHOUT_FFMPEG();
   const TempDir dir;
   const std::string clip = dir / "clip.mkv";
-  ASSERT_TRUE(Ffmpeg(
-      TestPicture("127x73", 3) + GetParam().encode + " -f " +
-      (GetParam().encode[8] == 'r' && GetParam().encode[5] == 'v' ? "nut " : "matroska ") + clip));
+  // The test picture comes in even sizes only. Matroska does not take every kind of raw video.
+  const bool raw = std::string(GetParam().encode).find("rawvideo") != std::string::npos;
+  ASSERT_TRUE(Ffmpeg(TestPicture("128x96", 3) + "-vf scale=127:73 " + GetParam().encode + " -f " +
+                     (raw ? "nut " : "matroska ") + clip));
   FrameLedger ledger;
   auto source = VideoFileSource::Create(OptionsFor(clip), ledger);
   ASSERT_TRUE(source.ok()) << source.status();
@@ -131,7 +132,7 @@ TEST(OddVideo, VariableRateKeepsItsStamps) {
   const TempDir dir;
   const std::string clip = dir / "clip.mp4";
   ASSERT_TRUE(
-      Ffmpeg("-f lavfi -i testsrc2=size=64x48:rate=25 -vf select='not(mod(n,3))+not(mod(n,7))' "
+      Ffmpeg("-f lavfi -i testsrc2=size=64x48:rate=25 -vf 'select=not(mod(n\\,3))+not(mod(n\\,7))' "
              "-frames:v 40 -vsync vfr -c:v libx264 -bf 2 -pix_fmt yuv420p " +
              clip));
   const Seen seen = ReadVideo(clip);
