@@ -28,7 +28,7 @@ struct Converted {
 };
 const Converted kConverted[] = {
     {"yuv420p10", "-c:v ffv1 -pix_fmt yuv420p10le", PixelFormat::kI420, "yuv420p"},
-    {"yuv422p10", "-c:v prores -pix_fmt yuv422p10le", PixelFormat::kI422, "yuv422p"},
+    {"yuv422p10", "-c:v ffv1 -pix_fmt yuv422p10le", PixelFormat::kI422, "yuv422p"},
     {"yuv444p12", "-c:v ffv1 -pix_fmt yuv444p12le", PixelFormat::kI444, "yuv444p"},
     {"yuv411p", "-c:v ffv1 -pix_fmt yuv411p", PixelFormat::kI422, "yuv422p"},
     {"yuv410p", "-c:v ffv1 -pix_fmt yuv410p", PixelFormat::kI420, "yuv420p"},
