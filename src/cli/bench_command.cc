@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/standard_output.h"
 #include "infer/backend.h"
 #include "media/open_source.h"
 
@@ -53,7 +54,7 @@ int Print(const char* what, const Measured& m) {
                                {"cpu_s", m.cpu_s},
                                {"cpu_ms_each", m.cpu_s * 1e3 / n},
                                {"per_s", m.wall_s > 0 ? n / m.wall_s : 0}};
-  std::puts(line.dump().c_str());
+  PrintOut("{}\n", line.dump());
   return 0;
 }
 

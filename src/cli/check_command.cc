@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/standard_output.h"
 #include "infer/model_store.h"
 #include "pipeline/config/parse.h"
 
@@ -88,7 +89,7 @@ void Print(const ParsedConfig& parsed) {
   complain(parsed.WarningText());
   complain(parsed.ErrorText());
   if (parsed.config) {
-    fmt::print("{}: ok: {}\n", parsed.file, Contents(*parsed.config));
+    PrintOut("{}: ok: {}\n", parsed.file, Contents(*parsed.config));
   }
 }
 
@@ -100,13 +101,12 @@ int Check(const CheckOptions& options) {
     if (!parsed.config) exit_code = 2;
     if (options.json) {
       // Bytes that are not UTF-8 can only come from the file's name.
-      fmt::print("{}\n", ParsedJson(parsed).dump(-1, ' ', false, Json::error_handler_t::replace));
+      PrintOut("{}\n", ParsedJson(parsed).dump(-1, ' ', false, Json::error_handler_t::replace));
     } else {
       Print(parsed);
     }
   }
-  return std::fflush(stdout) == 0 ? exit_code
-                                  : Report(Unavailable("standard output cannot be written"));
+  return exit_code;
 }
 
 }  // namespace

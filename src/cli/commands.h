@@ -12,6 +12,8 @@ namespace sightline::cli {
 // Prints "sightline: <message>" to standard error and gives the exit code of the status: 0 OK,
 // 2 InvalidArgument, 1 anything else.
 int Report(const absl::Status& status);
+// The same, but every error is a failure (1): for files that are not what they should be.
+int ReportFailure(const absl::Status& status);
 
 void AddRunCommand(CLI::App& app, int& exit_code);
 void AddDetectCommand(CLI::App& app, int& exit_code);

@@ -14,6 +14,7 @@
 #include "cli/composition.h"
 #include "cli/drawn_output.h"
 #include "cli/run_options.h"
+#include "cli/standard_output.h"
 #include "cli/stop_signal.h"
 #include "infer/batcher.h"
 #include "media/open_source.h"
@@ -89,7 +90,7 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
   ReorderWindow window(in_flight_);
   absl::Status read_status;
   std::thread reader([&] {
-    while (!stop) {
+    while (!stop && !(options.out.empty() && OutputFailed())) {
       absl::StatusOr<std::optional<Frame>> frame = source->Next();
       if (!frame.ok()) read_status = frame.status();
       if (!frame.ok() || !frame->has_value()) break;
@@ -124,15 +125,13 @@ absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
   if (options.json) {
     line_.clear();
     AppendDetectLine(input, detections, line_);
-    if (std::fwrite(line_.data(), 1, line_.size(), stdout) != line_.size()) {
-      return Unavailable("standard output is closed");
-    }
+    Write(line_);
   } else {
     std::map<std::string, int> found;
     for (const Detection& detection : detections.items) ++found[labels_->NameOf(detection.class_id)];
     std::vector<std::string> words;
     for (const auto& [name, count] : found) words.push_back(fmt::format("{} {}", count, name));
-    fmt::print("{} frame {}: {}\n", input, slot.frame.meta.ordinal,
+    PrintOut("{} frame {}: {}\n", input, slot.frame.meta.ordinal,
                words.empty() ? "nothing" : fmt::format("{}", fmt::join(words, ", ")));
   }
   return drawn->Add(slot.frame, detections);
@@ -140,15 +139,14 @@ absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
 
 int Detect(const DetectOptions& options) {
   const absl::StatusOr<std::unique_ptr<DetectJobs>> jobs = DetectJobs::Create(options);
-  if (!jobs.ok()) return Report(jobs.status());
+  if (!jobs.ok()) return ReportFailure(jobs.status());
   static std::atomic<bool> stop{false};
   const StopSignal signal([] { stop = true; });
   int exit_code = 0;
   for (const std::string& input : options.inputs) {
-    if (stop) break;
-    exit_code = std::max(exit_code, Report((*jobs)->Process(input, options, stop)));
+    if (stop || (options.out.empty() && OutputFailed())) break;
+    exit_code = std::max(exit_code, ReportFailure((*jobs)->Process(input, options, stop)));
   }
-  std::fflush(stdout);
   return exit_code;
 }
 

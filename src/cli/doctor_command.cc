@@ -12,6 +12,7 @@
 
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/standard_output.h"
 #include "infer/model_store.h"
 #include "media/probe.h"
 
@@ -121,11 +122,11 @@ void AddDoctorCommand(CLI::App& app, int& exit_code) {
         lines.push_back({{"what", finding.what}, {"value", finding.value}, {"ok", finding.ok},
                          {"fix", finding.fix}});
       } else {
-        fmt::print("{} {:<10} {}{}\n", finding.ok ? "ok  " : "MISS", finding.what, finding.value,
+        PrintOut("{} {:<10} {}{}\n", finding.ok ? "ok  " : "MISS", finding.what, finding.value,
                    finding.fix.empty() ? "" : "\n                -> " + finding.fix);
       }
     }
-    if (*json) fmt::print("{}\n", nlohmann::json{{"ok", all_ok}, {"findings", lines}}.dump(2));
+    if (*json) PrintOut("{}\n", nlohmann::json{{"ok", all_ok}, {"findings", lines}}.dump(2));
     exit_code = all_ok ? 0 : 1;
   });
 }

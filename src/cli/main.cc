@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/standard_output.h"
 
 int main(int argc, char** argv) {
   using namespace sightline;
@@ -47,7 +48,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     // 0 for --help and --version; every mistake on the command line is 2.
-    return app.exit(error) == 0 ? 0 : 2;
+    return cli::FinishOutput(app.exit(error) == 0 ? 0 : 2);
   }
-  return exit_code;
+  return cli::FinishOutput(exit_code);
 }

@@ -10,14 +10,15 @@
 #include <utility>
 #include <vector>
 
+#include "base/whole_file.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/standard_output.h"
 #include "detect/model_probe.h"
 #include "detect/recognise.h"
 #include "infer/coco_labels.h"
 #include "infer/model_store.h"
 #include "infer/onnx_file.h"
-#include "base/whole_file.h"
 
 namespace sightline::cli {
 namespace {
@@ -66,11 +67,14 @@ absl::Status ApplyWishes(const AddOptions& options, ModelPackage& package) {
 
 // A package for a file of which the user says the family: its defaults, and what the file shows.
 absl::StatusOr<ModelPackage> DescribedByUser(const OnnxFileInfo& file, const ModelSpec& wished) {
+  if (file.inputs.size() != 1 || file.outputs.empty()) {
+    return InvalidArgument("{}: {}: one input and at least one output are needed", file.path,
+                           Describe(file));
+  }
   ModelPackage package;
   int width = wished.input.width, height = wished.input.height;
   TensorLayout layout = TensorLayout::kNchw;
-  const std::vector<int64_t> shape =
-      file.inputs.empty() ? std::vector<int64_t>() : file.inputs[0].shape;
+  const std::vector<int64_t>& shape = file.inputs[0].shape;
   if (shape.size() == 4) {
     if (shape[1] != 3 && shape[3] == 3) layout = TensorLayout::kNhwc;
     const size_t rows = layout == TensorLayout::kNchw ? 2 : 1;
@@ -96,6 +100,31 @@ absl::StatusOr<ModelPackage> DescribedByUser(const OnnxFileInfo& file, const Mod
   return package;
 }
 
+// A copy of a model without what makes it slow, gone with this.
+class MendedCopy {
+ public:
+  static absl::StatusOr<std::unique_ptr<MendedCopy>> Make(const std::string& file) {
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "sightline-model-XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) {
+      return FailedPrecondition("cannot write into {}: set TMPDIR to a folder that can be written",
+                                std::filesystem::path(pattern).parent_path().string());
+    }
+    auto copy = std::make_unique<MendedCopy>(pattern);
+    SL_RETURN_IF_ERROR(MendOnnx(file, copy->file()).status());
+    return copy;
+  }
+  explicit MendedCopy(std::string folder) : folder_(std::move(folder)) {}
+  ~MendedCopy() {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+  std::string file() const { return folder_ + "/model.onnx"; }
+
+ private:
+  const std::string folder_;
+};
+
 struct Understood {
   ModelPackage package;
   std::vector<std::string> warnings;
@@ -105,7 +134,13 @@ absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileI
   ModelPackage wishes;
   SL_RETURN_IF_ERROR(ApplyWishes(options, wishes));  // mistakes in them first, before anything runs
   SL_ASSIGN_OR_RETURN(InferenceBackend * backend, DefaultBackend());
-  const auto recognised = RecogniseModel(file, ProbeWith(*backend, options.file));
+  std::string runnable = options.file;
+  std::unique_ptr<MendedCopy> mended;
+  if (!file.weights_as_inputs.empty()) {
+    SL_ASSIGN_OR_RETURN(mended, MendedCopy::Make(options.file));
+    runnable = mended->file();
+  }
+  const auto recognised = RecogniseModel(file, ProbeWith(*backend, runnable));
   Understood result;
   const std::string& wished_family = wishes.spec.family;
   if (recognised.ok() && (wished_family.empty() || wished_family == recognised->spec.family)) {
@@ -114,14 +149,15 @@ absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileI
     result.warnings = recognised->warnings;
   } else if (!wished_family.empty()) {
     SL_ASSIGN_OR_RETURN(result.package, DescribedByUser(file, wishes.spec));
-    SL_RETURN_IF_ERROR(backend->Open({.model_file = options.file}).status());
+    SL_RETURN_IF_ERROR(backend->Open({.model_file = runnable}).status());
     if (recognised.ok()) {
       result.warnings.push_back(
           fmt::format("the file looks like {}: {}", recognised->spec.family, recognised->why));
     }
   } else {
     return InvalidArgument(
-        "{}; to say what it is: --set family=F --set layout=L ..., or a file with keys of model.yaml "
+        "{}; to say what it is: --set family=F --set layout=L ..., or a file with keys of "
+        "model.yaml "
         "for --describe",
         MessageOf(recognised.status()));
   }
@@ -156,9 +192,14 @@ nlohmann::json ToJson(const ModelPackage& package) {
             {"width", spec.input.width},
             {"height", spec.input.height},
             {"batch", spec.batch}}},
-          {"output_names", spec.output_names},
+          {"outputs", spec.output_names},
           {"confidence", spec.confidence_threshold},
           {"why", package.why}};
+}
+
+// Paths may hold bytes that are no UTF-8.
+void PrintJson(const nlohmann::json& json) {
+  PrintOut("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 std::string MendedWords(int weights) {
@@ -170,83 +211,94 @@ std::string MendedWords(int weights) {
 
 void PrintPackage(const ModelPackage& package) {
   const ModelSpec& spec = package.spec;
-  fmt::print("  family    {}, layout {}\n", spec.family, spec.layout);
-  fmt::print("  input     {} {}x{}, batch {}\n", spec.input_name, spec.input.width,
+  PrintOut("  family    {}, layout {}\n", spec.family, spec.layout);
+  PrintOut("  input     {} {}x{}, batch {}\n", spec.input_name, spec.input.width,
              spec.input.height, spec.batch == 0 ? "any" : std::to_string(spec.batch));
-  fmt::print("  labels    {}\n", LabelWords(*spec.labels));
-  fmt::print("  confident from {}, NMS at IoU {}\n", spec.confidence_threshold,
+  PrintOut("  labels    {}\n", LabelWords(*spec.labels));
+  PrintOut("  confident from {}, NMS at IoU {}\n", spec.confidence_threshold,
              spec.nms.iou_threshold);
-  for (const std::string& reason : package.why) fmt::print("  why       {}\n", reason);
+  for (const std::string& reason : package.why) PrintOut("  why       {}\n", reason);
 }
 
 int Add(const AddOptions& options) {
   const auto file = InspectOnnx(options.file);
-  if (!file.ok()) return Report(file.status());
+  if (!file.ok()) return ReportFailure(file.status());
   auto understood = Understand(options, *file);
-  if (!understood.ok()) return Report(understood.status());
+  if (!understood.ok()) return ReportFailure(understood.status());
   const std::string name = understood->package.spec.name;
   if (std::ranges::find(kBuiltIn, name) != std::end(kBuiltIn)) {
     return Report(InvalidArgument("\"{}\" is a built-in detector: give another --name", name));
   }
   const auto added =
       ModelStore::Default().Add(std::move(understood->package), options.file, options.replace);
-  if (!added.ok()) return Report(added.status());
+  if (!added.ok()) return ReportFailure(added.status());
   if (options.json) {
     nlohmann::json line = ToJson(added->package);
     line["weights_mended"] = added->weights_mended;
     line["warnings"] = understood->warnings;
-    fmt::print("{}\n", line.dump());
+    PrintJson(line);
     return 0;
   }
-  fmt::print("added {} at {}\n", name,
+  PrintOut("added {} at {}\n", name,
              std::filesystem::path(added->package.spec.file).parent_path().string());
-  fmt::print("  file      {}\n", Describe(*file));
+  PrintOut("  file      {}\n", Describe(*file));
   PrintPackage(added->package);
-  if (added->weights_mended > 0) fmt::print("  mended    {}\n", MendedWords(added->weights_mended));
-  fmt::print("try it: sightline detect --model {} PICTURE.jpg\n", name);
+  if (added->weights_mended > 0) PrintOut("  mended    {}\n", MendedWords(added->weights_mended));
+  PrintOut("try it: sightline detect --model {} PICTURE.jpg\n", name);
   return 0;
+}
+
+nlohmann::json ListJson(const std::vector<StoredModel>& models) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const StoredModel& model : models) {
+    all.push_back(model.status.ok()
+                      ? ToJson(model.package)
+                      : nlohmann::json{{"name", model.name},
+                                       {"error", std::string(MessageOf(model.status))}});
+  }
+  return all;
 }
 
 int List(bool json) {
   const ModelStore store = ModelStore::Default();
   const auto models = store.List();
   if (!models.ok()) return Report(models.status());
-  nlohmann::json all = nlohmann::json::array();
-  for (const StoredModel& model : *models) {
-    if (!model.status.ok()) {
-      const std::string error(MessageOf(model.status));
-      json ? all.push_back({{"name", model.name}, {"error", error}})
-           : fmt::print("{:<24} broken: {}\n", model.name, error);
-      continue;
-    }
-    const ModelSpec& spec = model.package.spec;
-    json ? all.push_back(ToJson(model.package))
-         : fmt::print("{:<24} {:<12} {:>4}x{:<4}  {} labels\n", model.name, spec.family,
-                      spec.input.width, spec.input.height, spec.labels->names.size());
-  }
   if (json) {
-    fmt::print("{}\n", all.dump());
-  } else if (models->empty()) {
-    fmt::print("no models in {}; add one with: sightline models add FILE.onnx\n", store.root());
+    PrintJson(ListJson(*models));
+    return 0;
   }
-  if (!json) fmt::print("{:<24} built in\n", fmt::join(kBuiltIn, " "));
+  size_t width = 0;
+  for (const StoredModel& model : *models) width = std::max(width, model.name.size());
+  for (const StoredModel& model : *models) {
+    const ModelSpec& spec = model.package.spec;
+    if (model.status.ok()) {
+      PrintOut("{:<{}}  {:<10} {:>4} x {:<4}  {}\n", model.name, width, spec.family,
+                 spec.input.width, spec.input.height, LabelWords(*spec.labels));
+    } else {
+      PrintOut("{:<{}}  broken: {}\n", model.name, width, MessageOf(model.status));
+    }
+  }
+  if (models->empty()) {
+    PrintOut("no models in {}; add one with: sightline models add FILE.onnx\n", store.root());
+  }
+  PrintOut("built in: {}\n", fmt::join(kBuiltIn, ", "));
   return 0;
 }
 
 int Show(const std::string& name, bool json) {
   const auto package = ModelStore::Default().Find(name);
-  if (!package.ok()) return Report(package.status());
+  if (!package.ok()) return ReportFailure(package.status());
   if (json) {
-    fmt::print("{}\n", ToJson(*package).dump());
+    PrintJson(ToJson(*package));
   } else {
-    fmt::print("{}", FormatModelPackage(*package));
+    PrintOut("{}", FormatModelPackage(*package));
   }
   return 0;
 }
 
 int Remove(const std::string& name) {
   const absl::Status status = ModelStore::Default().Remove(name);
-  if (status.ok()) fmt::print("removed {}\n", name);
+  if (status.ok()) PrintOut("removed {}\n", name);
   return Report(status);
 }
 

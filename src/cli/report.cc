@@ -11,4 +11,6 @@ int Report(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? 2 : 1;
 }
 
+int ReportFailure(const absl::Status& status) { return Report(status) == 0 ? 0 : 1; }
+
 }  // namespace sightline::cli

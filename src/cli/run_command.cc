@@ -11,6 +11,7 @@
 #include "cli/composition.h"
 #include "cli/progress_line.h"
 #include "cli/run_options.h"
+#include "cli/standard_output.h"
 #include "cli/stop_signal.h"
 #include "pipeline/config/parse.h"
 
@@ -49,37 +50,37 @@ nlohmann::json SummaryJson(const RunSummary& summary) {
 }
 
 void PrintCamera(const CameraSummary& camera) {
-  fmt::print("\n{}: {} frames read, {} processed", camera.id, camera.counts.frames_in,
+  PrintOut("\n{}: {} frames read, {} processed", camera.id, camera.counts.frames_in,
              camera.counts.processed);
   for (size_t i = 0; i < kSkipReasonNames.size(); ++i) {
     if (camera.counts.skipped[i] > 0) {
-      fmt::print(", {} skipped ({})", camera.counts.skipped[i], kSkipReasonNames[i]);
+      PrintOut(", {} skipped ({})", camera.counts.skipped[i], kSkipReasonNames[i]);
     }
   }
   for (size_t i = 0; i < kDropReasonNames.size(); ++i) {
     if (camera.counts.dropped[i] > 0) {
-      fmt::print(", {} dropped ({})", camera.counts.dropped[i], kDropReasonNames[i]);
+      PrintOut(", {} dropped ({})", camera.counts.dropped[i], kDropReasonNames[i]);
     }
   }
-  fmt::print("\n");
+  PrintOut("\n");
   std::vector<std::string> found;
   for (const auto& [name, count] : camera.counts_by_class) found.push_back(fmt::format("{} {}", count, name));
-  fmt::print("  found   {}\n", found.empty() ? "nothing that was tracked" : fmt::format("{}", fmt::join(found, ", ")));
-  for (const auto& [rule, count] : camera.rule_counts) fmt::print("  {:<7} {}\n", count, rule);
+  PrintOut("  found   {}\n", found.empty() ? "nothing that was tracked" : fmt::format("{}", fmt::join(found, ", ")));
+  for (const auto& [rule, count] : camera.rule_counts) PrintOut("  {:<7} {}\n", count, rule);
 }
 
 void PrintSummary(const RunSummary& summary, const Config& config, const std::string& model) {
   for (const CameraSummary& camera : summary.cameras) PrintCamera(camera);
   const OutputPaths paths = PathsOf(config);
-  fmt::print("\n");
+  PrintOut("\n");
   const auto line = [](const char* what, const std::string& path) {
-    if (!path.empty() && std::filesystem::exists(path)) fmt::print("  {:<9} {}\n", what, path);
+    if (!path.empty() && std::filesystem::exists(path)) PrintOut("  {:<9} {}\n", what, path);
   };
   line("report", paths.report);
   for (const auto& [camera, path] : paths.videos) line("video", path);
   line("database", paths.database);
   line("lines", paths.json_lines);
-  fmt::print("{:.1f} s wall, {:.1f} s CPU{}\n", summary.wall_s, summary.cpu_s,
+  PrintOut("{:.1f} s wall, {:.1f} s CPU{}\n", summary.wall_s, summary.cpu_s,
              summary.stopped ? "; stopped before the end" : "");
 }
 
@@ -97,12 +98,12 @@ int Run(const RunOptions& options) {
     status = (*engine)->Run([&](const RunProgress& now) { progress.Draw(now); }, &summary);
   }
   if (options.json) {
-    fmt::print("{}\n", SummaryJson(summary).dump());
+    PrintOut("{}\n", SummaryJson(summary).dump());
   } else if (!options.quiet) {
     PrintSummary(summary, *config, options.model);
   }
   std::fflush(stdout);
-  return Report(status);
+  return ReportFailure(status);
 }
 
 }  // namespace
@@ -139,8 +140,8 @@ void AddExplainCommand(CLI::App& app, int& exit_code) {
     exit_code = Report(engine.status());
     if (engine.ok()) {
       const std::string text = options->json ? (*engine)->ExplainJson() : (*engine)->Explain();
-      std::fputs(text.c_str(), stdout);
-      if (options->json) std::fputc('\n', stdout);
+      Write(text);
+      if (options->json) Write("\n");
     }
   });
 }

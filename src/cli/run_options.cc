@@ -18,8 +18,9 @@ std::string CameraIdOf(const std::string& source, std::set<std::string>* taken) 
   for (char& c : id) {
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_' && c != '-' && c != '.') c = '_';
   }
+  while (!id.empty() && !std::isalnum(static_cast<unsigned char>(id.front()))) id.erase(0, 1);
   id = id.substr(0, 40);
-  if (id.empty() || id.find_first_not_of("._") == std::string::npos) id = "camera";
+  if (id.empty()) id = "camera";
   std::string unique = id;
   for (int n = 2; !taken->insert(unique).second; ++n) unique = id + "-" + std::to_string(n);
   return unique;
@@ -41,7 +42,7 @@ std::string ConfigTextOf(const RunOptions& options) {
 
 absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
   if (!options.config.empty() && !options.sources.empty()) {
-    return InvalidArgument("give a configuration file or --source, not both");
+    return InvalidArgument("give a configuration file or --source, not both; a glob needs quotes: 'photos/*.jpg'");
   }
   if (options.config.empty() && options.sources.empty()) {
     return InvalidArgument("nothing to run: give a configuration file or --source FILE");
@@ -63,7 +64,9 @@ absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
 
 void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options) {
   command.add_option("CONFIG", options->config, "configuration file (YAML); see docs/configuration.md");
-  command.add_option("--source", options->sources, "video, picture, folder or glob; may be repeated");
+  command.add_option("--source", options->sources, "video, picture, folder or glob; may be repeated")
+      // One a flag, so that a CONFIG after it is not taken for another source.
+      ->allow_extra_args(false);
   command.add_option("--model", options->model,
                      "people, motion, faces, a package of `sightline models list`, or an ONNX file");
   command.add_option("--out", options->out, "folder for the results (default: out)");

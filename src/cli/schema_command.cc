@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/standard_output.h"
 #include "pipeline/config/schema.h"
 
 namespace sightline::cli {
@@ -18,10 +19,8 @@ void AddSchemaCommand(CLI::App& app, int& exit_code) {
       "  sightline schema > sightline.schema.json\n"
       "and as the first line of a configuration, for editors with the YAML language server:\n"
       "  # yaml-language-server: $schema=sightline.schema.json");
-  schema->callback([markdown, &exit_code] {
-    const std::string text = *markdown ? ConfigMarkdown() : ConfigJsonSchema();
-    const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-    exit_code = written ? 0 : Report(Unavailable("standard output cannot be written"));
+  schema->callback([markdown] {
+    Write(*markdown ? ConfigMarkdown() : ConfigJsonSchema());
   });
 }
 

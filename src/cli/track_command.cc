@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "base/whole_file.h"
 #include "cli/commands.h"
+#include "cli/standard_output.h"
 #include "track/mot_file.h"
 #include "track/tracker.h"
 
@@ -111,9 +112,8 @@ bool IsStandardOutput(const std::string& path) { return path == "-" || path == "
 
 absl::Status WriteResult(const std::string& path, const std::string& text) {
   if (!IsStandardOutput(path)) return WriteWholeFile(path, text);
-  const size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
-  if (written == text.size() && std::fflush(stdout) == 0) return absl::OkStatus();
-  return Unavailable("cannot write to standard output");
+  Write(text);
+  return absl::OkStatus();
 }
 
 void PrintSummary(const TrackArguments& arguments, const TrackOutcome& outcome, double wall_s) {

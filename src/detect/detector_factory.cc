@@ -148,6 +148,7 @@ absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
                                              const BackendSource& backend,
                                              const ModelStore& store) {
   if (std::ranges::find(kBuiltIn, request.model) != kBuiltIn.end()) return OpenBuiltIn(request);
+  if (request.model.empty()) return NoSuchModel(request.model, store);
   SL_ASSIGN_OR_RETURN(ModelSpec spec, SpecOf(request.model, backend, store));
   if (!request.labels.empty()) {
     spec.labels = std::make_shared<LabelSet>(LabelSet{request.labels});

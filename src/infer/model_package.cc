@@ -260,7 +260,7 @@ constexpr Key kPackageKeys[] = {
     {"layout", false, [](const YAML::Node& n, Target& t) { t.spec().layout = Text(n); }},
     {"labels", false, ReadLabelsKey},
     {"input", true, [](const YAML::Node& n, Target& t) { ReadMap(n, kInputKeys, t); }},
-    {"output_names", true,
+    {"outputs", true,
      [](const YAML::Node& n, Target& t) {
        t.spec().output_names = Texts(n, 256, kMaxTextBytes);
        if (t.spec().output_names.empty()) Refuse(n, "at least one output is needed");

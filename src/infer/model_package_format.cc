@@ -87,7 +87,7 @@ std::string FormatModelPackage(const ModelPackage& package) {
   out += "  scale: " + Numbers(input.scale) + "\n";
   out += "  pad: " + Numbers(input.pad_value) + "\n";
   out += spec.batch == 0 ? "  batch: any\n" : fmt::format("  batch: {}\n", spec.batch);
-  out += "output_names: " + WordList(spec.output_names) + "\n";
+  out += "outputs: " + WordList(spec.output_names) + "\n";
   out += fmt::format("confidence: {}\n", spec.confidence_threshold);
   out += "nms:\n";
   out += fmt::format("  kind: {}\n", WordOf(kNmsWords, spec.nms.kind));

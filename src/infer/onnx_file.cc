@@ -11,8 +11,8 @@
 #include <unordered_set>
 #include <utility>
 
-#include "infer/onnx_wire.h"
 #include "base/whole_file.h"
+#include "infer/onnx_wire.h"
 
 namespace sightline {
 namespace {
@@ -394,6 +394,13 @@ bool CopyGraphWithout(Bytes graph, const std::unordered_set<std::string_view>& d
   });
 }
 
+// For terminals: a file may name its tensors with escape sequences.
+std::string Printable(std::string text) {
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
+
 }  // namespace
 
 std::string Describe(const OnnxFileInfo& info) {
@@ -405,7 +412,7 @@ std::string Describe(const OnnxFileInfo& info) {
   for (size_t i = 0; i < info.outputs.size(); ++i) {
     text += (i > 0 ? ", " : "") + ToString(info.outputs[i]);
   }
-  return text;
+  return Printable(std::move(text));
 }
 
 absl::StatusOr<OnnxFileInfo> InspectOnnxBytes(std::span<const uint8_t> bytes,
@@ -450,7 +457,7 @@ absl::Status CheckSelfContained(const OnnxFileInfo& info) {
       "{}: the weights lie in other files (\"{}\"{}), which is not supported: save the model as "
       "one "
       "file, for example onnx.save(onnx.load(\"model.onnx\"), \"single.onnx\")",
-      info.path, info.external_data[0],
+      info.path, Printable(info.external_data[0]),
       info.external_data.size() > 1 ? fmt::format(" and {} more", info.external_data.size() - 1)
                                     : "");
 }

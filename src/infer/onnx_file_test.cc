@@ -9,8 +9,8 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "infer/onnx_wire.h"
 #include "base/whole_file.h"
+#include "infer/onnx_wire.h"
 
 namespace sightline {
 namespace {
@@ -109,6 +109,15 @@ TEST_F(OnnxFileTest, ExternalDataIsReported) {
   EXPECT_THAT(InspectOnnx(TestModel("external"))->external_data, ElementsAre("external.bin"));
   EXPECT_THAT(InspectOnnx(TestModel("external_escape"))->external_data,
               ElementsAre("../../secret.bin"));
+}
+
+TEST_F(OnnxFileTest, NamesDoNotReachTheTerminalAsTheyAre) {
+  std::string bytes = Bytes(TestModel("conv"));
+  for (size_t at = 0; (at = bytes.find("images", at)) != bytes.npos;) bytes[at] = '\x1b';
+  const auto info = InspectOnnxBytes(AsBytes(bytes), "m.onnx");
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->inputs[0].name, "\x1bmages") << "the runtime wants it so";
+  EXPECT_THAT(Describe(*info), HasSubstr("?mages"));
 }
 
 TEST_F(OnnxFileTest, OtherFormatsAreNamed) {

@@ -15,6 +15,16 @@
 #include "pipeline/detector_runner.h"
 
 namespace sightline {
+namespace {
+
+// A file that is not what it should be is a failure of the run, not a mistake in the configuration:
+// only the latter is InvalidArgument, which programs tell by the exit code.
+absl::Status AsFailure(const absl::Status& status) {
+  if (!absl::IsInvalidArgument(status)) return status;
+  return absl::Status(absl::StatusCode::kFailedPrecondition, status.message());
+}
+
+}  // namespace
 
 Engine::Engine(Config config, EngineFactories factories)
     : config_(std::move(config)), factories_(std::move(factories)) {}
@@ -32,7 +42,7 @@ absl::Status Engine::Open() {
     const CameraConfig& camera = config_.cameras[i];
     SL_RETURN_IF_ERROR(WithContext(OpenCamera(i), "camera " + camera.id));
   }
-  SL_RETURN_IF_ERROR(OpenLanes());
+  SL_RETURN_IF_ERROR(AsFailure(OpenLanes()));
   return absl::OkStatus();
 }
 
@@ -47,8 +57,12 @@ absl::StatusOr<Engine::Model*> Engine::ModelFor(const CameraConfig& camera) {
     // A stateful detector remembers one camera's pictures and cannot serve another.
     if (model->name == wanted.name && !model->info.stateful) return model.get();
   }
-  SL_ASSIGN_OR_RETURN(const DetectorFactory factory, factories_.open_detector(wanted));
-  SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> first, factory());
+  const absl::StatusOr<DetectorFactory> opened = factories_.open_detector(wanted);
+  if (!opened.ok()) return AsFailure(opened.status());
+  const DetectorFactory& factory = *opened;
+  absl::StatusOr<std::unique_ptr<Detector>> made = factory();
+  if (!made.ok()) return AsFailure(made.status());
+  std::unique_ptr<Detector> first = std::move(*made);
   auto model = std::make_unique<Model>();
   model->name = wanted.name;
   model->info = first->info();
@@ -80,13 +94,15 @@ absl::Status Engine::OpenCamera(size_t index) {
   parts.camera = std::make_shared<const CameraInfo>(CameraInfo{
       .id = config.id, .source = config.source.shown(), .index = static_cast<uint32_t>(index)});
   parts.ledger = std::make_shared<FrameLedger>();
-  SL_ASSIGN_OR_RETURN(parts.source,
-                      factories_.open_source({.camera = parts.camera,
-                                              .url = config.source.Reveal(),
-                                              .selection = config.selection,
-                                              .start_utc_us = config.start_utc_us,
-                                              .decode_threads = config.decode_threads},
-                                             *parts.ledger));
+  absl::StatusOr<std::unique_ptr<FrameSource>> source =
+      factories_.open_source({.camera = parts.camera,
+                              .url = config.source.Reveal(),
+                              .selection = config.selection,
+                              .start_utc_us = config.start_utc_us,
+                              .decode_threads = config.decode_threads},
+                             *parts.ledger);
+  if (!source.ok()) return AsFailure(source.status());
+  parts.source = std::move(*source);
   SL_ASSIGN_OR_RETURN(Model * model, ModelFor(config));
   parts.batcher = model->batcher.get();
   parts.labels = model->info.labels;

@@ -219,6 +219,19 @@ TEST(Engine, IdsAreTheSameOnEveryRunAndThreadCountAndNeverTwice) {
   EXPECT_EQ(one.ids.size(), 400u);
 }
 
+TEST(Engine, WithoutATrackerThereAreDetectionsAndNoTracks) {
+  World world;
+  Config config = ConfigOfCameras(1, 2);
+  config.cameras[0].tracker.kind = TrackerType::kNone;
+  auto engine = Engine::Create(config, FactoriesOf(world));
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  RunSummary summary;
+  ASSERT_TRUE((*engine)->Run({}, &summary).ok());
+  EXPECT_EQ(summary.cameras[0].counts.processed, 200u);
+  EXPECT_EQ(summary.cameras[0].tracks, 0u);
+  EXPECT_EQ(world.ids.size(), 200u) << "one detection a frame";
+}
+
 TEST(Engine, AnErrorOfTheSourceEndsItsCameraAndIsReported) {
   World world;
   world.source_fails_at = 50;

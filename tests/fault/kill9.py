@@ -25,13 +25,14 @@ def make_clip(folder):
     # Moving shapes on a still ground, so that the motion detector has something to track.
     subprocess.run(
         ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "color=gray:s=320x240:r=25:d=24",
-         "-vf", "drawbox=x=mod(t*60\\,320):y=40:w=24:h=48:color=white:t=fill,"
-                "drawbox=x=320-mod(t*40\\,320):y=130:w=30:h=60:color=black:t=fill",
+         "-f", "lavfi", "-i", "color=white:s=24x48:r=25", "-f", "lavfi", "-i", "color=black:s=30x60:r=25",
+         "-filter_complex", "[0][1]overlay=x='mod(t*60,320)':y=40:shortest=1[a];"
+                            "[a][2]overlay=x='320-mod(t*40,320)':y=130:shortest=1",
          "-c:v", "mpeg4", "-q:v", "3", str(clip)], check=True)
     return clip
 
 
-def start(program, clip, out, fresh_batches=True):
+def start(program, clip, out):
     return subprocess.Popen(
         [program, "run", "--source", str(clip), "--model", "motion", "--out", str(out),
          "--no-video", "--no-report", "--quiet"],

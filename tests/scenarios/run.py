@@ -221,8 +221,9 @@ class Scenario:
         if mismatch != [[0]]:
             raise Failed(f"{mismatch[0][0]} frames lack detections in the database")
         lines = [json.loads(line) for line in (folder / "detections.jsonl").read_text(encoding="utf-8").splitlines()]
-        if not any(line.get("end_of_stream") for line in lines):
-            raise Failed("detections.jsonl has no end of stream")
+        frames = sum(not line.get("end_of_stream") for line in lines)
+        if self.sql("SELECT count(*) FROM frames", database) != [[frames]]:
+            raise Failed(f"{frames} frames in detections.jsonl, not as many as in the database")
 
     # The text stands nowhere: in nothing that was printed, and in no file but those the scenario made.
     def do_never(self, step):

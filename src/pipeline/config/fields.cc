@@ -299,7 +299,7 @@ constexpr Field kBatchFields[] = {
     Key<&ModelConfig::max_batch>("max", kInteger)
         .Says("Most frames that are run at once.")
         .Range(1, 1024)
-        .Unset(kModelsOwn)
+        .Unset("`1`")
         .Example("4"),
     Key<&ModelConfig::max_batch_delay_us>("max_delay", kDuration)
         .Says("How long a frame may wait for others to fill the batch.")

@@ -223,6 +223,17 @@ TEST(ParseConfig, ChecksClassesAgainstTheModelsLabels) {
                         "\"persn\"; did you mean \"person\"?"));
 }
 
+TEST(ParseConfig, RefusesWhatCannotGoTogether) {
+  EXPECT_THAT(Errors(std::string(kLeast) + "outputs: {jsonl: {path: ./sightline.db}}\n"),
+              HasSubstr("5:25: outputs.jsonl.path: database and JSON lines would both be"));
+  EXPECT_THAT(Errors(std::string(kLeast) + "tracker: {max_lost: 1s, reference_quirks: true}\n"),
+              HasSubstr("5:21: tracker.max_lost: the reference counts frames"));
+  EXPECT_THAT(Errors(std::string(kLeast) + "    coordinates: pixels\n"
+                                           "    lines: [{name: l, from: [0, 0], to: [9, 9]}]\n"
+                                           "    tracker: {type: none}\n"),
+              HasSubstr("cameras[0]: has zones or lines, which need tracks"));
+}
+
 TEST(ParseConfig, WarnsOfLikelyMistakes) {
   const auto warning = [](const std::string& text) {
     return ParseConfig(text, "f.yaml").WarningText();

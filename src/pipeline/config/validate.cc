@@ -49,6 +49,7 @@ class Validator {
   void Run() {
     CheckNamesOfModels();
     CheckTracker(config_.tracker, "tracker");
+    CheckOutputs(config_.outputs);
     std::map<std::string_view, size_t> ids;
     for (size_t i = 0; i < config_.cameras.size(); ++i) {
       const CameraConfig& camera = config_.cameras[i];
@@ -118,10 +119,25 @@ class Validator {
                "{} is above track_thresh ({}); detections between the two are matched second",
                tracker.low_thresh, tracker.track_thresh));
     }
+    if (tracker.reference_quirks && tracker.max_lost_us) {
+      Fail(path + ".max_lost",
+           "the reference counts frames; with reference_quirks use track_buffer");
+    }
     if (tracker.new_track_thresh && *tracker.new_track_thresh < tracker.track_thresh) {
       Warn(path + ".new_track_thresh",
            fmt::format("{} is below track_thresh ({}), from which on detections can start tracks",
                        *tracker.new_track_thresh, tracker.track_thresh));
+    }
+  }
+
+  void CheckOutputs(const OutputConfig& outputs) {
+    const auto file = [&](const std::string& path) {
+      return (std::filesystem::path(outputs.dir) / path).lexically_normal();
+    };
+    if (outputs.sqlite.enabled && outputs.jsonl.enabled &&
+        file(outputs.sqlite.path) == file(outputs.jsonl.path)) {
+      Fail("outputs.jsonl.path",
+           fmt::format("database and JSON lines would both be {}", Quote(outputs.jsonl.path)));
     }
   }
 

@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "infer/backends/onnxruntime/onnxruntime_library.h"
-#include "infer/backends/onnxruntime/onnxruntime_session.h"
+#include "infer/backends/onnxruntime/onnxruntime_session_internal.h"
 #include "infer/onnx_file.h"
 #include "base/whole_file.h"
 

@@ -1,4 +1,4 @@
-#include "infer/backends/onnxruntime/onnxruntime_session.h"
+#include "infer/backends/onnxruntime/onnxruntime_session_internal.h"
 
 #include <algorithm>
 #include <cstdlib>
