@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "vision/motion.h"
 #include "vision/preprocess.h"
 
 namespace sightline {
@@ -152,6 +153,15 @@ void RunChain(benchmark::State& state, const Case& c) {
   }
 }
 
+void RunMotion(benchmark::State& state, const Case& c) {
+  const Source source(c);
+  const absl::StatusOr<std::unique_ptr<MotionGate>> gate = MotionGate::Create({});
+  int64_t pts_us = 0;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize((*gate)->Measure(source.view, pts_us += 40'000));
+  }
+}
+
 // Keeps the times for the ratios at the end.
 class RatioReporter : public benchmark::ConsoleReporter {
  public:
@@ -192,6 +202,11 @@ int main(int argc, char** argv) {
     benchmark::RegisterBenchmark(("sightline/" + c.name).c_str(), RunSightline, c)
         ->Unit(benchmark::kMicrosecond);
     benchmark::RegisterBenchmark(("opencv/" + c.name).c_str(), RunChain, c)
+        ->Unit(benchmark::kMicrosecond);
+  }
+  for (const Case& c : cases) {
+    if (c.name != "1080p_i420_640_letterbox") continue;
+    benchmark::RegisterBenchmark("motion_gate/1080p_i420", RunMotion, c)
         ->Unit(benchmark::kMicrosecond);
   }
   benchmark::Initialize(&argc, argv);

@@ -40,7 +40,7 @@ def check_paths(path, text):
 
 def check_verbs(text):
     main = (ROOT / "tools/dev/main.sh").read_text(encoding="utf-8")
-    verbs = set(re.findall(r"^  ([a-z|-]+)\) ", main.split("case $verb in")[1], re.M))
+    verbs = set(re.findall(r"^  ([a-z|-]+)\)", main.split("case $verb in")[1], re.M))
     verbs = {v for group in verbs for v in group.split("|")}
     for match in re.finditer(r"\./dev ([a-z]+)", text):
         if match.group(1) not in verbs:

@@ -97,7 +97,8 @@ absl::StatusOr<ModelSpec> RecogniseFile(const std::string& path, const BackendSo
   const RecognisedCache cache = RecognisedCache::Default();
   if (auto known = cache.Find(path, sha256); known.ok()) return *std::move(known);
   SL_ASSIGN_OR_RETURN(InferenceBackend * runtime, backend());
-  auto found = RecogniseModel(info, ProbeWith(*runtime, path));
+  const std::string to_run = cache.Mended(info, sha256);
+  auto found = RecogniseModel(info, ProbeWith(*runtime, to_run));
   if (!found.ok()) {
     return absl::Status(
         found.status().code(),
@@ -107,21 +108,17 @@ absl::StatusOr<ModelSpec> RecogniseFile(const std::string& path, const BackendSo
   }
   Log().info("{}: {}", path, found->why);
   for (const std::string& warning : found->warnings) Log().warn("{}: {}", path, warning);
-  auto kept = cache.Keep(info, sha256, found->spec);
-  if (kept.ok()) return *std::move(kept);
-  Log().debug("{}", MessageOf(kept.status()));
-  if (!info.weights_as_inputs.empty()) {
-    Log().warn(
-        "{}: its weights are listed as inputs, which makes it slow, and the mended copy could not "
-        "be written: {}",
-        path, MessageOf(kept.status()));
-  }
+  found->spec.file = to_run;
+  if (to_run != path) found->spec.sha256 = FileSha256(to_run);
+  const absl::Status kept = cache.Keep(sha256, found->spec);
+  if (!kept.ok()) Log().debug("{}", MessageOf(kept));
   return std::move(found->spec);
 }
 
 absl::StatusOr<ModelSpec> SpecOf(const std::string& model, const BackendSource& backend,
                                  const ModelStore& store) {
   if (LooksLikePath(model)) return DescribeModelFile(model, backend);
+  if (!CheckModelName(model).ok()) return NoSuchModel(model, store);
   auto package = store.Find(model);
   if (package.ok()) return std::move(package->spec);
   if (package.status().code() != absl::StatusCode::kNotFound) {
@@ -151,6 +148,7 @@ absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
                                              const BackendSource& backend,
                                              const ModelStore& store) {
   if (std::ranges::find(kBuiltIn, request.model) != kBuiltIn.end()) return OpenBuiltIn(request);
+  if (request.model.empty()) return NoSuchModel(request.model, store);
   SL_ASSIGN_OR_RETURN(ModelSpec spec, SpecOf(request.model, backend, store));
   if (!request.labels.empty()) {
     spec.labels = std::make_shared<LabelSet>(LabelSet{request.labels});

@@ -18,19 +18,19 @@ namespace sightline {
 struct DetectorRequest {
   // "people", "motion" or "faces"; a name in the model store; a path of a package folder or of an
   // ONNX file (with a slash, with an ending of .onnx, or of something that exists).
-  std::string model;
+  std::string model = {};
   // Over the model's own settings.
-  std::optional<float> confidence;
-  std::optional<NmsSettings::Kind> nms_kind;
-  std::optional<float> nms_iou;
-  std::optional<float> nms_sigma;
-  std::optional<bool> nms_class_aware;
-  std::optional<int> max_detections;
-  std::vector<std::string> labels;  // class names by id; empty = the model's
+  std::optional<float> confidence = {};
+  std::optional<NmsSettings::Kind> nms_kind = {};
+  std::optional<float> nms_iou = {};
+  std::optional<float> nms_sigma = {};
+  std::optional<bool> nms_class_aware = {};
+  std::optional<int> max_detections = {};
+  std::vector<std::string> labels = {};  // class names by id; empty = the model's
   // For neural models.
   int max_batch = 1;
   int threads = 1;
-  std::vector<std::string> providers;
+  std::vector<std::string> providers = {};
 };
 
 // Gives the backend when a model needs it: built-in detectors work without one.

@@ -54,7 +54,7 @@ TEST_F(DetectorFactoryTest, ErrorsNameTheNearestModelAndWhatThereIs) {
   EXPECT_THAT(Message({.model = ""}), HasSubstr("no model \"\""));
   std::ofstream(folder_ / "yolox_nano.onnx") << "x";
   EXPECT_THAT(Message({.model = (folder_ / "yolox_nan.onnx").string()}),
-              HasSubstr("did you mean " + (folder_ / "yolox_nano.onnx").string()));
+              HasSubstr(fmt::format("did you mean {}", (folder_ / "yolox_nano.onnx").string())));
   EXPECT_THAT(Message({.model = "/nowhere/at/all.onnx"}),
               HasSubstr("no file /nowhere/at/all.onnx"));
 }
@@ -78,8 +78,6 @@ TEST_F(DetectorFactoryTest, BuiltInDetectorsNeedNoBackend) {
 TEST_F(DetectorFactoryTest, WhatWasRecognisedIsKeptUnderTheHashOfTheFile) {
   const std::string path = (folder_ / "m.onnx").string();
   std::ofstream(path) << "not looked at";
-  OnnxFileInfo info;
-  info.path = path;
   ModelSpec spec;
   spec.name = "m";
   spec.family = "yolox";
@@ -91,15 +89,16 @@ TEST_F(DetectorFactoryTest, WhatWasRecognisedIsKeptUnderTheHashOfTheFile) {
   const std::string sha(64, 'a');
   const RecognisedCache cache = RecognisedCache::Default();
   EXPECT_FALSE(cache.Find(path, sha).ok());
-  const auto kept = cache.Keep(info, sha, spec);
-  ASSERT_TRUE(kept.ok()) << kept.status();
+  spec.sha256 = sha;
+  const absl::Status kept = cache.Keep(sha, spec);
+  ASSERT_TRUE(kept.ok()) << kept;
   const auto found = cache.Find(path, sha);
   ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_EQ(found->file, path);
   EXPECT_EQ(found->layout, "raw_grid");
   EXPECT_EQ(found->labels->names, spec.labels->names);
   EXPECT_FALSE(cache.Find(path, std::string(64, 'b')).ok());
-  EXPECT_FALSE(RecognisedCache("").Keep(info, sha, spec).ok());
+  EXPECT_FALSE(RecognisedCache("").Keep(sha, spec).ok());
 }
 
 // Pictures for the classic detectors.
@@ -122,7 +121,7 @@ absl::Status DetectOne(Detector& detector, Frame& frame, Detections* result) {
 
 std::unique_ptr<Detector> MustOpen(const DetectorRequest& request) {
   auto factory = OpenDetector(
-      request, [] -> absl::StatusOr<InferenceBackend*> { return FailedPrecondition("none"); });
+      request, []() -> absl::StatusOr<InferenceBackend*> { return FailedPrecondition("none"); });
   EXPECT_TRUE(factory.ok()) << factory.status();
   auto detector = (*factory)();
   EXPECT_TRUE(detector.ok()) << detector.status();

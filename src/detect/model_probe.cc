@@ -98,7 +98,7 @@ ModelProbe ProbeWith(InferenceBackend& backend, std::string model_file) {
     if (*session == nullptr) {
       SessionOptions options;
       options.model_file = model_file;
-      options.max_batch = 2;
+      options.max_batch = static_cast<int>(std::max<int64_t>(2, shape[0]));
       SL_ASSIGN_OR_RETURN(*session, backend.Open(options));
     }
     return RunOnce(**session, shape, values);

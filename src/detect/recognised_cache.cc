@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/log.h"
 #include "base/uuid.h"
 #include "base/whole_file.h"
 #include "infer/model_package.h"
@@ -49,26 +50,33 @@ absl::StatusOr<ModelSpec> RecognisedCache::Find(const std::string& model_file,
   return spec;
 }
 
-absl::StatusOr<ModelSpec> RecognisedCache::Keep(const OnnxFileInfo& info, const std::string& sha256,
-                                                ModelSpec spec) const {
-  if (folder_.empty() || sha256.empty()) {
-    return FailedPrecondition("there is no home folder to keep what was found of {}", info.path);
-  }
-  std::error_code error;
-  std::filesystem::create_directories(folder_, error);
-  if (error) return FailedPrecondition("cannot make {}: {}", folder_, error.message());
-  spec.sha256 = sha256;
-  const bool mend = !info.weights_as_inputs.empty() && !info.has_external_data();
-  if (mend) {
-    spec.file = CopyPath(sha256);
-    SL_RETURN_IF_ERROR(MendOnnx(info.path, spec.file).status());
-    spec.sha256 = FileSha256(spec.file);
-  }
+std::string RecognisedCache::Mended(const OnnxFileInfo& info, const std::string& sha256) const {
+  if (info.weights_as_inputs.empty() || info.has_external_data()) return info.path;
+  const std::string copy = CopyPath(sha256);
+  absl::Status mended = CheckUsable(sha256);
+  if (mended.ok()) mended = MendOnnx(info.path, copy).status();
+  if (mended.ok()) return copy;
+  Log().warn(
+      "{} is slower than it could be: its weights are listed as inputs, and no mended copy could "
+      "be written: {}",
+      info.path, MessageOf(mended));
+  return info.path;
+}
+
+absl::Status RecognisedCache::Keep(const std::string& sha256, const ModelSpec& spec) const {
+  SL_RETURN_IF_ERROR(CheckUsable(sha256));
   ModelPackage package{.spec = spec, .why = {}};
   package.spec.file =
       "model.onnx";  // a package's file is named without its folder; Find() knows it
-  SL_RETURN_IF_ERROR(WriteWholeFile(YamlPath(sha256), FormatModelPackage(package)));
-  return spec;
+  return WriteWholeFile(YamlPath(sha256), FormatModelPackage(package));
+}
+
+absl::Status RecognisedCache::CheckUsable(const std::string& sha256) const {
+  if (folder_.empty() || sha256.empty()) return FailedPrecondition("there is no cache folder");
+  std::error_code error;
+  std::filesystem::create_directories(folder_, error);
+  if (error) return FailedPrecondition("cannot make {}: {}", folder_, error.message());
+  return absl::OkStatus();
 }
 
 }  // namespace sightline

@@ -21,12 +21,16 @@ class RecognisedCache {
   // NotFound when there is nothing usable; never another error.
   absl::StatusOr<ModelSpec> Find(const std::string& model_file, const std::string& sha256) const;
 
-  // Keeps `spec` of the file that `info` describes, with the SHA-256 `sha256`. Returns the spec to
-  // run: of the mended copy where there is one. Errors when nothing could be written.
-  absl::StatusOr<ModelSpec> Keep(const OnnxFileInfo& info, const std::string& sha256,
-                                 ModelSpec spec) const;
+  // The file to run in the place of the one that `info` describes: a mended copy in the cache when
+  // its weights are listed as inputs, else itself; also itself when no copy could be made.
+  std::string Mended(const OnnxFileInfo& info, const std::string& sha256) const;
+
+  // Keeps what was found of the file with the SHA-256 `sha256`. spec.sha256 is that of spec.file,
+  // which is the file itself or its mended copy. Errors when nothing could be written.
+  absl::Status Keep(const std::string& sha256, const ModelSpec& spec) const;
 
  private:
+  absl::Status CheckUsable(const std::string& sha256) const;
   std::string YamlPath(const std::string& sha256) const { return folder_ + "/" + sha256 + ".yaml"; }
   std::string CopyPath(const std::string& sha256) const { return folder_ + "/" + sha256 + ".onnx"; }
 

@@ -18,9 +18,15 @@ struct TurboDestroy {
 };
 using TurboHandle = std::unique_ptr<void, TurboDestroy>;
 
-// The EXIF block of the APP1 segment, empty when there is none.
-ByteSpan FindExif(ByteSpan bytes) {
+struct Segments {
+  ByteSpan exif;         // of the APP1 segment, empty when there is none
+  size_t pixels_at = 0;  // where the first scan begins; 0 when there is none
+};
+
+// Walks the segments in front of the pixels (T.81, annex B).
+Segments WalkSegments(ByteSpan bytes) {
   constexpr std::string_view kExif("Exif\0\0", 6);
+  Segments found;
   size_t at = 2;
   while (at + 4 <= bytes.size() && bytes[at] == 0xff) {
     const uint8_t marker = bytes[at + 1];
@@ -28,17 +34,28 @@ ByteSpan FindExif(ByteSpan bytes) {
       ++at;
       continue;
     }
-    if (marker == 0xd9 || marker == 0xda) break;  // end, or pixels begin
+    if (marker == 0xda) found.pixels_at = at;
+    if (marker == 0xd9 || marker == 0xda) break;
     const size_t length = size_t{bytes[at + 2]} << 8 | bytes[at + 3];
     if (length < 2 || at + 2 + length > bytes.size()) break;
     const ByteSpan segment = bytes.subspan(at + 4, length - 2);
-    if (marker == 0xe1 && segment.size() > kExif.size() &&
+    if (marker == 0xe1 && found.exif.empty() && segment.size() > kExif.size() &&
         std::memcmp(segment.data(), kExif.data(), kExif.size()) == 0) {
-      return segment.subspan(kExif.size());
+      found.exif = segment.subspan(kExif.size());
     }
     at += 2 + length;
   }
-  return {};
+  return found;
+}
+
+// Whether the end marker stands behind the pixels. The decoder's last warning may hide the one that
+// the file ended too early, above all with progressive files.
+bool IsCutOff(ByteSpan bytes) {
+  const size_t pixels_at = WalkSegments(bytes).pixels_at;
+  for (size_t at = bytes.size(); pixels_at > 0 && at >= pixels_at + 2; --at) {
+    if (bytes[at - 2] == 0xff && bytes[at - 1] == 0xd9) return false;
+  }
+  return pixels_at > 0;
 }
 
 struct JpegParts {
@@ -80,13 +97,14 @@ absl::StatusOr<StoredImage> ReadJpegHeader(ByteSpan bytes) {
   const TurboHandle turbo(tjInitDecompress());
   if (!turbo) return ResourceExhausted("no memory for a JPEG decoder");
   SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo.get(), bytes));
-  return StoredImage{parts.width, parts.height, OrientationOfExif(FindExif(bytes))};
+  return StoredImage{parts.width, parts.height, OrientationOfExif(WalkSegments(bytes).exif)};
 }
 
 absl::Status DecodeJpeg(ByteSpan bytes, const StoredImage& header, uint8_t* bgr) {
   const TurboHandle turbo(tjInitDecompress());
   if (!turbo) return ResourceExhausted("no memory for a JPEG decoder");
   SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo.get(), bytes));
+  if (IsCutOff(bytes)) return DataLoss("truncated JPEG: it has no end");
   const bool cmyk = parts.colorspace == TJCS_CMYK || parts.colorspace == TJCS_YCCK;
   std::vector<uint8_t> inks;
   if (cmyk) inks.resize(static_cast<size_t>(header.width) * header.height * 4);

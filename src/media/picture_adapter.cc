@@ -176,10 +176,12 @@ SwsContextPtr MakeConverter(int width, int height, AVPixelFormat from, AVPixelFo
   if (!scaler) return nullptr;
   const int* coefficients =
       sws_getCoefficients(matrix == ColorMatrix::kBt709 ? SWS_CS_ITU709 : SWS_CS_ITU601);
+  // RGB and gray have all 256 values, whatever the YUV side says.
   const auto range_of = [range](AVPixelFormat format) {
     const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
-    const bool rgb = descriptor != nullptr && (descriptor->flags & AV_PIX_FMT_FLAG_RGB) != 0;
-    return rgb || range == ColorRange::kFull ? 1 : 0;
+    const bool yuv = descriptor != nullptr && descriptor->nb_components >= 3 &&
+                     (descriptor->flags & AV_PIX_FMT_FLAG_RGB) == 0;
+    return !yuv || range == ColorRange::kFull ? 1 : 0;
   };
   // Fails for pairs that have no colour conversion (RGB to RGB), which then need none.
   sws_setColorspaceDetails(scaler.get(), coefficients, range_of(from), coefficients, range_of(to),

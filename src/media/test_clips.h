@@ -187,7 +187,9 @@ inline void ExpectLaws(const Seen& seen) {
     EXPECT_LT(before.ordinal, now.ordinal);
     EXPECT_LT(before.time.capture_utc_us, now.time.capture_utc_us);
     EXPECT_LE(before.time.epoch, now.time.epoch);
-    if (before.time.epoch == now.time.epoch) EXPECT_LT(before.time.pts_us, now.time.pts_us);
+    if (before.time.epoch == now.time.epoch) {
+      EXPECT_LT(before.time.pts_us, now.time.pts_us);
+    }
   }
 }
 

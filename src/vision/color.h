@@ -7,7 +7,7 @@
 // limited has the coefficients of OpenCV 4.6 (COLOR_YUV2BGR_NV12, _I420: 1.164, 2.018 ...), the
 // other three those of ITU-R BT.601-7 and BT.709-6. Arithmetic is 16-bit with 6 bits of fraction,
 // twice as fast as OpenCV's 32-bit: over all values of Y, U and V no result is off by more than 1,
-// and fewer than 1 in 100 are off at all (preprocess_test).
+// and fewer than 1 in 100 are off at all (color_test).
 #pragma once
 
 #include <cstdint>

@@ -99,15 +99,24 @@ Preprocessor::~Preprocessor() = default;
 
 const TensorRecipe& Preprocessor::recipe() const { return state_->recipe; }
 
-absl::Status Preprocessor::Run(const ImageView& image, void* tensor, ImageToTensor* mapping) {
+absl::Status Preprocessor::Run(const ImageView& image, void* tensor, ImageToTensor* mapping,
+                               TensorPadding* padding) {
   if (absl::Status status = CheckImage(image); !status.ok()) return status;
   const State::Geometry& geometry = state_->Find(image);
   const Placement& place = geometry.place;
   TensorWriter& writer = state_->writer;
-  writer.Begin(tensor, place);
-  geometry.resizer->Begin(image);
+  RowResizer& resizer = *geometry.resizer;
+  const TensorPadding padded{place.x, place.y, place.width, place.height};
+  writer.Begin(tensor, place, padding == nullptr || *padding != padded);
+  if (padding != nullptr) *padding = padded;
+  resizer.Begin(image);
+  const bool direct = writer.planar_f32();
   for (int y = 0; y < place.height; ++y) {
-    writer.WriteRow(place.y + y, geometry.resizer->Row(y));
+    if (direct) {
+      resizer.StoreRow(y, writer.RowOfTensor(place.y + y));
+    } else {
+      writer.WriteRow(place.y + y, resizer.Row(y));
+    }
   }
   if (mapping != nullptr) *mapping = place.mapping;
   return absl::OkStatus();

@@ -22,6 +22,16 @@ namespace sightline {
 // Bytes of one image's tensor: width * height * 3 elements of the recipe's type.
 size_t TensorBytes(const TensorRecipe& recipe);
 
+// What is known of a tensor's padding: where the picture lay that was written last. One belongs to
+// one tensor and one recipe; make a new one when anything else may have written into the tensor.
+struct TensorPadding {
+  int x = -1;
+  int y = -1;
+  int width = -1;
+  int height = -1;
+  bool operator==(const TensorPadding&) const = default;
+};
+
 // Threads: one thread at a time per instance; instances are independent.
 // Memory: a few rows, and tables for the last 16 source geometries (size and pixel format).
 // Cost: no allocation once the geometry is known. 1920x1080 to 640x360 in NV12 takes about 0.1 ms,
@@ -39,8 +49,11 @@ class Preprocessor {
   // Fills the whole tensor, padding included: TensorBytes(recipe()) at `tensor`, aligned for its
   // element type. uint8 tensors hold (pixel - mean) * scale rounded to nearest even and clipped.
   // Grey pictures have B = G = R. `mapping` (may be null) is the way back for boxes.
+  // With `padding` (may be null) the padding is written only when it is not there yet; in a
+  // letterbox of video that is a third of the tensor.
   // InvalidArgument, with the tensor untouched, for pictures that CheckImage() refuses.
-  absl::Status Run(const ImageView& image, void* tensor, ImageToTensor* mapping);
+  absl::Status Run(const ImageView& image, void* tensor, ImageToTensor* mapping,
+                   TensorPadding* padding = nullptr);
 
   const TensorRecipe& recipe() const;
 

@@ -11,10 +11,8 @@
 #include <opencv2/imgproc.hpp>
 #include <random>
 
-#include "vision/color.h"
-#include "vision/image_check.h"
 #include "vision/resize_plan.h"
-#include "vision/row_kernels.h"
+#include "vision/test_pictures.h"
 
 // Counts what this thread allocates, so that a test can say that a frame allocates nothing.
 static thread_local int64_t g_allocations = 0;
@@ -28,133 +26,6 @@ static thread_local int64_t g_allocations = 0;
 
 namespace sightline {
 namespace {
-
-constexpr PixelFormat kFormats[] = {PixelFormat::kI420, PixelFormat::kI422,  PixelFormat::kI444,
-                                    PixelFormat::kNv12, PixelFormat::kBgr24, PixelFormat::kRgb24,
-                                    PixelFormat::kGray8};
-
-bool IsYuv(PixelFormat f) {
-  return f != PixelFormat::kBgr24 && f != PixelFormat::kRgb24 && f != PixelFormat::kGray8;
-}
-
-// A picture with its own memory: each plane exactly as long as stride * (rows - 1) + row, so that a
-// sanitizer sees reads beyond it.
-struct Picture {
-  ImageView view;
-  std::vector<uint8_t> planes[3];
-};
-
-enum class Content { kNoise, kSmooth, kEdges };
-
-Picture MakePicture(std::mt19937& random, PixelFormat format, int width, int height,
-                    Content content) {
-  Picture picture;
-  ImageView& view = picture.view;
-  view.format = format;
-  view.width = width;
-  view.height = height;
-  const double fx = 0.02 + random() % 100 * 0.002, fy = 0.02 + random() % 100 * 0.002;
-  for (int p = 0; p < PlaneCount(format); ++p) {
-    const int row = PlaneRowBytes(format, p, width);
-    const int rows = PlaneRows(format, p, height);
-    view.strides[p] = row + static_cast<int>(random() % 40);
-    std::vector<uint8_t>& bytes = picture.planes[p];
-    bytes.assign(static_cast<size_t>(view.strides[p]) * (rows - 1) + row, 0xEE);
-    for (int y = 0; y < rows; ++y) {
-      for (int x = 0; x < row; ++x) {
-        double v = 0;
-        switch (content) {
-          case Content::kNoise:
-            v = random() % 256;
-            break;
-          case Content::kSmooth:
-            v = 128 + 60 * std::sin(x * fx + p) + 60 * std::cos(y * fy + x % 3) + random() % 5;
-            break;
-          case Content::kEdges:
-            v = ((x / 7 + y / 5 + p) % 3) * 127 + random() % 3;
-            break;
-        }
-        bytes[static_cast<size_t>(y) * view.strides[p] + x] =
-            static_cast<uint8_t>(std::clamp(v, 0.0, 255.0));
-      }
-    }
-    view.planes[p] = bytes.data();
-  }
-  return picture;
-}
-
-// BGR from the definitions in floating point, for what cv::cvtColor does not know.
-cv::Mat BgrByDefinition(const ImageView& v) {
-  cv::Mat bgr(v.height, v.width, CV_8UC3);
-  const bool is709 = v.matrix == ColorMatrix::kBt709, limited = v.range == ColorRange::kLimited;
-  const double kr = is709 ? 0.2126 : 0.299, kb = is709 ? 0.0722 : 0.114, kg = 1 - kr - kb;
-  const bool down = v.format == PixelFormat::kI420 || v.format == PixelFormat::kNv12;
-  const bool across = down || v.format == PixelFormat::kI422;
-  for (int y = 0; y < v.height; ++y) {
-    for (int x = 0; x < v.width; ++x) {
-      const int cx = across ? x / 2 : x, cy = down ? y / 2 : y;
-      const double luma = v.planes[0][y * v.strides[0] + x];
-      const bool nv12 = v.format == PixelFormat::kNv12;
-      const double u = v.planes[1][cy * v.strides[1] + (nv12 ? 2 * cx : cx)] - 128.0;
-      const double w = (nv12 ? v.planes[1][cy * v.strides[1] + 2 * cx + 1]
-                             : v.planes[2][cy * v.strides[2] + cx]) -
-                       128.0;
-      const double l = limited ? std::max(0.0, luma - 16) * 255 / 219 : luma;
-      const double s = limited ? 255.0 / 224 : 1.0;
-      const double r = l + 2 * (1 - kr) * s * w, b = l + 2 * (1 - kb) * s * u;
-      const double g = l - 2 * (1 - kb) * kb / kg * s * u - 2 * (1 - kr) * kr / kg * s * w;
-      bgr.at<cv::Vec3b>(y, x) = {cv::saturate_cast<uint8_t>(b), cv::saturate_cast<uint8_t>(g),
-                                 cv::saturate_cast<uint8_t>(r)};
-    }
-  }
-  return bgr;
-}
-
-cv::Mat Plane(const ImageView& v, int p, int type) {
-  const int bytes = PlaneRowBytes(v.format, p, v.width);
-  return cv::Mat(PlaneRows(v.format, p, v.height), bytes / CV_ELEM_SIZE(type), type,
-                 const_cast<uint8_t*>(v.planes[p]), v.strides[p]);
-}
-
-// Whether cv::cvtColor itself makes this picture's BGR.
-bool OpenCvKnows(const ImageView& v) {
-  if (!IsYuv(v.format)) return true;
-  return (v.format == PixelFormat::kI420 || v.format == PixelFormat::kNv12) &&
-         v.matrix == ColorMatrix::kBt601 && v.range == ColorRange::kLimited;
-}
-
-cv::Mat ChainBgr(const ImageView& v) {
-  cv::Mat bgr;
-  if (v.format == PixelFormat::kBgr24) return Plane(v, 0, CV_8UC3);
-  if (v.format == PixelFormat::kRgb24) {
-    cv::cvtColor(Plane(v, 0, CV_8UC3), bgr, cv::COLOR_RGB2BGR);
-    return bgr;
-  }
-  if (v.format == PixelFormat::kGray8) {
-    cv::cvtColor(Plane(v, 0, CV_8UC1), bgr, cv::COLOR_GRAY2BGR);
-    return bgr;
-  }
-  if (!OpenCvKnows(v)) return BgrByDefinition(v);
-  // OpenCV takes even sizes only: repeat the last column and row, and cut them off again.
-  const int w = (v.width + 1) / 2 * 2, h = (v.height + 1) / 2 * 2;
-  cv::Mat luma;
-  cv::copyMakeBorder(Plane(v, 0, CV_8UC1), luma, 0, h - v.height, 0, w - v.width,
-                     cv::BORDER_REPLICATE);
-  if (v.format == PixelFormat::kNv12) {
-    cv::cvtColorTwoPlane(luma, Plane(v, 1, CV_8UC2), bgr, cv::COLOR_YUV2BGR_NV12);
-  } else {
-    cv::Mat packed(h * 3 / 2, w, CV_8UC1);
-    luma.copyTo(packed.rowRange(0, h));
-    uint8_t* next = packed.ptr(h);
-    for (int p = 1; p < 3; ++p) {
-      for (int y = 0; y < h / 2; ++y, next += w / 2) {
-        std::copy_n(v.planes[p] + y * v.strides[p], w / 2, next);
-      }
-    }
-    cv::cvtColor(packed, bgr, cv::COLOR_YUV2BGR_I420);
-  }
-  return bgr(cv::Rect(0, 0, v.width, v.height)).clone();
-}
 
 // What users and reference implementations run, up to the 8-bit picture with its border, and the
 // scale by which they map boxes back.
@@ -428,6 +299,34 @@ TEST(Preprocessor, ManyGeometriesStayBoundedAndRight) {
   }
 }
 
+TEST(Preprocessor, WritesPaddingOnlyWhereItIsNotThere) {
+  std::mt19937 random(11);
+  TensorRecipe r;
+  r.width = r.height = 32;
+  r.resize = ResizeMode::kLetterboxCenter;
+  r.pad_value = {114, 114, 114};
+  const Picture wide = MakePicture(random, PixelFormat::kI420, 64, 32, Content::kNoise);
+  const Picture tall = MakePicture(random, PixelFormat::kI420, 32, 64, Content::kNoise);
+  absl::StatusOr<Preprocessor> preprocessor = Preprocessor::Create(r);
+  ASSERT_TRUE(preprocessor.ok());
+  std::vector<float> tensor(3 * 32 * 32, -1);
+  const auto run = [&](const Picture& picture, TensorPadding* padding) {
+    ASSERT_TRUE(preprocessor->Run(picture.view, tensor.data(), nullptr, padding).ok());
+  };
+  TensorPadding padding;
+  run(wide, &padding);
+  EXPECT_EQ(tensor[0], 114);
+  tensor[0] = 5;  // a mark
+  run(wide, &padding);
+  EXPECT_EQ(tensor[0], 5);
+  run(tall, &padding);
+  EXPECT_EQ(tensor[0], 114);
+  run(wide, &padding);
+  std::vector<float> once = tensor;
+  run(wide, nullptr);
+  EXPECT_EQ(tensor, once);
+}
+
 TEST(Preprocessor, RefusesBadRecipes) {
   TensorRecipe r;
   EXPECT_FALSE(Preprocessor::Create(r).ok());  // no size
@@ -464,89 +363,6 @@ TEST(Preprocessor, RefusesBadPicturesAndLeavesTheTensor) {
   refuse([](ImageView& v) { v.strides[0] = 19; });
   refuse([](ImageView& v) { v.strides[1] = -20; });
   refuse([](ImageView& v) { v.format = static_cast<PixelFormat>(99); });
-}
-
-TEST(Color, ToBgrIsTheChainsAndToGrayIsOpenCvs) {
-  std::mt19937 random(9);
-  for (const PixelFormat format : kFormats) {
-    for (const auto& size : {std::pair(97, 31), std::pair(1, 1), std::pair(64, 2)}) {
-      const Picture picture = MakePicture(random, format, size.first, size.second, Content::kNoise);
-      std::vector<uint8_t> bgr, gray;
-      ASSERT_TRUE(ToBgr(picture.view, &bgr).ok());
-      ASSERT_TRUE(ToGray(picture.view, &gray).ok());
-      const cv::Mat want = ChainBgr(picture.view);
-      const cv::Mat got(size.second, size.first, CV_8UC3, bgr.data());
-      EXPECT_LE(cv::norm(got, want, cv::NORM_INF), IsYuv(format) ? 1 : 0) << ToString(format);
-      if (IsYuv(format)) continue;
-      cv::Mat want_gray;
-      cv::cvtColor(want, want_gray, cv::COLOR_BGR2GRAY);
-      EXPECT_EQ(
-          cv::norm(cv::Mat(size.second, size.first, CV_8UC1, gray.data()), want_gray, cv::NORM_INF),
-          0);
-    }
-  }
-}
-
-// Every Y, U and V there is, against the definition in real numbers.
-TEST(Color, NeverOffByMoreThanOneAndRarelyThat) {
-  struct Real {
-    double gain, bu, gu, gv, rv;
-  };
-  const auto by_weights = [](double kr, double kb, bool limited) {
-    const double c = limited ? 255.0 / 224 : 1, kg = 1 - kr - kb;
-    return Real{limited ? 255.0 / 219 : 1, 2 * (1 - kb) * c, -2 * (1 - kb) * kb / kg * c,
-                -2 * (1 - kr) * kr / kg * c, 2 * (1 - kr) * c};
-  };
-  for (int variant = 0; variant < 4; ++variant) {
-    const auto matrix = static_cast<ColorMatrix>(variant & 1);
-    const auto range = static_cast<ColorRange>(variant >> 1);
-    const bool limited = range == ColorRange::kLimited, is709 = matrix == ColorMatrix::kBt709;
-    const Real k = is709     ? by_weights(0.2126, 0.0722, limited)
-                   : limited ? Real{1.164, 2.018, -0.391, -0.813, 1.596}
-                             : by_weights(0.299, 0.114, false);
-    const YuvCoefficients c = CoefficientsOf(matrix, range);
-    std::vector<uint8_t> y(65536), u(65536), v(65536), got[3];
-    for (auto& plane : got) plane.resize(65536 + kRowSlack);
-    int64_t off = 0;
-    for (int vv = 0; vv < 256; ++vv) {
-      for (int i = 0; i < 65536; ++i) y[i] = i & 255, u[i] = i >> 8, v[i] = vv;
-      const YuvRow row{ChromaLayout::kFull, y.data(), u.data(), v.data()};
-      BestRowKernels().yuv_to_bgr(row, 65536, c, got[0].data(), got[1].data(), got[2].data());
-      for (int i = 0; i < 65536; ++i) {
-        const double l = std::max(0, y[i] - (limited ? 16 : 0)) * k.gain;
-        const double cu = u[i] - 128.0, cv = vv - 128.0;
-        const double want[3] = {l + k.bu * cu, l + k.gu * cu + k.gv * cv, l + k.rv * cv};
-        for (int p = 0; p < 3; ++p) {
-          const int rounded = static_cast<int>(std::clamp(want[p], 0.0, 255.0) + 0.5);
-          const int d = std::abs(got[p][i] - rounded);
-          ASSERT_LE(d, 1) << int{y[i]} << " " << int{u[i]} << " " << vv;
-          off += d;
-        }
-      }
-    }
-    EXPECT_LT(off, 3 * 65536 * 256 / 100) << variant;
-  }
-}
-
-TEST(CheckImageArray, TakesPicturesOnly) {
-  EXPECT_TRUE(CheckImageArray({"a", DataType::kUint8, {480, 640, 3}}).ok());
-  EXPECT_TRUE(CheckImageArray({"a", DataType::kFloat32, {4096, 4096}}).ok());
-  EXPECT_FALSE(CheckImageArray({"a", DataType::kUint8, {4097, 640, 3}}).ok());
-  EXPECT_FALSE(CheckImageArray({"a", DataType::kUint8, {0, 640, 3}}).ok());
-  EXPECT_FALSE(CheckImageArray({"a", DataType::kUint8, {-1, 640, 3}}).ok());
-  EXPECT_FALSE(CheckImageArray({"a", DataType::kUint8, {640}}).ok());
-  EXPECT_FALSE(CheckImageArray({"a", DataType::kUint8, {1, 3, 640, 640}}).ok());
-  EXPECT_FALSE(CheckImageArray({"a", DataType::kUint8, {3, 640, 640}}).ok());
-  EXPECT_FALSE(CheckImageArray({"a", DataType::kInt64, {480, 640, 3}}).ok());
-}
-
-TEST(CheckEncodedImage, RefusesBombs) {
-  EXPECT_TRUE(CheckEncodedImage(1920, 1080, 200'000).ok());
-  EXPECT_TRUE(CheckEncodedImage(4096, 4096, 16'500).ok());
-  EXPECT_FALSE(CheckEncodedImage(4096, 4096, 500).ok());
-  EXPECT_FALSE(CheckEncodedImage(100'000, 100'000, 1'000'000).ok());
-  EXPECT_FALSE(CheckEncodedImage(10, 10, 0).ok());
-  EXPECT_FALSE(CheckEncodedImage(int64_t{1} << 62, 4, 100).ok());
 }
 
 }  // namespace

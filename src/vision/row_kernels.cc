@@ -246,6 +246,58 @@ void LinearAcross(const uint8_t* pairs, const PairWeights& weights, int out, int
   }
 }
 
+template <int kSteps>
+void GatherLinearAcrossBy(const GatherTable& table, const PairWeights& weights, int channels,
+                          const uint8_t* const rows[3], int16_t* const dst[3]) {
+  const hn::Repartition<int8_t, D8> ds8;
+  const D16 d16;
+  constexpr int kLanes = HWY_TARGET == HWY_AVX2 ? 32 : 16;
+  const int32_t* source = table.source();
+  const uint8_t* control = table.control();
+  const int pairs = table.pairs();
+  for (int pair = 0; pair < pairs; ++pair) {
+    for (int half = 0; half < 32 / kLanes; ++half) {
+      const int at = 32 * pair + 16 * half;
+      const auto high = hn::LoadU(ds8, weights.high.data() + at);
+      const auto low = hn::LoadU(ds8, weights.low.data() + at);
+      for (int c = 0; c < channels; ++c) {
+        V8 sum = Shuffled(rows[c], source + half, control + 16 * half);
+        for (int s = 1; s < kSteps; ++s) {
+          sum = hn::Or(sum, Shuffled(rows[c], source + 2 * s + half, control + 32 * s + 16 * half));
+        }
+        const V16 value = hn::Add(MulPairs(sum, high), hn::ShiftRight<4>(MulPairs(sum, low)));
+        hn::StoreU(value, d16, dst[c] + at / 2);
+      }
+    }
+    source += 2 * kSteps;
+    control += 32 * kSteps;
+  }
+}
+
+void GatherLinearAcross(const GatherTable& table, const PairWeights& weights, int channels,
+                        const uint8_t* const rows[3], int16_t* const dst[3]) {
+  switch (table.steps()) {
+    case 1:
+      return GatherLinearAcrossBy<1>(table, weights, channels, rows, dst);
+    case 2:
+      return GatherLinearAcrossBy<2>(table, weights, channels, rows, dst);
+    case 3:
+      return GatherLinearAcrossBy<3>(table, weights, channels, rows, dst);
+    case 4:
+      return GatherLinearAcrossBy<4>(table, weights, channels, rows, dst);
+    default:
+      return ScalarRowKernels().gather_linear_across(table, weights, channels, rows, dst);
+  }
+}
+
+// Pixels, in 16-bit lanes.
+HWY_INLINE V16 LinearDownOf(const int16_t* row0, const int16_t* row1, V16 weight0, V16 weight1) {
+  const D16 d16;
+  const V16 sum = hn::Add(hn::MulHigh(hn::LoadU(d16, row0), weight0),
+                          hn::MulHigh(hn::LoadU(d16, row1), weight1));
+  return hn::ShiftRight<2>(hn::Add(sum, hn::Set(d16, 2)));
+}
+
 void LinearDown(const int16_t* row0, const int16_t* row1, int weight0, int weight1, int out,
                 uint8_t* dst) {
   const D16 d16;
@@ -253,11 +305,39 @@ void LinearDown(const int16_t* row0, const int16_t* row1, int weight0, int weigh
   const int lanes = static_cast<int>(hn::Lanes(d16));
   const V16 w0 = hn::Set(d16, static_cast<int16_t>(weight0));
   const V16 w1 = hn::Set(d16, static_cast<int16_t>(weight1));
-  const V16 two = hn::Set(d16, 2);
   for (int i = 0; i < out; i += lanes) {
-    const V16 sum = hn::Add(hn::MulHigh(hn::LoadU(d16, row0 + i), w0),
-                            hn::MulHigh(hn::LoadU(d16, row1 + i), w1));
-    hn::StoreU(hn::DemoteTo(half8, hn::ShiftRight<2>(hn::Add(sum, two))), half8, dst + i);
+    hn::StoreU(hn::DemoteTo(half8, LinearDownOf(row0 + i, row1 + i, w0, w1)), half8, dst + i);
+  }
+}
+
+void LinearDownF32(const int16_t* row0, const int16_t* row1, int weight0, int weight1, int out,
+                   Normalization n, float* dst) {
+  const D16 d16;
+  const D32 d32;
+  const DF df;
+  const int lanes = static_cast<int>(hn::Lanes(d16));
+  const V16 w0 = hn::Set(d16, static_cast<int16_t>(weight0));
+  const V16 w1 = hn::Set(d16, static_cast<int16_t>(weight1));
+  const auto mean = hn::Set(df, n.mean);
+  const auto scale = hn::Set(df, n.scale);
+  const auto store = [&](V32 pixels, float* to) {
+    hn::StoreU(hn::Mul(hn::Sub(hn::ConvertTo(df, pixels), mean), scale), df, to);
+  };
+  int i = 0;
+  for (; i + lanes <= out; i += lanes) {
+    const V16 pixels = LinearDownOf(row0 + i, row1 + i, w0, w1);
+    store(hn::PromoteTo(d32, hn::LowerHalf(pixels)), dst + i);
+    store(hn::PromoteTo(d32, hn::UpperHalf(hn::Half<D16>(), pixels)), dst + i + lanes / 2);
+  }
+  ScalarRowKernels().linear_down_f32(row0 + i, row1 + i, weight0, weight1, out - i, n, dst + i);
+}
+
+void Widen(const uint8_t* pixels, int out, int16_t* dst) {
+  const D16 d16;
+  const hn::Half<D8> half8;
+  const int lanes = static_cast<int>(hn::Lanes(d16));
+  for (int i = 0; i < out; i += lanes) {
+    hn::StoreU(hn::ShiftLeft<7>(hn::PromoteTo(d16, hn::LoadU(half8, pixels + i))), d16, dst + i);
   }
 }
 
@@ -371,9 +451,23 @@ void StoreF32Packed(const uint8_t* const rows[3], int width, const Normalization
 }
 
 const RowKernels* Kernels() {
-  static constexpr RowKernels kKernels = {
-      "simd",      Split3,    Join3,    YuvToBgr, Gather,   LinearAcross,  LinearDown,
-      CubicAcross, CubicDown, AreaDown, AddSumsOf8, StoreF32, StoreF16, StoreF32Packed};
+  static constexpr RowKernels kKernels = {"simd",
+                                          Split3,
+                                          Join3,
+                                          YuvToBgr,
+                                          Gather,
+                                          LinearAcross,
+                                          GatherLinearAcross,
+                                          LinearDown,
+                                          LinearDownF32,
+                                          Widen,
+                                          CubicAcross,
+                                          CubicDown,
+                                          AreaDown,
+                                          AddSumsOf8,
+                                          StoreF32,
+                                          StoreF16,
+                                          StoreF32Packed};
   return &kKernels;
 }
 

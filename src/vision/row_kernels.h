@@ -10,6 +10,7 @@
 // undefined.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -79,6 +80,12 @@ struct Normalization {
   float scale = 1;
 };
 
+// Where a row of a planar float32 tensor goes: width values each for B, G and R.
+struct FloatRow {
+  std::array<float*, 3> bgr{};
+  std::array<Normalization, 3> normalization;
+};
+
 struct RowKernels {
   const char* name;
   // Packed three-channel pixels to three scratch rows.
@@ -93,9 +100,19 @@ struct RowKernels {
 
   // OpenCV's linear kernel. Across: pairs[2i], pairs[2i+1] -> sum >> 4, 0..32655; all rows scratch.
   void (*linear_across)(const uint8_t* pairs, const PairWeights& weights, int out, int16_t* dst);
+  // gather and linear_across in one, of `channels` (1 or 3) rows; `weights` is as long as the
+  // table.
+  void (*gather_linear_across)(const GatherTable& table, const PairWeights& weights, int channels,
+                               const uint8_t* const rows[3], int16_t* const dst[3]);
   // Down: two such rows, weights of 2048 -> pixels.
   void (*linear_down)(const int16_t* row0, const int16_t* row1, int weight0, int weight1, int out,
                       uint8_t* dst);
+
+  // The same and store_f32 in one; never writes beyond `out` elements.
+  void (*linear_down_f32)(const int16_t* row0, const int16_t* row1, int weight0, int weight1,
+                          int out, Normalization n, float* dst);
+  // What linear_across makes of pixels with weight one: 128 times each.
+  void (*widen)(const uint8_t* pixels, int out, int16_t* dst);
 
   // OpenCV's cubic kernel in its exact integer form. Across: taps[t * stride + i].
   void (*cubic_across)(const uint8_t* taps, int stride, const int16_t* weights, int weight_stride,

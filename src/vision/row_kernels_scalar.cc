@@ -58,11 +58,38 @@ void LinearAcross(const uint8_t* pairs, const PairWeights& weights, int out, int
   }
 }
 
+void GatherLinearAcross(const GatherTable& table, const PairWeights& weights, int channels,
+                        const uint8_t* const rows[3], int16_t* const dst[3]) {
+  const std::vector<int32_t>& index = table.index();
+  for (int c = 0; c < channels; ++c) {
+    for (size_t i = 0; 2 * i + 1 < index.size(); ++i) {
+      int sum = 0;
+      for (size_t t = 2 * i; t < 2 * i + 2; ++t) {
+        sum += rows[c][index[t]] * (16 * weights.high[t] + weights.low[t]);
+      }
+      dst[c][i] = static_cast<int16_t>(sum >> 4);
+    }
+  }
+}
+
 void LinearDown(const int16_t* row0, const int16_t* row1, int weight0, int weight1, int out,
                 uint8_t* dst) {
   for (int i = 0; i < out; ++i) {
     dst[i] = Clip((((row0[i] * weight0) >> 16) + ((row1[i] * weight1) >> 16) + 2) >> 2);
   }
+}
+
+void LinearDownF32(const int16_t* row0, const int16_t* row1, int weight0, int weight1, int out,
+                   Normalization n, float* dst) {
+  for (int i = 0; i < out; ++i) {
+    uint8_t pixel;
+    LinearDown(row0 + i, row1 + i, weight0, weight1, 1, &pixel);
+    dst[i] = (static_cast<float>(pixel) - n.mean) * n.scale;
+  }
+}
+
+void Widen(const uint8_t* pixels, int out, int16_t* dst) {
+  for (int i = 0; i < out; ++i) dst[i] = static_cast<int16_t>(pixels[i] * 128);
 }
 
 void CubicAcross(const uint8_t* taps, int stride, const int16_t* weights, int weight_stride,
@@ -127,8 +154,9 @@ uint16_t ToHalf(float value) {
 
 const RowKernels& ScalarRowKernels() {
   static constexpr RowKernels kKernels = {
-      "scalar",    Split3,    Join3,    YuvToBgr, Gather,   LinearAcross,  LinearDown,
-      CubicAcross, CubicDown, AreaDown, AddSumsOf8, StoreF32, StoreF16, StoreF32Packed};
+      "scalar",           Split3,     Join3,         YuvToBgr, Gather,        LinearAcross,
+      GatherLinearAcross, LinearDown, LinearDownF32, Widen,    CubicAcross,   CubicDown,
+      AreaDown,           AddSumsOf8, StoreF32,      StoreF16, StoreF32Packed};
   return kKernels;
 }
 

@@ -138,6 +138,41 @@ TEST(RowKernels, GatherAgreesWithTheTwin) {
   });
 }
 
+TEST(RowKernels, GatherLinearAcrossAgreesWithTheTwin) {
+  std::mt19937 random(7);
+  ForEachInstructionSet([&](const RowKernels& kernels) {
+    for (const double ratio : {0.3, 1.0, 1.9, 3.1, 5.0, 7.7, 20.0}) {
+      const int out = 128, row_bytes = static_cast<int>(out * ratio) + 20;
+      std::vector<int32_t> index(2 * out);
+      PairWeights weights;
+      weights.high.resize(2 * out);
+      weights.low.resize(2 * out);
+      for (int i = 0; i < out; ++i) {
+        index[2 * i] = static_cast<int32_t>(i * ratio);
+        index[2 * i + 1] = index[2 * i] + 1;
+        const int first = static_cast<int>(random() % 2049);
+        for (int t = 0; t < 2; ++t) {
+          const int w = t == 0 ? first : 2048 - first;
+          weights.high[2 * i + t] = static_cast<int8_t>(std::min(w / 16, 127));
+          weights.low[2 * i + t] = static_cast<int8_t>(w - 16 * weights.high[2 * i + t]);
+        }
+      }
+      const GatherTable table(index, row_bytes);
+      const Bytes rows[3] = {RandomRow(random, row_bytes), RandomRow(random, row_bytes),
+                             RandomRow(random, row_bytes)};
+      const uint8_t* const from[3] = {rows[0].data(), rows[1].data(), rows[2].data()};
+      for (const int channels : {1, 3}) {
+        std::vector<int16_t> got(3 * out), want(3 * out);
+        int16_t* const to[3] = {&got[0], &got[out], &got[2 * out]};
+        int16_t* const to_want[3] = {&want[0], &want[out], &want[2 * out]};
+        kernels.gather_linear_across(table, weights, channels, from, to);
+        ScalarRowKernels().gather_linear_across(table, weights, channels, from, to_want);
+        EXPECT_EQ(got, want) << ratio;
+      }
+    }
+  });
+}
+
 TEST(RowKernels, ResizePassesAgreeWithTheTwin) {
   std::mt19937 random(4);
   ForEachInstructionSet([&](const RowKernels& kernels) {
@@ -168,6 +203,15 @@ TEST(RowKernels, ResizePassesAgreeWithTheTwin) {
         ScalarRowKernels().linear_down(want16.data(), other.data(), w, 2048 - w, out, want8.data());
         for (int i = 0; i < out; ++i) ASSERT_EQ(got8[i], want8[i]) << i;
       }
+      std::vector<float> got_f(out + 1, -7.f), want_f(out + 1, -7.f);
+      const Normalization n{103.53f, 1 / 57.375f};
+      kernels.linear_down_f32(want16.data(), other.data(), 700, 1348, out, n, got_f.data());
+      ScalarRowKernels().linear_down_f32(want16.data(), other.data(), 700, 1348, out, n,
+                                         want_f.data());
+      EXPECT_EQ(got_f, want_f);
+      kernels.widen(pixels.data(), out, got16.data());
+      ScalarRowKernels().widen(pixels.data(), out, want16.data());
+      for (int i = 0; i < out; ++i) ASSERT_EQ(got16[i], want16[i]) << i;
       std::vector<int16_t> cubic(4 * padded);
       for (int16_t& w : cubic) w = static_cast<int16_t>(random() % 2500 - 300);
       std::vector<int32_t> got32[4], want32(padded);

@@ -85,7 +85,9 @@ RowResizer::RowResizer(PixelFormat format, int width, int height, int out_width,
 }
 
 void RowResizer::PlanColumns() {
-  const int taps = kind_ == Kind::kPick ? 1 : x_taps_.taps;
+  // Where every column is one source column (sides in a whole odd ratio), one tap serves.
+  single_columns_ = kind_ != Kind::kCubic && x_taps_.picks_single();
+  const int taps = single_columns_ ? 1 : x_taps_.taps;
   const int padded = RoundUp(out_width_);
   picked_ = taps * padded;
   std::vector<int32_t> index(picked_);
@@ -93,10 +95,10 @@ void RowResizer::PlanColumns() {
     for (int i = 0; i < padded; ++i) {
       const int32_t position =
           x_taps_.position[static_cast<size_t>(t) * out_width_ + std::min(i, out_width_ - 1)];
-      index[kind_ == Kind::kLinear ? 2 * i + t : t * padded + i] = position;
+      index[kind_ == Kind::kLinear ? taps * i + t : t * padded + i] = position;
     }
   }
-  if (kind_ == Kind::kLinear) pair_weights_ = MakePairWeights(x_taps_, padded);
+  if (kind_ == Kind::kLinear && taps == 2) pair_weights_ = MakePairWeights(x_taps_, padded);
   if (kind_ == Kind::kCubic) {
     cubic_weights_.resize(4 * static_cast<size_t>(padded));
     for (int t = 0; t < 4; ++t) {
@@ -105,7 +107,7 @@ void RowResizer::PlanColumns() {
     }
   }
   columns_ = GatherTable(index, width_);
-  same_columns_ = kind_ == Kind::kPick && out_width_ == width_;
+  same_columns_ = single_columns_ && out_width_ == width_;
   pick_before_color_ = IsYuv(format_) && taps * out_width_ < width_;
   if (!pick_before_color_) return;
   const bool halved = format_ != PixelFormat::kI444;
@@ -200,30 +202,84 @@ int RowResizer::Across(int y) {
   const int slot = y % slots;  // the rows of one window are neighbours, so they never share a slot
   if (slot_row_[slot] == y) return slot;
   slot_row_[slot] = y;
-  const Planes taps = Pick(y);
-  for (int c = 0; c < channels_; ++c) {
-    const size_t at = static_cast<size_t>(slot * 3 + c) * out_stride_;
-    if (kind_ == Kind::kCubic) {
-      const int stride = picked_ / 4;
-      kernels_.cubic_across(taps.c[c], stride, cubic_weights_.data(), stride, out_width_,
-                            cubic_rows_.data() + at);
-    } else {
-      kernels_.linear_across(taps.c[c], pair_weights_, out_width_, linear_rows_.data() + at);
-    }
+  if (kind_ == Kind::kCubic) {
+    CubicAcross(y, slot);
+  } else {
+    LinearAcross(y, slot);
   }
   return slot;
 }
 
-void RowResizer::LinearRow(int y) {
-  const int w0 = y_taps_.weight[y];
-  const int w1 = y_taps_.weight[out_height_ + y];
+void RowResizer::LinearAcross(int y, int slot) {
+  std::array<int16_t*, 3> to;
+  for (int c = 0; c < 3; ++c) {
+    to[c] = linear_rows_.data() + static_cast<size_t>(slot * 3 + c) * out_stride_;
+  }
+  if (single_columns_) {
+    const Planes taps = same_columns_ ? Convert(y) : Pick(y);
+    for (int c = 0; c < channels_; ++c) kernels_.widen(taps.c[c], out_width_, to[c]);
+    return;
+  }
+  if (pick_before_color_) {
+    const Planes taps = Pick(y);
+    for (int c = 0; c < channels_; ++c) {
+      kernels_.linear_across(taps.c[c], pair_weights_, out_width_, to[c]);
+    }
+    return;
+  }
+  const uint8_t* rows[3] = {};
+  if (format_ == PixelFormat::kGray8) {
+    rows[0] = image_.planes[0] + static_cast<ptrdiff_t>(y) * image_.strides[0];
+  } else {
+    const Planes full = Convert(y);
+    std::copy_n(full.c.data(), 3, rows);
+  }
+  kernels_.gather_linear_across(columns_, pair_weights_, channels_, rows, to.data());
+}
+
+void RowResizer::CubicAcross(int y, int slot) {
+  const Planes taps = Pick(y);
+  const int stride = picked_ / 4;
+  for (int c = 0; c < channels_; ++c) {
+    kernels_.cubic_across(taps.c[c], stride, cubic_weights_.data(), stride, out_width_,
+                          cubic_rows_.data() + static_cast<size_t>(slot * 3 + c) * out_stride_);
+  }
+}
+
+RowResizer::LinearWindow RowResizer::AcrossBoth(int y) {
+  LinearWindow window;
+  window.weight0 = y_taps_.weight[y];
+  window.weight1 = y_taps_.weight[out_height_ + y];
   const int slot0 = Across(y_taps_.position[y]);
   // A row of weight zero adds nothing: it need not be read.
-  const int slot1 = w1 == 0 ? slot0 : Across(y_taps_.position[out_height_ + y]);
+  const int slot1 = window.weight1 == 0 ? slot0 : Across(y_taps_.position[out_height_ + y]);
+  for (int c = 0; c < 3; ++c) {
+    const int from = std::min(c, channels_ - 1);
+    window.row0[c] = linear_rows_.data() + static_cast<size_t>(slot0 * 3 + from) * out_stride_;
+    window.row1[c] = linear_rows_.data() + static_cast<size_t>(slot1 * 3 + from) * out_stride_;
+  }
+  return window;
+}
+
+void RowResizer::LinearRow(int y) {
+  const LinearWindow w = AcrossBoth(y);
   for (int c = 0; c < channels_; ++c) {
-    kernels_.linear_down(linear_rows_.data() + static_cast<size_t>(slot0 * 3 + c) * out_stride_,
-                         linear_rows_.data() + static_cast<size_t>(slot1 * 3 + c) * out_stride_, w0,
-                         w1, out_width_, out_.c[c]);
+    kernels_.linear_down(w.row0[c], w.row1[c], w.weight0, w.weight1, out_width_, out_.c[c]);
+  }
+}
+
+void RowResizer::StoreRow(int y, const FloatRow& to) {
+  if (kind_ == Kind::kLinear) {
+    const LinearWindow w = AcrossBoth(y);
+    for (int c = 0; c < 3; ++c) {
+      kernels_.linear_down_f32(w.row0[c], w.row1[c], w.weight0, w.weight1, out_width_,
+                               to.normalization[c], to.bgr[c]);
+    }
+    return;
+  }
+  const std::array<const uint8_t*, 3> row = Row(y);
+  for (int c = 0; c < 3; ++c) {
+    kernels_.store_f32(row[c], out_width_, to.normalization[c], to.bgr[c]);
   }
 }
 

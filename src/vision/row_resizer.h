@@ -25,11 +25,19 @@ class RowResizer {
 
   // Rows B, G, R of the resized picture, valid until the next call. Cheapest for y = 0, 1, 2 ...
   std::array<const uint8_t*, 3> Row(int y);
+  // The same row, normalised, without the way over 8-bit rows where that can be saved.
+  void StoreRow(int y, const FloatRow& to);
 
  private:
   enum class Kind : uint8_t { kPick, kLinear, kCubic, kArea };
   struct Planes {
     std::array<uint8_t*, 3> c{};
+  };
+
+  // The two source rows of a destination row, after the pass across.
+  struct LinearWindow {
+    std::array<const int16_t*, 3> row0{}, row1{};
+    int weight0 = 0, weight1 = 0;
   };
 
   void PlanColumns();
@@ -40,6 +48,9 @@ class RowResizer {
   Planes Pick(int y);
   // Slot that holds source row `y` after the pass across; fills it when it does not.
   int Across(int y);
+  void LinearAcross(int y, int slot);
+  void CubicAcross(int y, int slot);
+  LinearWindow AcrossBoth(int y);
   void LinearRow(int y);
   void CubicRow(int y);
   void AreaRow(int y);
@@ -50,7 +61,8 @@ class RowResizer {
   Kind kind_ = Kind::kPick;
   int channels_ = 3;  // 1 for grey
   bool pick_before_color_ = false;
-  bool same_columns_ = false;  // every destination column is its own source column
+  bool single_columns_ = false;  // one tap a column
+  bool same_columns_ = false;    // every destination column is its own source column
 
   AxisTaps x_taps_, y_taps_;
   AreaTaps x_area_, y_area_;

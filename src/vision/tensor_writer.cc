@@ -54,9 +54,10 @@ void TensorWriter::Pad(int x, int y, size_t count) {
   }
 }
 
-void TensorWriter::Begin(void* tensor, const Placement& place) {
+void TensorWriter::Begin(void* tensor, const Placement& place, bool fill_padding) {
   tensor_ = tensor;
   place_ = place;
+  if (!fill_padding) return;
   const size_t width = recipe_.width;
   Pad(0, 0, width * place.y);
   const int bottom = place.y + place.height;
@@ -67,6 +68,19 @@ void TensorWriter::Begin(void* tensor, const Placement& place) {
     Pad(0, y, place.x);
     if (right < recipe_.width) Pad(right, y, width - right);
   }
+}
+
+FloatRow TensorWriter::RowOfTensor(int y) const {
+  const bool rgb = recipe_.channels == ChannelOrder::kRgb;
+  const size_t at = static_cast<size_t>(y) * recipe_.width + place_.x;
+  const size_t plane = static_cast<size_t>(recipe_.width) * recipe_.height;
+  FloatRow row;
+  for (int c = 0; c < 3; ++c) {
+    const int channel = rgb ? 2 - c : c;
+    row.bgr[c] = static_cast<float*>(tensor_) + channel * plane + at;
+    row.normalization[c] = normalization_[channel];
+  }
+  return row;
 }
 
 void TensorWriter::WriteRow(int y, const std::array<const uint8_t*, 3>& bgr) {

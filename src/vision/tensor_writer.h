@@ -17,10 +17,16 @@ class TensorWriter {
  public:
   explicit TensorWriter(const TensorRecipe& recipe);
 
-  // Starts a picture at `place` in `tensor` and fills everything around it.
-  void Begin(void* tensor, const Placement& place);
+  // Starts a picture at `place` in `tensor`; with `fill_padding`, fills everything around it.
+  void Begin(void* tensor, const Placement& place, bool fill_padding);
   // Row `y` of the tensor: the picture's pixels, rows B, G and R of place.width.
   void WriteRow(int y, const std::array<const uint8_t*, 3>& bgr);
+
+  // Whether rows may be stored straight into the tensor, and where row `y` goes then.
+  bool planar_f32() const {
+    return recipe_.dtype == DataType::kFloat32 && recipe_.layout == TensorLayout::kNchw;
+  }
+  FloatRow RowOfTensor(int y) const;
 
  private:
   // Fills `count` pixels from (x, y) on with padding.

@@ -51,7 +51,9 @@ run() {
   local clip=${VIDEO:-$(default_clip)} name out
   name=$(basename "${clip%.*}")
   out=${OUT:-out/$name}
-  echo "clip:  $clip"
+  # The HOG detector is slow, and people walk slowly: 5 frames a second are enough for it.
+  [ -n "${MODEL:-}" ] || set -- --fps 5 "$@"
+  echo "clip      $clip"
   exec build/bin/sightline run --source "$clip" --model "${MODEL:-people}" --out "$out" "$@"
 }
 

@@ -12,18 +12,18 @@ namespace sightline {
 namespace {
 
 // Measured on vtest.avi (768x576, every 20th frame), against the people of at least 40 px that
-// YOLOX-nano finds there, matches at IoU 0.45, one core:
-//   working side  scale step  average precision  ms a picture
-//   768           1.05        0.58               170
-//   960           1.1         0.82               140
-//   1088          1.2         0.89               120      <- chosen
-//   1152          1.1         0.91               220
+// YOLOX-nano finds there, matches at IoU 0.45; CPU time of one core of a busy two-core machine:
+//   working side  scale step  average precision  CPU ms a picture
+//   768           1.05        0.61               250
+//   960           1.1         0.83               200
+//   1088          1.2         0.89               170      <- chosen
+//   1152          1.1         0.91               340
 // Small people are what limits it, hence the enlarging.
 constexpr int kWorkingSide = 1088;  // of the working picture's longer side, px
 constexpr double kScaleStep = 1.2;
 constexpr int kStride = 8;
-// The SVM's window holds a margin around the person. Cut off, boxes overlap YOLOX's by 0.77 (IoU)
-// instead of 0.57 with the margins that OpenCV's own example takes off.
+// The SVM's window holds a margin around the person. Cut off, boxes overlap YOLOX's by 0.77 (mean
+// IoU) instead of 0.57 with the margins that OpenCV's own example takes off.
 constexpr float kMarginX = 0.22f;
 constexpr float kMarginTop = 0.12f;
 constexpr float kMarginBottom = 0.10f;

@@ -4,7 +4,7 @@
 // Finds upright, whole people of at least about 1/12 of the picture's longer side (64 px of 768).
 // Confidence is a logistic function of the SVM's distance, fitted so that it is about the share of
 // right boxes (measured: see people_detector.cc).
-// Cost: some 120 ms a picture of any size on one core: a stand-in until there is a neural model.
+// Cost: some 150 ms a picture of any size on one core: a stand-in until there is a neural model.
 #pragma once
 
 #include <optional>

@@ -115,10 +115,11 @@ TEST(StreamClock, HostileStampsKeepTheGuarantees) {
     for (const int64_t stamp : {kMin, kMax, int64_t{0}, kMin, kMax - 1, int64_t{1}, kMax}) {
       const FrameTime time = clock.Next(stamp);
       EXPECT_GT(time.capture_utc_us, last.capture_utc_us);
-      if (time.epoch == last.epoch)
+      if (time.epoch == last.epoch) {
         EXPECT_GT(time.pts_us, last.pts_us);
-      else
+      } else {
         EXPECT_EQ(time.pts_us, 0);
+      }
       last = time;
     }
   }
