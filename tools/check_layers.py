@@ -51,7 +51,7 @@ def violations(source: pathlib.Path):
         if module not in ALLOWED:
             yield f"{path}: module {module} is not in the table of {sys.argv[0]}"
             continue
-        is_test = path.stem.endswith("_test")
+        is_test = path.stem.endswith("_test") or path.stem.startswith("test_")
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             match = INCLUDE.match(line)
             if not match:

@@ -67,8 +67,8 @@ run_ctest() {  # FOLDER CTEST-ARGUMENTS...
 
 test_group() {
   case $1 in
-    default) build release; python3 tools/check_layers.py; run_ctest build -LE slow ;;
-    slow) build release; run_ctest build -L slow ;;
+    default) build release && python3 tools/check_layers.py && run_ctest build -LE slow ;;
+    slow) build release && run_ctest build -L slow ;;
     asan|tsan|clang)
       build "$1"
       ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \

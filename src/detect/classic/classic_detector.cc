@@ -1,4 +1,4 @@
-#include "detect/classic/classic_detector.h"
+#include "detect/classic/classic_detector_internal.h"
 
 #include <algorithm>
 #include <bit>

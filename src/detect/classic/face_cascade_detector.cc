@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/uuid.h"
-#include "detect/classic/classic_detector.h"
+#include "detect/classic/classic_detector_internal.h"
 #include "detect/neural_detector.h"
 
 namespace sightline {

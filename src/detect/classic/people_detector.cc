@@ -5,7 +5,7 @@
 #include <opencv2/objdetect.hpp>
 #include <utility>
 
-#include "detect/classic/classic_detector.h"
+#include "detect/classic/classic_detector_internal.h"
 #include "detect/neural_detector.h"
 
 namespace sightline {
