@@ -235,7 +235,7 @@ cv::Mat HeatOf(const ReportData& data, int width, int height) {
   std::nth_element(warm.begin(), warm.begin() + static_cast<ptrdiff_t>(rank), warm.end());
   cv::Mat heat;
   cv::resize(grid, heat, {width, height}, 0, 0, cv::INTER_LINEAR);
-  constexpr double kSteepness = 15;  // chosen by eye, on streets and on indoor scenes
+  constexpr double kSteepness = 8;  // chosen by eye, on streets and on indoor scenes
   heat *= kSteepness / std::max(1e-6f, warm[rank]);
   heat += 1.0;
   cv::log(heat, heat);
