@@ -15,15 +15,25 @@ std::atomic<uint64_t> allocations{0};
 }  // namespace
 
 // The program's own allocations, counted; those that libraries make on our behalf are left out.
-[[gnu::noinline]] void* operator new(size_t size) {
+// Every form without alignment is replaced, so that no memory is freed by another allocator than
+// its own.
+[[gnu::noinline]] void* operator new(size_t size, const std::nothrow_t&) noexcept {
   if (!sightline::LibraryAllocations::Inside()) allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  return std::malloc(size == 0 ? 1 : size);
+}
+[[gnu::noinline]] void* operator new(size_t size) {
+  if (void* memory = ::operator new(size, std::nothrow)) return memory;
   throw std::bad_alloc();
 }
 void* operator new[](size_t size) { return ::operator new(size); }
+void* operator new[](size_t size, const std::nothrow_t& tag) noexcept {
+  return ::operator new(size, tag);
+}
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { ::operator delete(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { ::operator delete(memory); }
 void operator delete(void* memory, size_t) noexcept { ::operator delete(memory); }
+void operator delete[](void* memory) noexcept { ::operator delete(memory); }
+void operator delete[](void* memory, const std::nothrow_t&) noexcept { ::operator delete(memory); }
 void operator delete[](void* memory, size_t) noexcept { ::operator delete(memory); }
 
 namespace sightline {
