@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/status.h"
-#include "media/av_handles_internal.h"
+#include "media/av_internal.h"
 #include "media/media_limits.h"
 #include "media/orientation.h"
 #include "types/frame_source.h"

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "media/av_handles_internal.h"
+#include "media/av_internal.h"
 #include "media/av_log.h"
 #include "media/image_formats.h"
 #include "media/picture_adapter.h"

@@ -7,7 +7,7 @@
 
 #include "base/object_pool.h"
 #include "base/status.h"
-#include "media/av_handles_internal.h"
+#include "media/av_internal.h"
 #include "media/orientation.h"
 #include "types/frame.h"
 

@@ -6,7 +6,7 @@
 
 #include <array>
 
-#include "media/av_handles_internal.h"
+#include "media/av_internal.h"
 #include "media/av_log.h"
 
 namespace sightline {

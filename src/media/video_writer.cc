@@ -17,7 +17,7 @@ extern "C" {
 #include "base/allocation_scope.h"
 #include "base/log.h"
 #include "base/whole_file.h"
-#include "media/av_handles_internal.h"
+#include "media/av_internal.h"
 #include "media/av_log.h"
 #include "media/picture_adapter.h"
 

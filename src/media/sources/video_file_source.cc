@@ -15,6 +15,7 @@ extern "C" {
 #include "media/demuxer.h"
 #include "media/file_bytes.h"
 #include "media/picture_adapter.h"
+#include "media/sources/decode_mode_internal.h"
 #include "media/sources/frame_selector.h"
 #include "media/sources/skip_planner.h"
 #include "media/sources/stream_clock.h"
@@ -27,44 +28,6 @@ constexpr int kMaxReordering = 32;  // pictures; twice what any codec allows
 constexpr uint64_t kUnplanned = std::numeric_limits<uint64_t>::max();
 constexpr PresentationKey kLast = {std::numeric_limits<uint32_t>::max(),
                                    std::numeric_limits<int64_t>::max(), kUnplanned};
-
-// How the selection meets the codec.
-enum class Mode {
-  kPlain,   // decode everything, then select
-  kIntra,   // every packet is a picture of its own: select packets
-  kPlanned  // B-frames: foretell, and let the decoder pass over what nothing refers to
-};
-
-bool HasDisposableFrames(AVCodecID codec) {
-  switch (codec) {
-    case AV_CODEC_ID_H264:
-    case AV_CODEC_ID_HEVC:
-    case AV_CODEC_ID_MPEG1VIDEO:
-    case AV_CODEC_ID_MPEG2VIDEO:
-    case AV_CODEC_ID_MPEG4:
-      return true;
-    default:
-      return false;
-  }
-}
-
-Mode ChooseMode(const AVCodecParameters& parameters, const AVCodec& codec, bool selects,
-                const SourceOptions& options) {
-  if (!selects) return Mode::kPlain;
-  const AVCodecDescriptor* descriptor = avcodec_descriptor_get(parameters.codec_id);
-  const bool stands_alone =
-      parameters.codec_id == AV_CODEC_ID_PNG ||  // libav's list of properties leaves it out
-      (descriptor != nullptr && (descriptor->props & AV_CODEC_PROP_INTRA_ONLY) != 0);
-  const bool progressive = parameters.field_order == AV_FIELD_PROGRESSIVE;
-  const bool maybe_fields = !progressive && parameters.field_order != AV_FIELD_UNKNOWN;
-  if (stands_alone && !maybe_fields && (codec.capabilities & AV_CODEC_CAP_DELAY) == 0) {
-    return Mode::kIntra;
-  }
-  if (!HasDisposableFrames(parameters.codec_id) || options.decode_threads > 1) return Mode::kPlain;
-  // H.264 puts each field of an interlaced picture into a packet of its own; the others do not.
-  if (parameters.codec_id == AV_CODEC_ID_H264 && !progressive) return Mode::kPlain;
-  return Mode::kPlanned;
-}
 
 std::optional<int64_t> Stamp(int64_t value) {
   if (value == AV_NOPTS_VALUE) return std::nullopt;
@@ -135,7 +98,7 @@ class VideoFileSource::Impl {
   AvFramePtr picture_{av_frame_alloc()};
   std::optional<PictureAdapter> adapter_;
 
-  Mode mode_ = Mode::kPlain;
+  DecodeMode mode_ = DecodeMode::kPlain;
   std::optional<StreamClock> clock_;
   FrameSelector selector_;
   FrameTime last_time_;
@@ -171,7 +134,7 @@ absl::Status VideoFileSource::Impl::Open() {
   info_.clock = clock.clock;
   clock_.emplace(clock);
   SL_RETURN_IF_ERROR(OpenDecoder());
-  if (mode_ == Mode::kPlanned) {
+  if (mode_ == DecodeMode::kPlanned) {
     planner_.emplace(options_.selection, clock);
     pending_.reserve(SkipPlanner::kRemembered);
     queue_.resize(2 * SkipPlanner::kMaxLookahead);
@@ -212,7 +175,7 @@ absl::Status VideoFileSource::Impl::OpenDecoder() {
   if (!decoder_ || avcodec_parameters_to_context(decoder_.get(), stream.codecpar) < 0) {
     return ResourceExhausted("{}: no memory for a decoder", options_.url);
   }
-  mode_ = ChooseMode(*stream.codecpar, *codec, !selector_.keeps_all(), options_);
+  mode_ = ChooseDecodeMode(*stream.codecpar, *codec, options_);
   decoder_->pkt_timebase = stream.time_base;
   decoder_->max_pixels =
       static_cast<int64_t>(limits_.max_video_side_px) * limits_.max_video_side_px;
@@ -220,8 +183,8 @@ absl::Status VideoFileSource::Impl::OpenDecoder() {
   // Frame threads hold pictures back; where packets and pictures are matched one to one, that must
   // not be.
   decoder_->thread_type =
-      mode_ == Mode::kIntra ? FF_THREAD_SLICE : FF_THREAD_FRAME | FF_THREAD_SLICE;
-  if (mode_ == Mode::kPlanned && stream.codecpar->codec_id == AV_CODEC_ID_H264) {
+      mode_ == DecodeMode::kIntra ? FF_THREAD_SLICE : FF_THREAD_FRAME | FF_THREAD_SLICE;
+  if (mode_ == DecodeMode::kPlanned && stream.codecpar->codec_id == AV_CODEC_ID_H264) {
     // Without a stated reordering depth the decoder learns it from the pictures that it sees, of
     // which some will be missing. 4: deeper B-pyramids are not made in practice (chosen).
     decoder_->has_b_frames = std::max(decoder_->has_b_frames, 4);
@@ -265,8 +228,8 @@ absl::StatusOr<std::optional<Frame>> VideoFileSource::Impl::Next() {
 
 // Gives the decoder its next packet, or tells it that there is none. 0 or AVERROR_EXIT.
 int VideoFileSource::Impl::Feed() {
-  if (mode_ == Mode::kIntra) return FeedIntra();
-  if (mode_ == Mode::kPlanned || queue_count_ > 0) return FeedPlanned();
+  if (mode_ == DecodeMode::kIntra) return FeedIntra();
+  if (mode_ == DecodeMode::kPlanned || queue_count_ > 0) return FeedPlanned();
   const int code = demuxer_->Read(packet_.get());
   if (code == AVERROR_EXIT) return code;
   input_ended_ = code != 0;
@@ -309,8 +272,8 @@ int VideoFileSource::Impl::FeedPlanned() {
     if (queue_count_ > 0) {
       const Queued& front = queue_[queue_head_];
       std::optional<SkipPlanner::Plan> plan;
-      if (front.planned && mode_ == Mode::kPlanned) plan = planner_->Take();
-      if (plan || !front.planned || mode_ != Mode::kPlanned) {
+      if (front.planned && mode_ == DecodeMode::kPlanned) plan = planner_->Take();
+      if (plan || !front.planned || mode_ != DecodeMode::kPlanned) {
         const uint64_t sequence = plan ? plan->key.sequence : kUnplanned;
         queue_head_ = (queue_head_ + 1) % queue_.size();
         --queue_count_;
@@ -320,11 +283,11 @@ int VideoFileSource::Impl::FeedPlanned() {
     } else if (input_ended_) {
       Send(nullptr, kUnplanned, nullptr);
       return 0;
-    } else if (mode_ != Mode::kPlanned) {
+    } else if (mode_ != DecodeMode::kPlanned) {
       return Feed();
     }
     if (queue_count_ == queue_.size()) {  // only if the container discards packets by the dozen
-      mode_ = Mode::kPlain;               // from here on everything is decoded
+      mode_ = DecodeMode::kPlain;         // from here on everything is decoded
       continue;
     }
     Queued& back = queue_[(queue_head_ + queue_count_) % queue_.size()];
@@ -339,7 +302,7 @@ int VideoFileSource::Impl::FeedPlanned() {
     back.planned = (back.packet->flags & AV_PKT_FLAG_DISCARD) == 0;
     if (back.planned &&
         !planner_->Push(next_sequence_++, Stamp(back.packet->pts), Stamp(back.packet->dts))) {
-      mode_ = Mode::kPlain;
+      mode_ = DecodeMode::kPlain;
     }
   }
 }
@@ -376,7 +339,7 @@ void VideoFileSource::Impl::OnRefused(int code) {
     Log().warn("{}: a frame cannot be decoded ({}); further ones are only counted", options_.url,
                AvErrorText(code));
   }
-  if (mode_ == Mode::kIntra) {
+  if (mode_ == DecodeMode::kIntra) {
     if (awaited_) CountUndecoded(*std::exchange(awaited_, std::nullopt), true);
     return;
   }
@@ -410,7 +373,7 @@ VideoFileSource::Impl::Judged VideoFileSource::Impl::Judge(std::optional<int64_t
 
 void VideoFileSource::Impl::CountUndecoded(const Judged& judged, bool refused) {
   if (judged.skip) {
-    if (mode_ != Mode::kIntra) ledger_.CountSkipped(*judged.skip);
+    if (mode_ != DecodeMode::kIntra) ledger_.CountSkipped(*judged.skip);
     return;
   }
   if (refused) {
@@ -436,7 +399,7 @@ void VideoFileSource::Impl::SettlePending(const PresentationKey& before) {
 
 std::optional<Frame> VideoFileSource::Impl::OnPicture() {
   ++pictures_;
-  if (mode_ == Mode::kIntra) {
+  if (mode_ == DecodeMode::kIntra) {
     if (!awaited_) {
       av_frame_unref(picture_.get());
       return std::nullopt;
