@@ -5,9 +5,10 @@
 // The result is that of the chain which users and reference implementations run:
 //   cv::cvtColor (YUV to BGR, see color.h)  ->  cv::resize on 8-bit pixels  ->  cv::copyMakeBorder
 //   ->  (pixel - mean) * scale
-// Against OpenCV 4.6 (its plain C++ and SIMD code, not an IPP build): nearest and bilinear bit for
-// bit; area and cubic within 1 of 255, on the rare pixel where OpenCV's float sums fall just at the
-// rounding edge. All instruction sets give the same bits.
+// From BGR, RGB and grey, nearest and bilinear are bit for bit those of OpenCV 4.6 (checked against
+// 5.0 too); area and cubic are within 1 of 255, where OpenCV's float sums fall at the rounding
+// edge. From YUV the colour of fewer than 1 pixel in 100 is off by 1 (see color.h), so that results
+// are within 2 and off by 0.02 in the mean. All instruction sets give the same bits.
 #pragma once
 
 #include <cstddef>
@@ -34,8 +35,9 @@ struct TensorPadding {
 
 // Threads: one thread at a time per instance; instances are independent.
 // Memory: a few rows, and tables for the last 16 source geometries (size and pixel format).
-// Cost: no allocation once the geometry is known. 1920x1080 to 640x360 in NV12 takes about 0.1 ms,
-// 768x576 to 416x312 in I420 about 0.2 ms (one core, AVX2; benchmarks/preprocess_bench).
+// Cost: no allocation once the geometry is known. 1920x1080 NV12 into 640x640 letterboxed takes
+// about 0.27 ms, of which 0.08 ms is padding; 768x576 I420 into 416x416 about 0.2 ms, 1920x1080
+// into 352x352 0.3 ms (one busy core of an AMD EPYC, AVX2; benchmarks/preprocess_bench measures).
 class Preprocessor {
  public:
   // InvalidArgument for sides outside 1..8192, element types other than float32, float16 and uint8,
