@@ -13,7 +13,10 @@ def main(path: str) -> int:
     for raw in open(path, encoding="utf-8", errors="replace"):
         summary = re.match(r"\s*\d+/\d+ Test\s+#\d+: (\S+) \.+\s*(.*)$", raw)
         if summary:
-            programs.append((summary.group(1), summary.group(2).strip()))
+            programs.append([summary.group(1), summary.group(2).strip()])
+        # In a verbose log the outcome stands on a line of its own, after the test's output.
+        elif programs and not programs[-1][1] and re.match(r"\s*(Passed|\*\*\*\w+)", raw):
+            programs[-1][1] = raw.strip()
         match = LINE.match(raw.rstrip("\n"))
         line = match.group(1) if match else ""
         if re.match(r"\[ RUN      \]", line):
