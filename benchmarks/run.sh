@@ -2,8 +2,6 @@
 # ./dev bench [NAME...]: measurements, each printed with its command line. Nothing here decides: tests do.
 #   micro        preprocess, nms, track, sqlite (Google Benchmark; each beside its peer)
 #   efficiency   CPU of whole runs against decoding plus bare inference
-#   peers        whole runs against the Python loop that users write
-#   mend         a model whose weights are listed as graph inputs, before and after
 # MODELS=FOLDER with the ONNX files (default: $SIGHTLINE_TEST_DATA/models).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,13 +23,11 @@ need_models() {
 }
 
 efficiency() { need_models efficiency && shown python3 benchmarks/efficiency.py --models "$models"; }
-peers() { need_models peers && shown python3 benchmarks/peers/compare.py --models "$models"; }
-mend() { need_models mend && shown python3 benchmarks/mend.py --models "$models"; }
 
-[ $# -gt 0 ] || set -- micro efficiency mend peers
+[ $# -gt 0 ] || set -- micro efficiency
 for name in "$@"; do
   case $name in
-    micro|efficiency|peers|mend) echo "== $name"; "$name" ;;
+    micro|efficiency) echo "== $name"; "$name" ;;
     *) if [ -x "build/bin/${name}_bench" ]; then shown "build/bin/${name}_bench" ${BENCH_ARGS:-}
        else echo "bench: no benchmark \"$name\"" >&2; exit 2; fi ;;
   esac
