@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -179,6 +180,9 @@ std::string LabelWords(const LabelSet& labels) {
                            shown < labels.names.size() ? ", ..." : "");
 }
 
+// 0.7f is 0.7, not 0.69999998.
+double AsWritten(float value) { return std::strtod(fmt::format("{}", value).c_str(), nullptr); }
+
 nlohmann::json ToJson(const ModelPackage& package) {
   const ModelSpec& spec = package.spec;
   return {{"name", spec.name},
@@ -193,7 +197,7 @@ nlohmann::json ToJson(const ModelPackage& package) {
             {"height", spec.input.height},
             {"batch", spec.batch}}},
           {"outputs", spec.output_names},
-          {"confidence", spec.confidence_threshold},
+          {"confidence", AsWritten(spec.confidence_threshold)},
           {"why", package.why}};
 }
 
@@ -290,16 +294,20 @@ int Show(const std::string& name, bool json) {
   if (!package.ok()) return ReportFailure(package.status());
   if (json) {
     PrintJson(ToJson(*package));
-  } else {
-    PrintOut("{}", FormatModelPackage(*package));
+    return 0;
   }
+  const std::string path =
+      (std::filesystem::path(package->spec.file).parent_path() / kModelYaml).string();
+  const auto yaml = ReadWholeFile(path, kMaxDescriptionBytes);
+  if (!yaml.ok()) return ReportFailure(yaml.status());
+  PrintOut("# {}\n{}", path, *yaml);
   return 0;
 }
 
 int Remove(const std::string& name) {
   const absl::Status status = ModelStore::Default().Remove(name);
   if (status.ok()) PrintOut("removed {}\n", name);
-  return Report(status);
+  return status.ok() ? 0 : ReportFailure(status);
 }
 
 void AddAddCommand(CLI::App& models, int& exit_code) {

@@ -1,7 +1,8 @@
 // A detector around a neural model: picture to tensor, inference, head, suppression.
 //
 // In: pictures of any size in any PixelFormat. Out: boxes in pixels of the source picture, clipped
-// to it, by falling confidence, each above spec.confidence_threshold; at most nms.max_detections.
+// to it, by falling confidence, each above spec.confidence_threshold (Soft-NMS: or at it); at most
+// nms.max_detections.
 // Suppression runs before clipping, as in the families' references.
 //
 // A picture that no tensor can be made of fails alone (kInvalidArgument); when the model fails, so

@@ -2,6 +2,7 @@
 #include "infer/model_package.h"
 
 #include <sys/stat.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -10,14 +11,15 @@
 #include <filesystem>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "base/nearest_word.h"
 #include "base/uuid.h"
+#include "base/whole_file.h"
 #include "infer/coco_labels.h"
 #include "infer/model_store.h"
 #include "infer/model_words.h"
-#include "base/whole_file.h"
 
 namespace sightline {
 namespace {
@@ -307,17 +309,45 @@ absl::Status AtMark(const std::string& where, const YAML::Mark& mark, std::strin
   return InvalidArgument("{}:{}:{}: {}", where, mark.line + 1, mark.column + 1, message);
 }
 
+// Refuses more than one document. YAML::LoadAll would do, but in version 0.7 it finds documents
+// without end in a text that starts with a comma, until the memory is full.
+class OneDocument final : public YAML::EventHandler {
+ public:
+  static void Check(const std::string& text) {
+    OneDocument handler;
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    while (parser.HandleNextDocument(handler)) {
+    }
+  }
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (++documents_ > 1)
+      throw Refusal{mark, "a second YAML document starts here; one is expected"};
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+ private:
+  int documents_ = 0;
+};
+
 absl::StatusOr<Target> Parse(std::string_view yaml, const std::string& where, Target target = {}) {
   if (yaml.size() > kMaxYamlBytes) {
     return ResourceExhausted("{}: longer than {} bytes", where, kMaxYamlBytes);
   }
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
-    if (documents.size() != 1) {
-      return InvalidArgument("{}: one YAML document is expected, there are {}", where,
-                             documents.size());
-    }
-    ReadMap(documents[0], kPackageKeys, target);
+    const std::string text(yaml);
+    OneDocument::Check(text);
+    ReadMap(YAML::Load(text), kPackageKeys, target);
     if (target.spec().labels == nullptr) target.spec().labels = std::make_shared<LabelSet>();
     return target;
   } catch (const Refusal& refusal) {

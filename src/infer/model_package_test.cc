@@ -141,9 +141,10 @@ TEST(ModelPackage, ErrorsNameThePlaceAndTheNearestKey) {
   EXPECT_THAT(ParseError(Replaced(good, kSha, "abc")), HasSubstr("64 hexadecimal"));
   EXPECT_THAT(ParseError(Replaced(good, "  - person", "  - [person]")), HasSubstr("a text"));
   EXPECT_THAT(ParseError(Replaced(good, "person", "per\xffson")), HasSubstr("UTF-8"));
-  EXPECT_THAT(ParseError(""), HasSubstr("one YAML document"));
+  EXPECT_THAT(ParseError(""), HasSubstr("keys with values"));
   EXPECT_THAT(ParseError("just words"), HasSubstr("keys with values"));
-  EXPECT_THAT(ParseError(good + "---\n" + good), HasSubstr("one YAML document"));
+  EXPECT_THAT(ParseError(good + "---\n" + good), HasSubstr("a second YAML document"));
+  (void)ParseError(",\n# a text in which the YAML library finds documents without end\n");
   EXPECT_THAT(ParseError("a: [1, 2"), StartsWith("m.yaml:1:"));
   EXPECT_THAT(ParseError(std::string(2 << 20, 'a')), HasSubstr("longer than"));
   (void)ParseError(std::string(100'000, '['));

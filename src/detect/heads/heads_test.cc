@@ -1,8 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <random>
 
 #include "detect/golden_results.h"
 #include "detect/heads/head.h"
@@ -18,7 +20,6 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 ModelSpec Spec(const char* family, const char* layout, int width, int height) {
   ModelSpec spec;
-  spec.name = "m";
   spec.family = family;
   spec.layout = layout;
   spec.input.width = width;
@@ -241,6 +242,39 @@ TEST(AnyHead, OutputsThatBreakTheirPromiseAreErrors) {
   EXPECT_FALSE(open->Decode(std::vector{flat.view()}, 0, {}, 0.5f, &found).ok());
   EXPECT_FALSE(open->Decode({}, 0, {}, 0.5f, &found).ok());
   EXPECT_TRUE(open->Decode(std::vector{wrong.view()}, 0, {}, 0.5f, &found).ok());
+}
+
+TEST(AnyHead, AnyBitsGiveUsableBoxesOrAnError) {
+  Owned yolox({1, 21, 8}), fastest({1, 8, 4, 4}), scores({1, 708, 2}), boxes({1, 708, 4});
+  const auto x = MustMake(Spec("yolox", "raw_grid", 32, 32), {yolox.info()});
+  const auto f = MustMake(Spec("fastestdet", "", 64, 64), {fastest.info()});
+  const auto u =
+      MustMake(Spec("ultraface", "raw_deltas", 128, 96), {scores.info("s"), boxes.info("b")});
+  std::mt19937 rng(5);
+  size_t usable = 0;
+  for (int round = 0; round < 3000; ++round) {
+    for (Owned* t : {&yolox, &fastest, &scores, &boxes}) {
+      for (float& v : t->values) {
+        // Mostly numbers near 0..1, so that some rows pass.
+        const uint32_t bits = static_cast<uint32_t>(rng());
+        v = bits % 16 != 0 ? (bits >> 8) * (1.0f / (1 << 24)) : std::bit_cast<float>(bits);
+      }
+    }
+    std::vector<Detection> found;
+    const ImageToTensor mapping = {0.5f, 0.25f, 3, 0};
+    (void)x->Decode(std::vector{yolox.view()}, 0, mapping, 0.25f, &found);
+    (void)f->Decode(std::vector{fastest.view()}, 0, mapping, 0.25f, &found);
+    (void)u->Decode(std::vector{scores.view(), boxes.view()}, 0, mapping, 0.25f, &found);
+    for (const Detection& d : found) {
+      ASSERT_GT(d.confidence, 0.25f);
+      ASSERT_LE(d.confidence, 1.0f);
+      ASSERT_TRUE(std::isfinite(d.box_px.width()) && std::isfinite(d.box_px.height()));
+      ASSERT_GT(d.box_px.width(), 0);
+      ASSERT_LT(d.class_id, 3);
+    }
+    usable += found.size();
+  }
+  EXPECT_GT(usable, 1000u);
 }
 
 TEST(Ultraface, OutputsAreFoundInEitherOrder) {
