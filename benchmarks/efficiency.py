@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """CPU efficiency of `sightline run`: what decoding and bare inference must cost, over what the run costs.
 
-  efficiency = (CPU s of decoding alone + CPU s of bare inference) / CPU s of the whole run
-  overhead   = (CPU s of the run - both) / frames, start-up and preprocessing included
+  efficiency = (CPU s of decoding alone + CPU s of bare inference) / CPU s of the whole run, start-up included
+  overhead   = (CPU s of the run - its start-up - decoding - preprocessing - inference) / frames
 
-Rows in SQLite and JSON lines are on, pictures off. Bare inference runs on ready tensors with as many
-sessions as the run has, all cores equally busy. The three are interleaved, round after round, since other
-tenants of a machine move its speed; the medians of the rounds are printed.
+Rows in SQLite and JSON lines are on, pictures off. Decoding and bare inference (on ready tensors, as many
+sessions as the run has) are two programs started at once, so that the cores and their shared cache are as busy
+as in the run. Start-up is a run of one frame. The parts are interleaved, round after round, since other tenants
+of a machine move its speed; the medians of the rounds are printed.
 """
 import argparse
 import json
@@ -28,32 +29,60 @@ def last_json(command):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def parse_last_json(command, done_stdout):
+    lines = done_stdout.strip().splitlines()
+    if not lines:
+        raise SystemExit(f"{' '.join(command)}: no output")
+    return json.loads(lines[-1])
+
+
+def run_json(*commands):
+    """The last line of each of the commands, which run at once."""
+    commands = [[str(part) for part in command] for command in commands]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+               for command in commands]
+    results = []
+    for command, process in zip(commands, running):
+        out, err = process.communicate()
+        if process.returncode != 0:
+            raise SystemExit(f"{' '.join(command)}\n{err}")
+        results.append(parse_last_json(command, out))
+    return results
+
+
 def make_1080p(clip, folder):
     out = str(pathlib.Path(folder) / "1080p.mp4")
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", clip, "-t", "40", "-vf", "scale=1920:1080", "-c:v",
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", clip, "-vf", "scale=1920:1080", "-c:v",
                     "libx264", "-preset", "veryfast", "-crf", "26", "-pix_fmt", "yuv420p", out], check=True)
     return out
 
 
+def measure_round(clip, model, threads):
+    """CPU milliseconds a frame of decoding, preprocessing, inference and the run; its start-up; frames."""
+    [preprocess] = run_json([PROGRAM, "bench", "preprocess", model, clip])
+    frames = preprocess["count"]
+    decode, infer = run_json(
+        [PROGRAM, "bench", "decode", clip],
+        [PROGRAM, "bench", "infer", model, "--sessions", threads, "--iterations", frames])
+    command = [PROGRAM, "run", "--source", clip, "--model", model, "--no-video", "--no-report", "--json"]
+    with tempfile.TemporaryDirectory() as out:
+        run = run_json([*command, "--out", out])[0]
+    with tempfile.TemporaryDirectory() as out:
+        first = run_json([*command, "--out", out, "--max-frames", 1])[0]
+    if run["cameras"][0]["processed"] != frames:
+        raise SystemExit(f"{clip}: {frames} frames decoded, but the run says {run}")
+    return {"decode": decode["cpu_ms_each"], "preprocess": preprocess["cpu_ms_each"],
+            "infer": infer["cpu_ms_each"], "run": run["cpu_s"] * 1e3 / frames,
+            "startup": first["cpu_s"] * 1e3 / frames, "wall": run["wall_s"] * 1e3 / frames,
+            "frames": frames}
+
+
 def measure(clip, model, rounds, threads):
-    ratios, overheads, rows = [], [], []
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as out:
-            decode = last_json([PROGRAM, "bench", "decode", clip])
-            frames = decode["count"]
-            infer = last_json([PROGRAM, "bench", "infer", model, "--sessions", str(threads),
-                               "--iterations", str(frames)])
-            command = [str(PROGRAM), "run", "--source", clip, "--model", model, "--out", out,
-                       "--no-video", "--no-report", "--json"]
-            run = last_json(command)
-        assert run["cameras"][0]["processed"] == frames, (run, frames)
-        floor = decode["cpu_s"] + infer["cpu_s"]
-        ratios.append(floor / run["cpu_s"])
-        overheads.append((run["cpu_s"] - floor) * 1e3 / frames)
-        rows.append((decode["cpu_s"], infer["cpu_s"], run["cpu_s"], run["wall_s"], frames))
-    print(f"  $ {' '.join(command)}")
-    decode_s, infer_s, run_s, wall_s, frames = (statistics.median(c) for c in zip(*rows))
-    return statistics.median(ratios), statistics.median(overheads), decode_s, infer_s, run_s, wall_s, frames
+    measured = [measure_round(clip, model, threads) for _ in range(rounds)]
+    for m in measured:
+        m["efficiency"] = (m["decode"] + m["infer"]) / m["run"]
+        m["overhead"] = m["run"] - m["startup"] - m["decode"] - m["preprocess"] - m["infer"]
+    return {key: statistics.median(m[key] for m in measured) for key in measured[0]}
 
 
 def main():
@@ -68,14 +97,14 @@ def main():
     threads = os.cpu_count()
     with tempfile.TemporaryDirectory() as folder:
         clips = [("768x576", args.clip), ("1080p", make_1080p(args.clip, folder))]
-        print(f"{threads} cores, median of {args.rounds} rounds")
+        print(f"{threads} cores, median of {args.rounds} rounds; CPU ms a frame\n")
+        print(f"{'':33} efficiency  aim  decode  preproc  infer    run  start-up  overhead  wall ms")
         for model, aim in CASES:
             for name, clip in clips:
-                ratio, overhead, decode_s, infer_s, run_s, wall_s, frames = measure(
-                    clip, str(pathlib.Path(args.models) / model), args.rounds, threads)
-                print(f"{model} {name}: efficiency {ratio:.3f} (aim {aim}); overhead {overhead:.3f} ms/frame; "
-                      f"CPU s: decode {decode_s:.2f} + inference {infer_s:.2f}, run {run_s:.2f}; "
-                      f"wall {wall_s:.2f} s, {frames:.0f} frames")
+                m = measure(clip, str(pathlib.Path(args.models) / model), args.rounds, threads)
+                print(f"{model:25} {name:8} {m['efficiency']:9.3f} {aim:5.2f} {m['decode']:7.2f} "
+                      f"{m['preprocess']:8.2f} {m['infer']:6.2f} {m['run']:6.2f} {m['startup']:9.2f} "
+                      f"{m['overhead']:9.2f} {m['wall']:8.2f}", flush=True)
 
 
 if __name__ == "__main__":

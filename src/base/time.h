@@ -33,5 +33,7 @@ absl::StatusOr<int64_t> ParseDurationUs(std::string_view text);
 
 // CPU time of this process so far, user plus system, all threads.
 double ProcessCpuSeconds();
+// The same of the calling thread.
+double ThreadCpuSeconds();
 
 }  // namespace sightline

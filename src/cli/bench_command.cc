@@ -1,5 +1,6 @@
-// `sightline bench`: what decoding and bare inference cost on this machine, the floor under any run.
-// The benchmarks in benchmarks/ put these beside whole runs and beside other programs.
+// `sightline bench`: what decoding, preprocessing and bare inference cost on this machine, the
+// floor under any run. The benchmarks in benchmarks/ put these beside whole runs and beside other
+// programs.
 #include <fmt/format.h>
 
 #include <atomic>
@@ -13,8 +14,10 @@
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/standard_output.h"
+#include "detect/detector_factory.h"
 #include "infer/backend.h"
 #include "media/open_source.h"
+#include "vision/preprocess.h"
 
 namespace sightline::cli {
 namespace {
@@ -38,7 +41,8 @@ struct Measured {
 class StopWatch {
  public:
   Measured Take(uint64_t count) const {
-    return {count, (Clock::Real().NowMonotonicUs() - wall_us_) * 1e-6, ProcessCpuSeconds() - cpu_s_};
+    return {count, (Clock::Real().NowMonotonicUs() - wall_us_) * 1e-6,
+            ProcessCpuSeconds() - cpu_s_};
   }
 
  private:
@@ -58,18 +62,22 @@ int Print(const char* what, const Measured& m) {
   return 0;
 }
 
+absl::StatusOr<std::unique_ptr<FrameSource>> OpenVideo(const BenchOptions& options,
+                                                       FrameLedger& ledger) {
+  SourceOptions source_options;
+  source_options.camera =
+      std::make_shared<const CameraInfo>(CameraInfo{.id = "bench", .source = options.file});
+  source_options.url = options.file;
+  source_options.decode_threads = options.decode_threads;
+  return OpenSource(source_options, ledger);
+}
+
 absl::StatusOr<Measured> Decode(const BenchOptions& options) {
   uint64_t frames = 0;
   const StopWatch watch;
   for (int i = 0; i < options.repeat; ++i) {
     FrameLedger ledger;
-    SourceOptions source_options;
-    source_options.camera =
-        std::make_shared<const CameraInfo>(CameraInfo{.id = "bench", .source = options.file});
-    source_options.url = options.file;
-    source_options.decode_threads = options.decode_threads;
-    SL_ASSIGN_OR_RETURN(const std::unique_ptr<FrameSource> source,
-                        OpenSource(source_options, ledger));
+    SL_ASSIGN_OR_RETURN(const std::unique_ptr<FrameSource> source, OpenVideo(options, ledger));
     while (true) {
       SL_ASSIGN_OR_RETURN(const std::optional<Frame> frame, source->Next());
       if (!frame) break;
@@ -77,6 +85,28 @@ absl::StatusOr<Measured> Decode(const BenchOptions& options) {
     }
   }
   return watch.Take(frames);
+}
+
+// Pictures to tensors as `model` wants them, of frames that were just decoded. Only the CPU time of
+// that step counts.
+absl::StatusOr<Measured> Preprocess(const BenchOptions& options) {
+  SL_ASSIGN_OR_RETURN(const std::string file, ModelFileOf(options.model));
+  SL_ASSIGN_OR_RETURN(const ModelSpec spec, DescribeModelFile(file, DefaultBackend));
+  SL_ASSIGN_OR_RETURN(Preprocessor preprocessor, Preprocessor::Create(spec.input));
+  std::vector<uint8_t> tensor(TensorBytes(spec.input));
+  FrameLedger ledger;
+  SL_ASSIGN_OR_RETURN(const std::unique_ptr<FrameSource> source, OpenVideo(options, ledger));
+  Measured measured;
+  while (true) {
+    SL_ASSIGN_OR_RETURN(const std::optional<Frame> frame, source->Next());
+    if (!frame) return measured;
+    const int64_t wall_us = Clock::Real().NowMonotonicUs();
+    const double cpu_s = ThreadCpuSeconds();
+    SL_RETURN_IF_ERROR(preprocessor.Run(frame->image, tensor.data(), nullptr));
+    measured.cpu_s += ThreadCpuSeconds() - cpu_s;
+    measured.wall_s += (Clock::Real().NowMonotonicUs() - wall_us) * 1e-6;
+    ++measured.count;
+  }
 }
 
 // Runs on ready tensors, `sessions` threads equally busy.
@@ -95,7 +125,8 @@ absl::StatusOr<Measured> Infer(const BenchOptions& options) {
       for (const int64_t size : shape) elements *= size;
       if (session->inputs()[input].dtype == DataType::kFloat32) {
         // Any finite picture costs the same; a ramp avoids the denormals that zeros can breed.
-        for (int64_t e = 0; e < elements; ++e) static_cast<float*>(data)[e] = 0.25f + (e % 251) * 0.5f;
+        for (int64_t e = 0; e < elements; ++e)
+          static_cast<float*>(data)[e] = 0.25f + (e % 251) * 0.5f;
       }
     }
     SL_RETURN_IF_ERROR(session->Run().status());  // warm-up
@@ -124,17 +155,25 @@ int Finish(const char* what, const absl::StatusOr<Measured>& measured) {
 
 void AddBenchCommand(CLI::App& app, int& exit_code) {
   CLI::App* bench = app.add_subcommand(
-      "bench", "Measure what decoding and bare inference cost here, as JSON lines");
+      "bench", "Measure what decoding, preprocessing and bare inference cost here, as JSON lines");
   bench->require_subcommand(1);
   bench->footer("The whole set, with runs and peers beside it: ./dev bench");
   auto options = std::make_shared<BenchOptions>();
 
-  CLI::App* decode = bench->add_subcommand("decode", "Decode a video, do nothing with the pictures");
+  CLI::App* decode =
+      bench->add_subcommand("decode", "Decode a video, do nothing with the pictures");
   decode->add_option("FILE", options->file, "the video")->required();
   decode->add_option("--repeat", options->repeat, "times to decode it")->check(CLI::Range(1, 1000));
   decode->add_option("--threads", options->decode_threads, "decoder threads")
       ->check(CLI::Range(1, 64));
   decode->callback([options, &exit_code] { exit_code = Finish("decode", Decode(*options)); });
+
+  CLI::App* preprocess = bench->add_subcommand(
+      "preprocess", "Make a model's input of a video's pictures; decoding is not counted");
+  preprocess->add_option("MODEL", options->model, "package name or ONNX file")->required();
+  preprocess->add_option("FILE", options->file, "the video")->required();
+  preprocess->callback(
+      [options, &exit_code] { exit_code = Finish("preprocess", Preprocess(*options)); });
 
   CLI::App* infer = bench->add_subcommand("infer", "Run a model on ready tensors");
   infer->add_option("MODEL", options->model, "package name or ONNX file")->required();

@@ -9,6 +9,13 @@
 namespace sightline {
 namespace {
 
+// A decoded frame comes from another core's cache or from memory, and rows lie on pages of their
+// own, which the hardware does not foresee. From this size on asking ahead pays: 5 to 12 % of the
+// whole on 1080p, nothing on 768x576.
+constexpr int64_t kPrefetchFromPixels = 1'000'000;
+constexpr int kPrefetchRows = 3;  // destination rows ahead
+constexpr int kCacheLine = 64;
+
 int RoundUp(int n) { return (n + kRowSlack - 1) / kRowSlack * kRowSlack; }
 
 bool IsYuv(PixelFormat format) {
@@ -81,6 +88,8 @@ RowResizer::RowResizer(PixelFormat format, int width, int height, int out_width,
     kind_ = x_taps_.picks_single() && y_taps_.picks_single() ? Kind::kPick : Kind::kLinear;
   }
   if (kind_ != Kind::kArea) PlanColumns();
+  // INTER_AREA reads every row in turn.
+  prefetches_ = kind_ != Kind::kArea && static_cast<int64_t>(width) * height >= kPrefetchFromPixels;
   AllocateScratch();
 }
 
@@ -268,8 +277,29 @@ void RowResizer::LinearRow(int y) {
   }
 }
 
+void RowResizer::PrefetchSource(int y) const {
+  if (y >= out_height_) return;
+  const auto ask = [](const uint8_t* row, int bytes) {
+    for (int i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(row + i);
+  };
+  for (int t = 0; t < y_taps_.taps; ++t) {
+    const int source = y_taps_.position[static_cast<size_t>(t) * out_height_ + y];
+    ask(image_.planes[0] + static_cast<ptrdiff_t>(source) * image_.strides[0],
+        PlaneRowBytes(format_, 0, width_));
+    if (!IsYuv(format_)) continue;
+    const YuvRow row = YuvRowOf(image_, source);
+    ask(row.u, PlaneRowBytes(format_, 1, width_));
+    if (row.v != nullptr) ask(row.v, PlaneRowBytes(format_, 1, width_));
+  }
+}
+
 void RowResizer::StoreRow(int y, const FloatRow& to) {
+  if (prefetches_) PrefetchSource(y + kPrefetchRows);
   if (kind_ == Kind::kLinear) {
+    // The last inference drove the tensor out of the caches: its lines come while the row is made.
+    for (float* row : to.bgr) {
+      for (int i = 0; i < out_width_; i += kCacheLine / 4) __builtin_prefetch(row + i, /*rw=*/1);
+    }
     const LinearWindow w = AcrossBoth(y);
     for (int c = 0; c < 3; ++c) {
       kernels_.linear_down_f32(w.row0[c], w.row1[c], w.weight0, w.weight1, out_width_,

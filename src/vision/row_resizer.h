@@ -46,6 +46,8 @@ class RowResizer {
   Planes Convert(int y);
   // Source row `y`, only the pixels that columns_ picks, as B, G, R.
   Planes Pick(int y);
+  // Asks the cache for the source rows of destination row `y`.
+  void PrefetchSource(int y) const;
   // Slot that holds source row `y` after the pass across; fills it when it does not.
   int Across(int y);
   void LinearAcross(int y, int slot);
@@ -60,6 +62,7 @@ class RowResizer {
   const RowKernels& kernels_;
   Kind kind_ = Kind::kPick;
   int channels_ = 3;  // 1 for grey
+  bool prefetches_ = false;
   bool pick_before_color_ = false;
   bool single_columns_ = false;  // one tap a column
   bool same_columns_ = false;    // every destination column is its own source column
