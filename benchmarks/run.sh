@@ -2,6 +2,8 @@
 # ./dev bench [NAME...]: measurements, each printed with its command line. Nothing here decides: tests do.
 #   micro        preprocess, nms, track, sqlite (Google Benchmark; each beside its peer)
 #   efficiency   CPU of whole runs against decoding plus bare inference
+#   mend         a file with weights as graph inputs, before and after `models add`
+#   peers        whole runs beside the Python loop of benchmarks/peers/ (installs it in build/peers)
 # MODELS=FOLDER with the ONNX files (default: $SIGHTLINE_TEST_DATA/models).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,10 +26,20 @@ need_models() {
 
 efficiency() { need_models efficiency && shown python3 benchmarks/efficiency.py --models "$models"; }
 
-[ $# -gt 0 ] || set -- micro efficiency
+mend() { need_models mend && shown python3 benchmarks/mend.py --models "$models"; }
+
+peers() {
+  need_models peers || return 1
+  if [ ! -x build/peers/bin/python ]; then
+    python3 -m venv build/peers && build/peers/bin/pip install --quiet -r benchmarks/peers/requirements.txt
+  fi
+  shown build/peers/bin/python benchmarks/peers/compare.py --models "$models"
+}
+
+[ $# -gt 0 ] || set -- micro efficiency mend peers
 for name in "$@"; do
   case $name in
-    micro|efficiency) echo "== $name"; "$name" ;;
+    micro|efficiency|mend|peers) echo "== $name"; "$name" ;;
     *) if [ -x "build/bin/${name}_bench" ]; then shown "build/bin/${name}_bench" ${BENCH_ARGS:-}
        else echo "bench: no benchmark \"$name\"" >&2; exit 2; fi ;;
   esac

@@ -20,7 +20,8 @@ usage: ./dev VERB [ARGUMENTS]
   build    set up, then build; ./dev build [release|debug|asan|tsan|clang]; the program is
            build/bin/sightline
   unit     build and run the unit tests alone; ./dev unit [REGEX]
-  bench    build and measure: ./dev bench [micro|efficiency|preprocess|nms|track|sqlite|heads]
+  bench    build and measure: ./dev bench [micro|efficiency|mend|peers|preprocess|
+           nms|track|sqlite|heads]
   fmt      format the C++ sources with clang-format
   check    layers, documents, formatting, clang-tidy on changed files
   fuzz     build the fuzz targets and run each for a while: ./dev fuzz [SECONDS [TARGET...]]
@@ -115,7 +116,7 @@ case $verb in
   run) setup; build release sightline; run "$@" ;;
   test) setup; test_all "$@" ;;
   unit) setup; build release; run_ctest build -L unit ${1:+-R "$1"} ;;
-  bench) setup; build release; exec bash benchmarks/run.sh "$@" ;;
+  bench) setup; setup_apt python3-venv; build release; exec bash benchmarks/run.sh "$@" ;;
   fmt) setup_apt "${CLANG_PACKAGES[@]}"; sources | xargs clang-format-14 -i ;;
   check)
     setup; setup_apt "${CLANG_PACKAGES[@]}"; build release
