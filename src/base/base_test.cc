@@ -5,6 +5,7 @@
 #include "base/bounded_queue.h"
 #include "base/nearest_word.h"
 #include "base/object_pool.h"
+#include "base/redact.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "base/uuid.h"
@@ -56,6 +57,20 @@ TEST(NearestWord, FindsSwapsAndRefusesStrangers) {
   EXPECT_EQ(NearestWord("zoens", kKnown), "zones");
   EXPECT_EQ(NearestWord("Source", kKnown), "source");
   EXPECT_EQ(NearestWord("quantum", kKnown), "");
+}
+
+TEST(Redact, HidesLongerSecretsFirstAndLeavesTheRest) {
+  EXPECT_EQ(WithoutSecrets("nothing is hidden: rtsp://u:tellnobody@h/1"),
+            "nothing is hidden: rtsp://u:tellnobody@h/1");
+  HideSecret("tellnobody", "${env:PASSWORD}");
+  HideSecret("rtsp://u:tellnobody@h/1", "rtsp://u:***@h/1");
+  HideSecret("abc", "***");  // too short
+  HideSecret("as it is", "as it is");
+  EXPECT_EQ(WithoutSecrets("rtsp://u:tellnobody@h/1: 401 for tellnobody, tellnobody; abc"),
+            "rtsp://u:***@h/1: 401 for ${env:PASSWORD}, ${env:PASSWORD}; abc");
+  // A replacement that holds the secret is not searched again.
+  HideSecret("loop", "loop loop");
+  EXPECT_EQ(WithoutSecrets("a loop"), "a loop loop");
 }
 
 TEST(BoundedQueue, DropOldestHandsTheDroppedItemBack) {

@@ -26,7 +26,8 @@ absl::Status CameraPipeline::Run() {
       // 1. media: demux, select, decode. Frames left out or damaged are counted there.
       absl::StatusOr<std::optional<Frame>> next = parts_.source->Next();
       if (!next.ok()) source_status = next.status();
-      if (!next.ok() || !next->has_value()) break;
+      ended_ = next.ok() && !next->has_value();
+      if (!next.ok() || ended_) break;
       Frame& frame = **next;
       // 2. vision: is there anything new in it?
       if (!IsWorthIt(frame)) continue;
@@ -148,7 +149,9 @@ void CameraPipeline::FinishTracks() {
   result->frame.meta = result->detections.frame = result->tracks.frame = last_frame_;
   result->detections.labels = parts_.labels;
   result->end_of_stream = true;
-  parts_.events->Finish(&result->events, &result->zone_occupancy);
+  // Who is inside when a run is cut short did not leave: a run of the whole recording into the same
+  // database says when they did.
+  if (ended_) parts_.events->Finish(&result->events, &result->zone_occupancy);
   events_emitted_.fetch_add(result->events.size(), std::memory_order_relaxed);
   Deliver(std::move(result));
 }

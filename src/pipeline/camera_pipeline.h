@@ -80,6 +80,7 @@ class CameraPipeline {
   FrameMeta last_frame_;
   uint64_t tombstones_ = 0;
   bool keep_pixels_ = false;
+  bool ended_ = false;  // the source came to its end; written by the reader, read after its join
   std::atomic<bool> stopping_{false};
   std::atomic<uint64_t> tracks_confirmed_{0};
   std::atomic<uint64_t> events_emitted_{0};

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/redact.h"
 #include "base/uuid.h"
 #include "types/frame_source.h"
 #include "types/geometry.h"
@@ -34,12 +35,15 @@ struct ConfigLocation {
 
 // A text that may hold a password. shown() is safe to print: references such as ${env:NAME} stand
 // as they were written and passwords in URLs are ***. Reveal() is the real text, for the library
-// that opens it and for nobody else. It cannot be printed by accident: streams get shown().
+// that opens it and for nobody else. It cannot be printed by accident: streams get shown(), and the
+// log and the command line's errors show it in place of the real text (base/redact.h).
 class SecretText {
  public:
   SecretText() = default;
   SecretText(std::string value, std::string shown)
-      : value_(std::move(value)), shown_(std::move(shown)) {}
+      : value_(std::move(value)), shown_(std::move(shown)) {
+    HideSecret(value_, shown_);
+  }
   const std::string& shown() const { return shown_; }
   const std::string& Reveal() const { return value_; }
   bool empty() const { return value_.empty(); }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/redact.h"
 #include "pipeline/config/document.h"
 
 namespace sightline::config {
@@ -234,6 +235,7 @@ absl::StatusOr<SecretText> ResolveSecrets(std::string_view text, const SecretSou
       }
       SL_ASSIGN_OR_RETURN(std::string value, Lookup(text.substr(i + 2, end - i - 2), sources));
       pattern += fmt::format("{}{}{}", kOpen, references.size(), kClose);
+      HideSecret(value, text.substr(i, end + 1 - i));
       references.push_back({text.substr(i, end + 1 - i), std::move(value)});
       i = end + 1;
     } else {
