@@ -5,8 +5,7 @@
 //     within the margin;
 //   - entered - exited = occupancy, for every zone, in total and by class, after every frame;
 //   - leaving out frames never adds an entry (with enter_frames and exit_frames of 1), nor a
-//   crossing
-//     of a line that spans the way (between two sightings the way is taken as straight);
+//     crossing of a line that spans the way (between two sightings the way is taken as straight);
 //   - the order of tracks within a frame changes nothing;
 //   - the same input gives the same events with the same ids.
 // A track that is out of sight for a while keeps its state; when it ended, or was not seen for

@@ -2,10 +2,12 @@
 //
 // What a URL may be:
 //   a video file       any container that libav reads, animated GIF included
-//   a picture          told by its first bytes, not by its name; but *.mjpeg, *.mjpg and *.apng are
-//   videos a folder           its pictures (see ImageSource) a glob             pictures
-//   ("shots/*.jpg"), unless a file of exactly that name exists file:///path       any of these,
-//   percent-encoded scheme://...       what a factory is registered for; otherwise refused
+//   a picture          told by its first bytes, not by its name; but *.mjpeg, *.mjpg and *.apng
+//                      are videos
+//   a folder           its pictures (see ImageSource)
+//   a glob             pictures ("shots/*.jpg"), unless a file of exactly that name exists
+//   file:///path       any of these, percent-encoded
+//   scheme://...       what a factory is registered for; otherwise refused
 //
 // Threads: all functions here may be called from any thread.
 #pragma once

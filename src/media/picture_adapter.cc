@@ -41,18 +41,25 @@ std::optional<PixelFormat> SameFormat(int format) {
   }
 }
 
-int PlaneCount(PixelFormat format) {
-  switch (format) {
-    case PixelFormat::kI420:
-    case PixelFormat::kI422:
-    case PixelFormat::kI444:
-      return 3;
-    case PixelFormat::kNv12:
-      return 2;
-    default:
-      return 1;
-  }
+// The nearest of our formats that keeps what the picture holds: chroma no coarser than it was.
+PixelFormat NearestFormat(const AVPixFmtDescriptor& descriptor) {
+  constexpr uint64_t kNotYuv = AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BAYER;
+  if ((descriptor.flags & kNotYuv) != 0) return PixelFormat::kBgr24;
+  if (descriptor.nb_components <= 2) return PixelFormat::kGray8;
+  const bool full_height = descriptor.log2_chroma_h == 0;
+  const bool full_width = descriptor.log2_chroma_w == 0;
+  if (full_width) return PixelFormat::kI444;                     // 4:4:4 and 4:4:0
+  return full_height ? PixelFormat::kI422 : PixelFormat::kI420;  // 4:2:2 and 4:1:1; 4:2:0 and 4:1:0
 }
+
+bool HasPlainRows(const AVFrame& frame, int planes) {
+  for (int i = 0; i < planes; ++i) {
+    if (frame.data[i] == nullptr || frame.linesize[i] <= 0) return false;  // bottom-up bitmaps
+  }
+  return true;
+}
+
+}  // namespace
 
 AVPixelFormat LibavFormat(PixelFormat format) {
   switch (format) {
@@ -73,26 +80,6 @@ AVPixelFormat LibavFormat(PixelFormat format) {
   }
   return AV_PIX_FMT_NONE;
 }
-
-// The nearest of our formats that keeps what the picture holds: chroma no coarser than it was.
-PixelFormat NearestFormat(const AVPixFmtDescriptor& descriptor) {
-  constexpr uint64_t kNotYuv = AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BAYER;
-  if ((descriptor.flags & kNotYuv) != 0) return PixelFormat::kBgr24;
-  if (descriptor.nb_components <= 2) return PixelFormat::kGray8;
-  const bool full_height = descriptor.log2_chroma_h == 0;
-  const bool full_width = descriptor.log2_chroma_w == 0;
-  if (full_width) return PixelFormat::kI444;                     // 4:4:4 and 4:4:0
-  return full_height ? PixelFormat::kI422 : PixelFormat::kI420;  // 4:2:2 and 4:1:1; 4:2:0 and 4:1:0
-}
-
-bool HasPlainRows(const AVFrame& frame, int planes) {
-  for (int i = 0; i < planes; ++i) {
-    if (frame.data[i] == nullptr || frame.linesize[i] <= 0) return false;  // bottom-up bitmaps
-  }
-  return true;
-}
-
-}  // namespace
 
 void PictureMemory::Allocate(PixelFormat format, int width, int height) {
   constexpr size_t kAlign = 64;

@@ -34,6 +34,9 @@ struct PictureMemory {
 ColorMatrix MatrixOf(const AVFrame& frame);
 ColorRange RangeOf(const AVFrame& frame);
 
+// libav's limited-range name of one of our formats.
+AVPixelFormat LibavFormat(PixelFormat format);
+
 // Threads: one per adapter; the pictures handed out may be used and released on any thread.
 class PictureAdapter {
  public:

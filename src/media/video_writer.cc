@@ -28,31 +28,6 @@ constexpr int kMaxSide = 16384;         // libx264's own limit
 constexpr double kFragmentSeconds = 2;  // chosen: what a kill may cost
 constexpr int kIoBytes = 1 << 16;
 
-AVPixelFormat LibavFormat(const ImageView& image) {
-  switch (image.format) {
-    case PixelFormat::kI420:
-      return AV_PIX_FMT_YUV420P;
-    case PixelFormat::kI422:
-      return AV_PIX_FMT_YUV422P;
-    case PixelFormat::kI444:
-      return AV_PIX_FMT_YUV444P;
-    case PixelFormat::kNv12:
-      return AV_PIX_FMT_NV12;
-    case PixelFormat::kBgr24:
-      return AV_PIX_FMT_BGR24;
-    case PixelFormat::kRgb24:
-      return AV_PIX_FMT_RGB24;
-    case PixelFormat::kGray8:
-      return AV_PIX_FMT_GRAY8;
-  }
-  return AV_PIX_FMT_NONE;
-}
-
-bool IsYuv(PixelFormat format) {
-  return format != PixelFormat::kBgr24 && format != PixelFormat::kRgb24 &&
-         format != PixelFormat::kGray8;
-}
-
 // Fills the columns and rows from (width, height) on with copies of the last.
 void PadPlane(uint8_t* plane, int stride, int width, int height, int padded_width,
               int padded_height) {
@@ -288,7 +263,7 @@ absl::Status VideoWriter::Impl::Convert(const ImageView& image, AVFrame* to) {
   ImageView source = image;
   const auto run = [&](Leg& leg, AVPixelFormat to_format, ColorMatrix matrix, ColorRange range,
                        uint8_t* const* planes, const int* strides) -> absl::Status {
-    const AVPixelFormat from = LibavFormat(source);
+    const AVPixelFormat from = LibavFormat(source.format);
     if (!leg.scaler || leg.from != from || leg.matrix != matrix || leg.range != range) {
       leg.scaler = MakeConverter(image.width, image.height, from, to_format, matrix, range);
       leg.from = from;

@@ -3,8 +3,8 @@
 //
 // What is promised:
 //   Whole frames.   All rows of one frame are in one transaction; readers and crashes see all or
-//   none. Effectively once. Ids are deterministic and every insert is an upsert of the same
-//   content, so
+//                   none.
+//   Effectively once. Ids are deterministic and every insert is an upsert of the same content, so
 //                   running the same recording into the same file again, also after kill -9 at any
 //                   moment, ends with exactly the rows of one undisturbed run. No column holds the
 //                   wall clock or anything else of the run itself.
@@ -14,8 +14,7 @@
 //                   kPowerLoss: every commit is on the disk (fsync) before it counts.
 //                   After Close() everything is on the disk at either setting.
 //   Group commit.   Rows wait in memory until batch_rows are there or batch_ms have passed since
-//   the
-//                   first of them, whichever comes first. The database's lock is held for the
+//                   the first of them, whichever comes first. The database's lock is held for the
 //                   moment of the commit only, so several processes may write to one file.
 //
 // Errors are sticky: after the first, every call returns it. One line each, with the path and what

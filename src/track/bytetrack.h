@@ -7,8 +7,7 @@
 //     reference it belongs to neither group);
 //   - objects of different classes are never confused (class_aware);
 //   - time is the stream's: lost tracks end by stream time before they are compared, a gap is
-//   predicted
-//     over frame by frame, an epoch ends every track unless link_epochs;
+//     predicted over frame by frame, an epoch ends every track unless link_epochs;
 //   - a track must be seen confirm_hits times, in the first frame as in any other;
 //   - a track once given up never comes back.
 //

@@ -7,8 +7,7 @@
 //
 // Threads: one thread at a time per instance; one instance per camera.
 // Determinism: the same sequence of Detections gives the same tracks, ids and summaries, bit for
-// bit,
-//       on every x86-64 and Arm machine (double arithmetic without contraction, no wall clock).
+//       bit, on every x86-64 and Arm machine (double arithmetic without contraction, no wall clock).
 // Memory: bounded by max_detections and max_tracks; nothing is allocated per frame after warm-up.
 #pragma once
 

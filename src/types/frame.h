@@ -26,6 +26,15 @@ enum class ColorRange : uint8_t { kLimited, kFull };  // Y 16-235 and C 16-240, 
 
 std::string_view ToString(PixelFormat format);
 
+constexpr bool IsYuv(PixelFormat format) {
+  return format == PixelFormat::kI420 || format == PixelFormat::kI422 ||
+         format == PixelFormat::kI444 || format == PixelFormat::kNv12;
+}
+constexpr int PlaneCount(PixelFormat format) {
+  if (format == PixelFormat::kNv12) return 2;
+  return IsYuv(format) ? 3 : 1;
+}
+
 // Borrowed pixels. Strides are in bytes, at least the row's length, and may be odd.
 struct ImageView {
   PixelFormat format = PixelFormat::kBgr24;

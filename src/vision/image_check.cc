@@ -15,22 +15,6 @@ absl::Status CheckSides(int64_t width, int64_t height, int max_side) {
 
 }  // namespace
 
-int PlaneCount(PixelFormat format) {
-  switch (format) {
-    case PixelFormat::kI420:
-    case PixelFormat::kI422:
-    case PixelFormat::kI444:
-      return 3;
-    case PixelFormat::kNv12:
-      return 2;
-    case PixelFormat::kBgr24:
-    case PixelFormat::kRgb24:
-    case PixelFormat::kGray8:
-      return 1;
-  }
-  return 0;
-}
-
 int PlaneRowBytes(PixelFormat format, int plane, int width) {
   switch (format) {
     case PixelFormat::kI420:

@@ -18,11 +18,6 @@ constexpr int kCacheLine = 64;
 
 int RoundUp(int n) { return (n + kRowSlack - 1) / kRowSlack * kRowSlack; }
 
-bool IsYuv(PixelFormat format) {
-  return format == PixelFormat::kI420 || format == PixelFormat::kI422 ||
-         format == PixelFormat::kI444 || format == PixelFormat::kNv12;
-}
-
 // A source this many times the destination or more is summed, less is interpolated (OpenCV's rule
 // for INTER_AREA: both axes must shrink).
 bool Shrinks(int source, int out) { return 1.0 / (static_cast<double>(out) / source) >= 1.0; }

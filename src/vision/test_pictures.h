@@ -17,10 +17,6 @@ inline constexpr PixelFormat kFormats[] = {
     PixelFormat::kI420,  PixelFormat::kI422,  PixelFormat::kI444, PixelFormat::kNv12,
     PixelFormat::kBgr24, PixelFormat::kRgb24, PixelFormat::kGray8};
 
-inline bool IsYuv(PixelFormat f) {
-  return f != PixelFormat::kBgr24 && f != PixelFormat::kRgb24 && f != PixelFormat::kGray8;
-}
-
 // A picture with its own memory: each plane exactly as long as stride * (rows - 1) + row, so that a
 // sanitizer sees reads beyond it.
 struct Picture {

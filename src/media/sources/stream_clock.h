@@ -3,9 +3,8 @@
 // What it guarantees, whatever the stream says:
 //   - pts_us starts at 0 in every epoch and is strictly increasing within it;
 //   - capture_utc_us is strictly increasing over the whole recording: the start plus the stream
-//   time
-//     added up over the epochs, an epoch's first frame standing one frame period after the last
-//     frame before it;
+//     time added up over the epochs, an epoch's first frame standing one frame period after the
+//     last frame before it;
 //   - the same stamps give the same times; no wall clock is read.
 // A new epoch starts when a stamp is kMaxBackUs or more before, or more than kMaxAheadUs after what
 // was expected (the last frame plus one frame period). A smaller step back (mixed-up or double

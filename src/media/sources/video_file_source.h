@@ -15,11 +15,11 @@
 // picture may come in two packets, VP8 has packets that show nothing, MPEG-4 has packets that say
 // "as before".
 //   in       one for every picture that comes out of the decoder, for every packet that it refuses
-//   with
-//            an error, and for every packet that was left out before decoding;
-//   skipped  what the selection leaves out, decoded or not (also a damaged one: nothing was lost by
-//   it); dropped  (decode_error) selected and refused by the decoder, or in a format that cannot be
-//   converted.
+//            with an error, and for every packet that was left out before decoding;
+//   skipped  what the selection leaves out, decoded or not (also a damaged one: nothing was lost
+//            by it);
+//   dropped  (decode_error) selected and refused by the decoder, or in a format that cannot be
+//            converted.
 // A picture that the decoder mends (its neighbours' pixels in place of lost ones) counts as
 // decoded. Packets at the beginning of a stream that was cut in mid-group, of which the decoder
 // makes no picture without calling it an error, are no frames. Cut-off files end cleanly after what
