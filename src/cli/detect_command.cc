@@ -39,7 +39,7 @@ struct DetectOptions {
 class DetectJobs {
  public:
   static absl::StatusOr<std::unique_ptr<DetectJobs>> Create(const DetectOptions& options);
-  // Reads one input to its end, in order. False in *complete when stopped.
+  // Reads one input to its end, or until `stop`, in order.
   absl::Status Process(const std::string& input, const DetectOptions& options,
                        const std::atomic<bool>& stop);
 

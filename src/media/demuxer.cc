@@ -194,11 +194,12 @@ SourceInfo Demuxer::Describe() const {
   info.height = stream_->codecpar->height;
   if (SwapsSides(orientation())) std::swap(info.width, info.height);
   info.fps = fps();
-  if (input_->duration > 0) {
-    info.duration_us = input_->duration;
-  } else if (stream_->duration > 0) {
+  // The pictures' own where it is known: sound may go on after them.
+  if (stream_->duration > 0) {
     info.duration_us =
         av_rescale_q(stream_->duration, stream_->time_base, AVRational{1, 1'000'000});
+  } else if (input_->duration > 0) {
+    info.duration_us = input_->duration;
   }
   info.frames_estimate = stream_->nb_frames;
   if (info.frames_estimate <= 0 && info.fps > 0) {

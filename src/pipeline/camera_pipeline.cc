@@ -48,7 +48,7 @@ absl::Status CameraPipeline::Run() {
   while (FrameSlot* slot = window_.NextInOrder()) {
     std::shared_ptr<FrameResult> result = results_.Acquire();
     // 7. track: boxes become objects; 8. events: objects meet zones and lines.
-    // A tombstone only ages the tracks.
+    // A tombstone passes both by: tracks age by stream time.
     const bool alive = TrackAndWatch(slot, result.get());
     window_.Release(slot);
     if (!alive) continue;

@@ -1,6 +1,6 @@
 // The last stage: a thread that hands results to sinks, behind a bounded queue.
 //
-// Cheap sinks (rows, lines, report) share a lane; slow ones (video) get their own, so that an encoder
+// Cheap sinks (rows, lines) share a lane; slow ones (video, report) get their own, so that an encoder
 // never holds up the database. Policy: Send() blocks while the queue is full; nothing is dropped here.
 // Errors: a sink that fails is closed at once, the others go on, and `on_error` is called (once per
 // sink, on the lane's thread) so that the run can end with that error.

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -16,68 +15,13 @@
 #include "store/sqlite_database.h"
 #include "store/sqlite_schema.h"
 #include "store/sqlite_statements.h"
+#include "store/sqlite_waiting_rows.h"
 
 namespace sightline {
 namespace {
 
 constexpr int kPageCacheKib = 16 * 1024;
 constexpr int kCheckpointPages = 4096;  // of 4 KiB: the bound on the write-ahead log
-
-// Rows as they wait for the commit. Pixel coordinates become fractions in double, so that
-// float(x1 * width) gives back exactly the pixel coordinate that the detector said.
-struct WaitingFrame {
-  std::shared_ptr<const CameraInfo> camera;
-  std::shared_ptr<const LabelSet> labels;
-  FrameTime time;
-  uint64_t ordinal = 0;
-  int width = 0;
-  int height = 0;
-  size_t detections = 0;
-  size_t tracks = 0;
-  bool end_of_stream = false;  // no row of its own, only events
-};
-
-struct WaitingDetection {
-  Uuid id;
-  uint32_t frame = 0;  // index of its WaitingFrame
-  int32_t class_id = 0;
-  float confidence = 0;
-  int64_t track_id = 0;  // 0 = none
-  Box box_px;
-};
-
-struct WaitingEvent {
-  Event event;
-  uint32_t frame = 0;
-};
-
-struct WaitingTrack {
-  TrackSummary track;
-  std::shared_ptr<const LabelSet> labels;
-};
-
-struct WaitingLedger {
-  std::string camera_id;
-  FrameCounts counts;
-};
-
-// The text of a class without allocating for ids that have no name.
-class ClassName {
- public:
-  std::string_view Of(const LabelSet* labels, int32_t class_id) {
-    if (labels != nullptr && class_id >= 0 &&
-        static_cast<size_t>(class_id) < labels->names.size()) {
-      return labels->names[static_cast<size_t>(class_id)];
-    }
-    const auto result =
-        std::to_chars(buffer_.data() + kPrefix.size(), buffer_.data() + buffer_.size(), class_id);
-    return {buffer_.data(), static_cast<size_t>(result.ptr - buffer_.data())};
-  }
-
- private:
-  static constexpr std::string_view kPrefix = "class ";
-  std::array<char, 24> buffer_{'c', 'l', 'a', 's', 's', ' '};
-};
 
 double Finite(float value) {
   if (SL_BUG_IF(!std::isfinite(value), "a value that is not finite reached the SQLite sink")) {

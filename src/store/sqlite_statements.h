@@ -64,7 +64,9 @@ ON CONFLICT (id) DO UPDATE SET
   last_timestamp = ?7, epoch = ?8, first_pts_us = ?9, last_pts_us = ?10, first_frame = ?11,
   last_frame = ?12, hits = ?13, max_confidence = ?14, first_x1_px = ?15, first_y1_px = ?16,
   first_x2_px = ?17, first_y2_px = ?18, last_x1_px = ?19, last_y1_px = ?20, last_x2_px = ?21,
-  last_y2_px = ?22)sql";
+  last_y2_px = ?22
+-- A run that was cut short knows less of a track than the whole one before it.
+WHERE last_frame <= ?12)sql";
 
 inline constexpr std::string_view kInsertEvent = R"sql(
 INSERT INTO events (id, camera_id, timestamp, kind, rule, direction, forward, dwell_us, track_id,

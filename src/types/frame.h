@@ -30,9 +30,11 @@ constexpr bool IsYuv(PixelFormat format) {
   return format == PixelFormat::kI420 || format == PixelFormat::kI422 ||
          format == PixelFormat::kI444 || format == PixelFormat::kNv12;
 }
+// 0 for a value that is none of them.
 constexpr int PlaneCount(PixelFormat format) {
   if (format == PixelFormat::kNv12) return 2;
-  return IsYuv(format) ? 3 : 1;
+  if (IsYuv(format)) return 3;
+  return format <= PixelFormat::kGray8 ? 1 : 0;
 }
 
 // Borrowed pixels. Strides are in bytes, at least the row's length, and may be odd.

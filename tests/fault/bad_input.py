@@ -21,7 +21,7 @@ def run(*arguments, cwd=None):
 
 
 def expect(what, done, code, *words):
-    lines = [line for line in done.stderr.strip().splitlines() if line.startswith("sightline: ")]
+    lines = done.stderr.strip().splitlines()
     problems = []
     if done.returncode != code:
         problems.append(f"exit code {done.returncode}, expected {code}")
@@ -103,7 +103,8 @@ def main():
         done = job(cut)
         camera = counts(done.stdout)
         total = camera["processed"] + sum(camera["skipped"].values()) + sum(camera["dropped"].values())
-        if done.returncode != 0 or camera["frames_in"] != total or not 20 <= camera["processed"] <= 100:
+        if (done.returncode != 0 or camera["frames_in"] != total or not 20 <= camera["processed"] <= 100
+                or "cut off" not in done.stderr or len(done.stderr.strip().splitlines()) != 1):
             failures.append(f"truncated video: {done.returncode} {camera} {done.stderr}")
         else:
             print(f"ok  truncated video: {camera}")

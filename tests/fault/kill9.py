@@ -39,6 +39,15 @@ def start(program, clip, out):
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
+def works(victim):
+    """Frames are on their way: the camera's reader is there, and began to read after everything was opened."""
+    try:
+        threads = pathlib.Path(f"/proc/{victim.pid}/task").glob("*/comm")
+        return any(thread.read_text().startswith("read-") for thread in threads)
+    except OSError:  # it ended under our eyes
+        return False
+
+
 def tables(database):
     names = [row[0] for row in database.execute(
         "SELECT name FROM sqlite_master WHERE type='table' AND name NOT LIKE 'sqlite_%'")]
@@ -80,13 +89,15 @@ def main():
             assert attempts < 5 * kills, f"only {proven} of {attempts} kills met a run at work"
             victim = start(program, clip, out)
             deadline = time.monotonic() + rng.uniform(0, duration)
+            at_work = False
             while time.monotonic() < deadline and victim.poll() is None:
                 time.sleep(0.001)
+                at_work = at_work or works(victim)
             victim.send_signal(signal.SIGKILL)
             victim.communicate()
-            if victim.returncode != -signal.SIGKILL:
-                continue  # it had ended before the kill: no proof, try again
-            proven += 1  # alive until the kill: its run, begun anew, was not finished
+            if victim.returncode != -signal.SIGKILL or not at_work:
+                continue  # it had ended, or had not begun: no proof, try again
+            proven += 1  # its frames' thread ran, and its run, begun anew, was not finished
             path = out / "sightline.db"
             if not path.exists():
                 continue

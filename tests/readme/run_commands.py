@@ -58,7 +58,7 @@ def main():
                                           env=environment, capture_output=True, text=True, timeout=600)
                     ran += 1
                     printed = done.stdout + done.stderr
-                    if not matches(expected, printed):
+                    if done.returncode != 0 or not matches(expected, printed):
                         failed += 1
                         print(f"{path.name}: $ {command}\n--- expected\n" + "\n".join(expected) +
                               f"\n--- printed (exit {done.returncode})\n{printed}", file=sys.stderr)

@@ -84,6 +84,7 @@ class VideoFileSource::Impl {
     return planner_ ? planner_->KeyOf(sequence) : std::nullopt;
   }
   std::optional<Frame> MakeFrame(const Judged& judged);
+  void WarnIfCutOff() const;
   absl::StatusOr<std::optional<Frame>> Finish();
 
   const SourceOptions options_;
@@ -451,6 +452,19 @@ std::optional<Frame> VideoFileSource::Impl::MakeFrame(const Judged& judged) {
   return frame;
 }
 
+// Containers are off by a frame or two, and sound may go on after the pictures; a recording that
+// was cut off misses more.
+void VideoFileSource::Impl::WarnIfCutOff() const {
+  constexpr int64_t kSlackUs = 1'000'000;
+  // After a jump in the stamps the stream's time says nothing about how much was read.
+  if (info_.duration_us == 0 || last_time_.epoch > 0) return;
+  const int64_t read_us = last_time_.pts_us;
+  if (info_.duration_us - read_us < std::max(kSlackUs, info_.duration_us / 20)) return;
+  Log().warn("{}: ends after {:.1f} s of the {:.1f} s that it states: it was cut off; what is there "
+             "was read",
+             options_.url, read_us * 1e-6, info_.duration_us * 1e-6);
+}
+
 absl::StatusOr<std::optional<Frame>> VideoFileSource::Impl::Finish() {
   if (std::exchange(finished_, true)) return std::optional<Frame>();
   if (refused_ > 0) {
@@ -463,6 +477,7 @@ absl::StatusOr<std::optional<Frame>> VideoFileSource::Impl::Finish() {
     return DataLoss("{}: none of its {} packets of {} could be decoded; the file is damaged",
                     options_.url, sent_, info_.codec);
   }
+  WarnIfCutOff();
   return std::optional<Frame>();
 }
 
