@@ -53,5 +53,8 @@ function(sightline_test name)
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 300)
   endif()
+  if(SIGHTLINE_SANITIZE)
+    math(EXPR T_TIMEOUT "${T_TIMEOUT} * 4")  # slow is not hung
+  endif()
   set_tests_properties(${name} PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT})
 endfunction()

@@ -59,15 +59,16 @@ struct FrameCounts {
 };
 
 // One per camera. Threads: safe; every stage that ends a frame's way counts it here, exactly once.
+// An end is released and read with acquire, so that whoever sees it sees the frame come in too.
 class FrameLedger {
  public:
   void CountIn(uint64_t n = 1) { in_.fetch_add(n, std::memory_order_relaxed); }
-  void CountProcessed() { processed_.fetch_add(1, std::memory_order_relaxed); }
+  void CountProcessed() { processed_.fetch_add(1, std::memory_order_release); }
   void CountSkipped(SkipReason reason, uint64_t n = 1) {
-    skipped_[static_cast<size_t>(reason)].fetch_add(n, std::memory_order_relaxed);
+    skipped_[static_cast<size_t>(reason)].fetch_add(n, std::memory_order_release);
   }
   void CountDropped(DropReason reason, uint64_t n = 1) {
-    dropped_[static_cast<size_t>(reason)].fetch_add(n, std::memory_order_relaxed);
+    dropped_[static_cast<size_t>(reason)].fetch_add(n, std::memory_order_release);
   }
   FrameCounts Snapshot() const {
     FrameCounts counts;

@@ -34,8 +34,9 @@ build_folder() { if [ "$1" = release ]; then echo build; else echo "build-$1"; f
 build() {
   local preset=${1:-release} dir
   dir=$(build_folder "$preset"); shift || true
-  case $preset in clang|fuzz) setup_apt "${CLANG_PACKAGES[@]}" ;; esac
-  [ -f "$dir/build.ninja" ] || cmake --preset "$preset" >/dev/null
+  case $preset in clang|fuzz) setup_apt "${CLANG_PACKAGES[@]}" || return 1 ;; esac
+  # A changed preset counts too; without one, CMake looks after itself.
+  [ "$dir/build.ninja" -nt CMakePresets.json ] || cmake --preset "$preset" >/dev/null || return 1
   # Quiet when there is nothing to do, so that a second ./dev run starts at once.
   cmake --build "$dir" ${1:+--target "$@"} > "$dir/build.log" 2>&1 ||
     { tail -60 "$dir/build.log" >&2; echo "./dev: the $preset build failed; all of it: $dir/build.log" >&2; return 1; }
@@ -62,16 +63,18 @@ run_ctest() {  # FOLDER CTEST-ARGUMENTS...
   local dir=$1 rc=0; shift
   ctest --test-dir "$dir" --output-on-failure --no-tests=error -V -O "$dir/test.log" "$@" \
     > "$dir/test.out" 2>&1 || rc=$?
-  python3 tools/dev/test_report.py "$dir/test.log"
+  python3 tools/dev/test_report.py "$dir/test.log" || rc=1
   return $rc
 }
 
+# Called as a condition, where `set -e` is off: each step says itself what happens when it fails.
 test_group() {
   case $1 in
     default) build release && python3 tools/check_layers.py && run_ctest build -LE slow ;;
     slow) build release && run_ctest build -L slow ;;
     asan|tsan|clang)
-      build "$1"
+      rm -f "build-$1/test.log"
+      build "$1" || return 1
       ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
       UBSAN_OPTIONS=print_stacktrace=1 \
       TSAN_OPTIONS=suppressions=$PWD/tools/dev/tsan.supp:halt_on_error=1:second_deadlock_stack=1 \
@@ -93,17 +96,44 @@ test_all() {
 }
 
 fuzz() {
-  local seconds=${1:-30} target; shift || true
-  build fuzz
-  mkdir -p build-fuzz/corpus build-fuzz/crashes
+  local seconds=${1:-30} target found=0 count=0 corpus log; shift || true
+  build fuzz || return 1
   for target in ${*:-$(cd build-fuzz/bin && ls *_fuzz)}; do
     echo "fuzz: $target for $seconds s"
-    mkdir -p "build-fuzz/corpus/$target"
-    "build-fuzz/bin/$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -verbosity=0 \
-      -print_final_stats=1 -artifact_prefix="build-fuzz/crashes/$target-" "build-fuzz/corpus/$target" \
-      $( [ -d "fuzz/corpus/$target" ] && echo "fuzz/corpus/$target" ) 2>&1 | grep -E 'ERROR|SUMMARY|number_of_executed|crash-' || true
-    ! ls build-fuzz/crashes/"$target"-* >/dev/null 2>&1 || { echo "fuzz: $target found a crash: build-fuzz/crashes" >&2; return 1; }
+    corpus=build-fuzz/corpus/$target log=build-fuzz/$target.log count=$((count + 1))
+    # What was found earlier is tried first, and fails until it is mended.
+    mkdir -p "$corpus" "build-fuzz/crashes/$target"
+    if UBSAN_OPTIONS=print_stacktrace=1 LSAN_OPTIONS=suppressions=$PWD/tools/dev/lsan.supp \
+      "build-fuzz/bin/$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -verbosity=1 \
+      -print_final_stats=1 -artifact_prefix="build-fuzz/crashes/$target/" "$corpus" \
+      "build-fuzz/crashes/$target" $(fuzz_seeds "$target") > "$log" 2>&1
+    then
+      grep number_of_executed "$log"
+    else
+      found=$((found + 1))
+      grep -E -A 12 'ERROR|runtime error' "$log" | head -40 || tail -20 "$log"
+      echo "fuzz: $target FAILED; all of it: $log, the input: build-fuzz/crashes/$target" >&2
+    fi
   done
+  echo "$((count - found)) of $count fuzz targets found nothing"
+  [ $found = 0 ]
+}
+
+# Prints folders of good inputs to begin with.
+fuzz_seeds() {  # TARGET
+  local made=build-fuzz/seeds/$1 kind
+  case $1 in
+    onnx_fuzz) echo tests/data/models ;;
+    config_fuzz) echo tests/data/config/good tests/data/config/bad ;;
+    image_fuzz)
+      mkdir -p "$made"
+      for kind in jpg png webp bmp tiff gif ppm jp2; do
+        [ -f "$made/a.$kind" ] || ffmpeg -nostdin -v quiet -f lavfi -i testsrc2=size=24x16 -frames:v 1 \
+          "$made/a.$kind" || rm -f "$made/a.$kind"
+      done
+      echo "$made" ;;
+    *) [ ! -d "fuzz/corpus/$1" ] || echo "fuzz/corpus/$1" ;;
+  esac
 }
 
 sources() { git ls-files '*.h' '*.cc'; }

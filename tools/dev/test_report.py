@@ -45,7 +45,7 @@ def main(path: str) -> int:
             print(f"  {name}: {why}")
     if failed or good != len(programs):
         print(f"everything that was printed: {path}")
-    return 0
+    return 1 if failed or good != len(programs) else 0
 
 
 if __name__ == "__main__":
