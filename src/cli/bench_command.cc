@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/json_text.h"
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
@@ -58,7 +59,7 @@ int Print(const char* what, const Measured& m) {
                                {"cpu_s", m.cpu_s},
                                {"cpu_ms_each", m.cpu_s * 1e3 / n},
                                {"per_s", m.wall_s > 0 ? n / m.wall_s : 0}};
-  PrintOut("{}\n", line.dump());
+  PrintOut("{}\n", JsonText(line));
   return 0;
 }
 

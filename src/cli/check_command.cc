@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json_text.h"
 #include "cli/commands.h"
 #include "cli/standard_output.h"
 #include "infer/model_store.h"
@@ -100,8 +101,7 @@ int Check(const CheckOptions& options) {
     const ParsedConfig parsed = ReadConfig(config, parse);
     if (!parsed.config) exit_code = 2;
     if (options.json) {
-      // Bytes that are not UTF-8 can only come from the file's name.
-      PrintOut("{}\n", ParsedJson(parsed).dump(-1, ' ', false, Json::error_handler_t::replace));
+      PrintOut("{}\n", JsonText(ParsedJson(parsed)));
     } else {
       Print(parsed);
     }

@@ -2,6 +2,8 @@
 #include <clocale>
 #include <csignal>
 #include <cstdio>
+#include <exception>
+#include <new>
 #include <string>
 
 #include "base/log.h"
@@ -49,6 +51,11 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     // 0 for --help and --version; every mistake on the command line is 2.
     return cli::FinishOutput(app.exit(error) == 0 ? 0 : 2);
+  } catch (const std::bad_alloc&) {
+    exit_code = cli::Report(ResourceExhausted("out of memory: fewer --threads need less of it"));
+  } catch (const std::exception& error) {
+    // A bug of ours: errors are values. It ends in a sentence all the same.
+    exit_code = cli::Report(Internal("unexpected error: {}", error.what()));
   }
   return cli::FinishOutput(exit_code);
 }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "base/json_text.h"
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
@@ -98,7 +99,7 @@ int Run(const RunOptions& options) {
     status = (*engine)->Run([&](const RunProgress& now) { progress.Draw(now); }, &summary);
   }
   if (options.json) {
-    PrintOut("{}\n", SummaryJson(summary).dump());
+    PrintOut("{}\n", JsonText(SummaryJson(summary)));
   } else if (!options.quiet) {
     PrintSummary(summary, *config, options.model);
   }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "pipeline/config/parse.h"
@@ -37,7 +38,19 @@ std::string ConfigTextOf(const RunOptions& options) {
     if (!options.start_time.empty()) camera["start_time"] = options.start_time;
     cameras.push_back(std::move(camera));
   }
-  return nlohmann::json{{"cameras", cameras}}.dump();
+  return JsonText(nlohmann::json{{"cameras", cameras}});
+}
+
+// The text of a configuration is UTF-8; the name of a file need not be.
+void PutBackOddNames(const RunOptions& options, Config& config) {
+  for (size_t i = 0; i < options.sources.size() && i < config.cameras.size(); ++i) {
+    const std::string& source = options.sources[i];
+    const bool in_text = nlohmann::json::parse(JsonText(nlohmann::json(source))) == source;
+    if (in_text || source.find("${") != std::string::npos) continue;
+    CameraConfig& camera = config.cameras[i];
+    camera.source = SecretText(std::filesystem::absolute(source).lexically_normal().string(),
+                               camera.source.shown());
+  }
 }
 
 absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
@@ -52,7 +65,11 @@ absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
                                   ? ParseConfig(ConfigTextOf(options), "command line", parse_options)
                                   : ReadConfig(options.config, parse_options);
   for (const ConfigError& warning : parsed.warnings) Log().warn("{}", warning.message);
-  if (parsed.config) return *parsed.config;
+  if (parsed.config) {
+    Config config = *parsed.config;
+    PutBackOddNames(options, config);
+    return config;
+  }
   std::string text = parsed.ErrorText();
   while (text.ends_with('\n')) text.pop_back();
   // Places within a generated text mean nothing to anyone.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json_text.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "base/whole_file.h"
@@ -129,8 +130,7 @@ void PrintSummary(const TrackArguments& arguments, const TrackOutcome& outcome, 
                                             {"boxes", outcome.rows},
                                             {"out", arguments.out},
                                             {"wall_s", wall_s}};
-    constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
-    std::fprintf(to, "%s\n", summary.dump(-1, ' ', false, kReplace).c_str());
+    std::fprintf(to, "%s\n", JsonText(summary).c_str());
     return;
   }
   std::fprintf(to, "%lld frames, %zu detections: %llu tracks, %zu boxes in %s (%.2f s)\n",
