@@ -144,6 +144,26 @@ absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const Backe
   return spec;
 }
 
+absl::Status TryModel(const ModelSpec& spec, InferenceBackend& backend) {
+  NeuralOptions options;
+  options.nms = spec.nms;
+  SL_ASSIGN_OR_RETURN(const DetectorFactory factory,
+                      MakeNeuralDetectorFactory(spec, backend, options));
+  SL_ASSIGN_OR_RETURN(const std::unique_ptr<Detector> detector, factory());
+  constexpr int kSide = 64;
+  const std::vector<uint8_t> grey(size_t{3} * kSide * kSide, 128);
+  Frame blank;
+  blank.image = {.format = PixelFormat::kBgr24,
+                 .width = kSide,
+                 .height = kSide,
+                 .planes = {grey.data()},
+                 .strides = {3 * kSide}};
+  Detections found;
+  DetectJob job{.frame = &blank, .result = &found, .status = {}};
+  detector->Detect({&job, 1});
+  return job.status;
+}
+
 absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
                                              const BackendSource& backend,
                                              const ModelStore& store) {

@@ -139,7 +139,8 @@ class NeuralDetector final : public Detector {
 
 absl::StatusOr<size_t> FindInput(const ModelSpec& spec, std::span<const TensorInfo> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs.size() > 1 && inputs[i].name != spec.input_name) continue;
+    const bool any = spec.input_name.empty() && inputs.size() == 1;
+    if (!any && inputs[i].name != spec.input_name) continue;
     const TensorRecipe& r = spec.input;
     const std::vector<int64_t> wanted =
         r.layout == TensorLayout::kNchw
