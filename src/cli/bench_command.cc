@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/json_text.h"
+#include "base/thread.h"
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
@@ -138,9 +139,15 @@ absl::StatusOr<Measured> Infer(const BenchOptions& options) {
   const StopWatch watch;
   std::vector<std::thread> threads;
   for (size_t i = 0; i < sessions.size(); ++i) {
-    threads.emplace_back([&, i] {
+    absl::StatusOr<std::thread> thread = StartThread("bench", [&, i] {
       while (left.fetch_sub(1) > 0 && statuses[i].ok()) statuses[i] = sessions[i]->Run().status();
     });
+    if (!thread.ok()) {
+      statuses[i] = thread.status();
+      left = 0;
+      break;
+    }
+    threads.push_back(*std::move(thread));
   }
   for (std::thread& thread : threads) thread.join();
   const Measured measured = watch.Take(options.iterations);

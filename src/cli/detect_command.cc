@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/thread.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/drawn_output.h"
@@ -74,7 +75,7 @@ absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptio
     if (stateful) break;
   } while (runners.size() < static_cast<size_t>(wanted));
   jobs->in_flight_ = 2 * static_cast<int>(runners.size()) + 2;
-  jobs->batcher_ = Batcher::Create({.name = "detect"}, std::move(runners));
+  SL_ASSIGN_OR_RETURN(jobs->batcher_, Batcher::Create({.name = "detect"}, std::move(runners)));
   return jobs;
 }
 
@@ -89,7 +90,7 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
                       DrawnOutput::Create(options.out, input, source->info()));
   ReorderWindow window(in_flight_);
   absl::Status read_status;
-  std::thread reader([&] {
+  const auto read_all = [&] {
     while (!stop && !(options.out.empty() && OutputFailed())) {
       absl::StatusOr<std::optional<Frame>> frame = source->Next();
       if (!frame.ok()) read_status = frame.status();
@@ -99,7 +100,8 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
       if (const absl::Status status = batcher_->Submit(slot); !status.ok()) slot->Done(status);
     }
     window.Close();
-  });
+  };
+  SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read", read_all));
   absl::Status first;
   while (FrameSlot* slot = window.NextInOrder()) {
     const absl::Status status = slot->status.ok() ? Print(input, *slot, options, drawn.get())
