@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/thread.h"
+#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/drawn_output.h"
@@ -161,14 +162,17 @@ void AddDetectCommand(CLI::App& app, int& exit_code) {
   detect->add_option("INPUT", options->inputs, "pictures, videos, folders, globs")->required();
   detect->add_option("--model", options->model,
                      "people, motion, faces, a package of `sightline models list`, or an ONNX file")
-      ->required();
-  detect->add_option("--confidence", options->confidence, "least confidence")->check(CLI::Range(0.0, 1.0));
+      ->required()
+      ->check(NotEmpty());
+  detect->add_option("--confidence", options->confidence, "least confidence")->check(Between(0, 1));
   detect->add_option("--nms", options->nms_iou, "IoU above which the weaker of two boxes is dropped")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0, 1));
   detect->add_option("--threads", options->threads, "inference threads (default: one a core)")
       ->check(CLI::Range(1, 1024));
   CLI::Option* json = detect->add_flag("--json", options->json, "one JSON line a frame on standard output");
-  detect->add_option("--out", options->out, "folder for the pictures with boxes drawn")->excludes(json);
+  detect->add_option("--out", options->out, "folder for the pictures with boxes drawn")
+      ->excludes(json)
+      ->check(NotEmpty());
   detect->footer(
       "Examples:\n"
       "  sightline detect --model people street.jpg\n"

@@ -13,6 +13,7 @@
 
 #include "base/json_text.h"
 #include "base/whole_file.h"
+#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/standard_output.h"
@@ -334,12 +335,15 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
   CLI::App* add = models.add_subcommand(
       "add", "Find out what an ONNX file is, mend what makes it slow, keep a copy under a name");
   add->add_option("FILE", options->file, "the ONNX file")->required();
-  add->add_option("--name", options->name, "to call it by; otherwise from the file's name");
-  add->add_option("--labels", options->labels, "file with one class name a line, or coco80");
+  add->add_option("--name", options->name, "to call it by; otherwise from the file's name")
+      ->check(NotEmpty());
+  add->add_option("--labels", options->labels, "file with one class name a line, or coco80")
+      ->check(NotEmpty());
   add->add_option("--confidence", options->confidence, "threshold for its results")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0, 1));
   add->add_option("--describe", options->description,
-                  "YAML file with keys of model.yaml that win over what was found");
+                  "YAML file with keys of model.yaml that win over what was found")
+      ->check(NotEmpty());
   add->add_option("--set", options->sets, "KEY=VALUE of model.yaml, such as input.resize=stretch")
       ->allow_extra_args(false);
   add->add_flag("--replace", options->replace, "take the place of a model of that name");

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/time.h"
 #include "base/whole_file.h"
+#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/standard_output.h"
 #include "track/mot_file.h"
@@ -168,17 +169,17 @@ void AddTrackCommand(CLI::App& app, int& exit_code) {
                    "Tracks to write, the whole file or nothing; - is standard output")
       ->required();
   command->add_option("--frame-rate", arguments->frame_rate, "Frames a second of the sequence")
-      ->check(CLI::Range(0.001, 10000.0))
+      ->check(Between(0.001, 10000))
       ->capture_default_str();
   command
       ->add_option("--track-thresh", arguments->track_thresh,
                    "Confidence above which a detection is matched first")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(Between(0, 1))
       ->capture_default_str();
   command
       ->add_option("--match-thresh", arguments->match_thresh,
                    "Greatest 1 - IoU x confidence of a first match")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(Between(0, 1))
       ->capture_default_str();
   command
       ->add_option("--track-buffer", arguments->track_buffer,
