@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/json_text.h"
+#include "base/redact.h"
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
@@ -41,7 +42,7 @@ nlohmann::json SummaryJson(const RunSummary& summary) {
     nlohmann::json rules = nlohmann::json::object();
     for (const auto& [rule, count] : camera.rule_counts) rules[rule] = count;
     if (!rules.empty()) line["rules"] = rules;
-    if (!camera.status.ok()) line["error"] = std::string(MessageOf(camera.status));
+    if (!camera.status.ok()) line["error"] = WithoutSecrets(MessageOf(camera.status));  // before JSON escapes it
     cameras.push_back(std::move(line));
   }
   return {{"cameras", cameras},
