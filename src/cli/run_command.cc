@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -69,6 +70,17 @@ void PrintCamera(const CameraSummary& camera) {
   for (const auto& [name, count] : camera.counts_by_class) found.push_back(fmt::format("{} {}", count, name));
   PrintOut("  found   {}\n", found.empty() ? "nothing that was tracked" : fmt::format("{}", fmt::join(found, ", ")));
   for (const auto& [rule, count] : camera.rule_counts) PrintOut("  {:<7} {}\n", count, rule);
+  if (!camera.status.ok()) PrintOut("  failed  {}\n", MessageOf(camera.status));
+}
+
+// Every camera's failure in a line of its own; `status` is the run's.
+int ReportRun(const absl::Status& status, const RunSummary& summary) {
+  int exit_code = ReportFailure(status);
+  for (const CameraSummary& camera : summary.cameras) {
+    const absl::Status failure = WithContext(camera.status, "camera " + camera.id);
+    if (failure != status) exit_code = std::max(exit_code, ReportFailure(failure));
+  }
+  return exit_code;
 }
 
 void PrintSummary(const RunSummary& summary, const Config& config, const std::string& model) {
@@ -105,7 +117,7 @@ int Run(const RunOptions& options) {
     PrintSummary(summary, *config, options.model);
   }
   std::fflush(stdout);
-  return ReportFailure(status);
+  return ReportRun(status, summary);
 }
 
 }  // namespace

@@ -136,7 +136,8 @@ absl::Status Engine::OpenLanes() {
         DeliverLane::Create(spec.name, std::move(spec.sinks),
                             pictures ? kPictureQueueCapacity : kQueueCapacity,
                             [this](const absl::Status& error) {
-                              Log().error("{}; stopping the run", MessageOf(error));
+                              // Run() gives the error itself.
+                              Log().info("{}; stopping the run", MessageOf(error));
                               sink_failed_ = true;
                             }));
     lanes_.push_back(std::move(lane));
@@ -172,7 +173,8 @@ absl::Status Engine::Run(const std::function<void(const RunProgress&)>& on_progr
     }
     ledgers.push_back({outlines_[i].camera, counts});
     summary->cameras.push_back(SummaryOf(*pipelines_[i], *outlines_[i].labels));
-    summary->cameras.back().status = statuses[i];
+    // Cut short because we asked for it: no failure of the camera.
+    if (!absl::IsCancelled(statuses[i])) summary->cameras.back().status = statuses[i];
   }
   absl::Status first;
   for (const auto& lane : lanes_) {
@@ -180,9 +182,8 @@ absl::Status Engine::Run(const std::function<void(const RunProgress&)>& on_progr
     if (first.ok()) first = status;
   }
   for (size_t i = 0; i < statuses.size() && first.ok(); ++i) {
-    if (!absl::IsCancelled(statuses[i])) {
-      first = WithContext(statuses[i], "camera " + outlines_[i].camera->id);
-    }
+    const CameraSummary& camera = summary->cameras[i];
+    first = WithContext(camera.status, "camera " + camera.id);
   }
   summary->wall_s = (Clock::Real().NowMonotonicUs() - started_us_) * 1e-6;
   summary->cpu_s = ProcessCpuSeconds();
