@@ -25,7 +25,8 @@ absl::StatusOr<std::thread> StartThread(const std::string& name, Body body) {
     return thread;
   } catch (const std::system_error& error) {
     return ResourceExhausted(
-        "no thread could be started for {}: {}; ask for fewer with --threads, or raise the limits of "
+        "no thread could be started for {}: {}; ask for fewer with --threads, or raise the limits "
+        "of "
         "processes and memory (ulimit -u, ulimit -v)",
         name, error.code().message());
   } catch (const std::bad_alloc&) {

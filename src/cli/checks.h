@@ -19,8 +19,7 @@ inline CLI::Validator Between(double least, double most) {
         double value = 0;
         const char* const end = text.data() + text.size();
         const auto [stop, error] = std::from_chars(text.data(), end, value);
-        const bool good =
-            error == std::errc() && stop == end && value >= least && value <= most;
+        const bool good = error == std::errc() && stop == end && value >= least && value <= most;
         return good ? std::string()
                     : fmt::format("{} is no number from {} to {}", text, least, most);
       },
@@ -34,8 +33,7 @@ inline CLI::Validator WholeBetween(uint64_t least, uint64_t most) {
         uint64_t value = 0;
         const char* const end = text.data() + text.size();
         const auto [stop, error] = std::from_chars(text.data(), end, value);
-        const bool good =
-            error == std::errc() && stop == end && value >= least && value <= most;
+        const bool good = error == std::errc() && stop == end && value >= least && value <= most;
         return good ? std::string()
                     : fmt::format("{} is no whole number from {} to {}", text, least, most);
       },

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/standard_output.h"
+#include "cli/usage_error.h"
 
 int main(int argc, char** argv) {
   using namespace sightline;
@@ -22,6 +23,7 @@ int main(int argc, char** argv) {
       "sightline"};
   app.set_version_flag("--version", "sightline " SIGHTLINE_VERSION);
   app.require_subcommand(1);
+  app.failure_message(cli::UsageError);
   app.footer(
       "Begin with:\n"
       "  sightline run --source video.mp4            people found, tracked and counted\n"
