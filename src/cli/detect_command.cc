@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/redact.h"
 #include "base/thread.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
@@ -20,6 +21,7 @@
 #include "cli/stop_signal.h"
 #include "infer/batcher.h"
 #include "media/open_source.h"
+#include "pipeline/config/parse.h"
 #include "pipeline/detector_runner.h"
 #include "pipeline/reorder_window.h"
 #include "store/jsonl_format.h"
@@ -57,7 +59,7 @@ class DetectJobs {
 
 absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptions& options) {
   RunOptions run;
-  run.sources = {options.inputs.front()};
+  run.sources = {"input"};  // the model's part alone matters here; inputs are opened one by one
   run.model = options.model;
   run.confidence = options.confidence;
   SL_ASSIGN_OR_RETURN(Config config, ConfigOf(run));
@@ -82,6 +84,8 @@ absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptio
 
 absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& options,
                                  const std::atomic<bool>& stop) {
+  // Passwords in URLs, and bytes that would tear a line.
+  HideSecret(input, ShownSource(MaskSecrets(input)));
   FrameLedger ledger;
   SourceOptions source_options;
   source_options.camera = std::make_shared<const CameraInfo>(CameraInfo{.id = "detect", .source = input});
@@ -146,9 +150,18 @@ int Detect(const DetectOptions& options) {
   static std::atomic<bool> stop{false};
   const StopSignal signal([] { stop = true; });
   int exit_code = 0;
+  size_t begun = 0;
   for (const std::string& input : options.inputs) {
     if (stop || (options.out.empty() && OutputFailed())) break;
-    exit_code = std::max(exit_code, ReportFailure((*jobs)->Process(input, options, stop)));
+    const absl::Status status = (*jobs)->Process(input, options, stop);
+    if (!stop || !absl::IsCancelled(status)) {
+      exit_code = std::max(exit_code, ReportFailure(status));
+    }
+    ++begun;
+  }
+  if (stop) {
+    Report(Cancelled("stopped at input {} of {}, as asked; what was found so far is written", begun,
+                     options.inputs.size()));
   }
   return exit_code;
 }

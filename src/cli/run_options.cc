@@ -34,7 +34,7 @@ std::string ConfigTextOf(const RunOptions& options) {
   std::set<std::string> ids;
   for (const std::string& source : options.sources) {
     nlohmann::json camera = {{"id", CameraIdOf(source, &ids)},
-                             {"source", source},
+                             {"source", ShownSource(source)},
                              {"model", options.model.empty() ? "people" : options.model}};
     if (!options.start_time.empty()) camera["start_time"] = options.start_time;
     cameras.push_back(std::move(camera));
@@ -42,12 +42,11 @@ std::string ConfigTextOf(const RunOptions& options) {
   return JsonText(nlohmann::json{{"cameras", cameras}});
 }
 
-// The text of a configuration is UTF-8; the name of a file need not be.
+// The text of a configuration is UTF-8 without control characters; the name of a file need not be.
 void PutBackOddNames(const RunOptions& options, Config& config) {
   for (size_t i = 0; i < options.sources.size() && i < config.cameras.size(); ++i) {
     const std::string& source = options.sources[i];
-    const bool in_text = nlohmann::json::parse(JsonText(nlohmann::json(source))) == source;
-    if (in_text || source.find("${") != std::string::npos) continue;
+    if (ShownSource(source) == source || source.find("${") != std::string::npos) continue;
     CameraConfig& camera = config.cameras[i];
     camera.source = SecretText(std::filesystem::absolute(source).lexically_normal().string(),
                                camera.source.shown());
@@ -79,6 +78,14 @@ absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
 }
 
 }  // namespace
+
+std::string ShownSource(const std::string& source) {
+  auto shown = nlohmann::json::parse(JsonText(nlohmann::json(source))).get<std::string>();
+  for (char& c : shown) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  }
+  return shown;
+}
 
 void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options) {
   command.add_option("CONFIG", options->config, "configuration file (YAML); see docs/configuration.md")
