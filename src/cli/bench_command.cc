@@ -156,7 +156,7 @@ absl::StatusOr<Measured> Infer(const BenchOptions& options) {
 }
 
 int Finish(const char* what, const absl::StatusOr<Measured>& measured) {
-  return measured.ok() ? Print(what, *measured) : Report(measured.status());
+  return measured.ok() ? Print(what, *measured) : ReportFailure(measured.status());
 }
 
 }  // namespace

@@ -305,6 +305,7 @@ int List(bool json) {
 }
 
 int Show(const std::string& name, bool json) {
+  if (const absl::Status good = CheckModelName(name); !good.ok()) return Report(good);
   const auto package = ModelStore::Default().Find(name);
   if (!package.ok()) return ReportFailure(package.status());
   const auto backend = DefaultBackend();
@@ -325,6 +326,7 @@ int Show(const std::string& name, bool json) {
 }
 
 int Remove(const std::string& name) {
+  if (const absl::Status good = CheckModelName(name); !good.ok()) return Report(good);
   const absl::Status status = ModelStore::Default().Remove(name);
   if (status.ok()) PrintOut("removed {}\n", name);
   return status.ok() ? 0 : ReportFailure(status);

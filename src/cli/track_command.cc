@@ -140,9 +140,8 @@ void PrintSummary(const TrackArguments& arguments, const TrackOutcome& outcome, 
                arguments.out.c_str(), wall_s);
 }
 
-absl::Status RunTrack(const TrackArguments& arguments) {
-  const int64_t start_us = Clock::Real().NowMonotonicUs();
-  SL_ASSIGN_OR_RETURN(const std::unique_ptr<Tracker> tracker, MakeTracker(OptionsOf(arguments)));
+absl::Status TrackFile(const TrackArguments& arguments, const std::unique_ptr<Tracker>& tracker,
+                       int64_t start_us) {
   SL_ASSIGN_OR_RETURN(const std::vector<MotRow> rows, ReadMotDetections(arguments.detections));
   SL_ASSIGN_OR_RETURN(const TrackOutcome outcome, TrackAll(rows, *tracker, arguments.frame_rate));
   SL_RETURN_IF_ERROR(WriteResult(arguments.out, outcome.text));
@@ -150,6 +149,14 @@ absl::Status RunTrack(const TrackArguments& arguments) {
   const int64_t wall_us = Clock::Real().NowMonotonicUs() - start_us;
   PrintSummary(arguments, outcome, static_cast<double>(wall_us) * 1e-6);
   return absl::OkStatus();
+}
+
+int RunTrack(const TrackArguments& arguments) {
+  const int64_t start_us = Clock::Real().NowMonotonicUs();
+  const auto tracker = MakeTracker(OptionsOf(arguments));
+  if (!tracker.ok()) return Report(tracker.status());
+  // Whatever is wrong with the file of detections is a failure, not a mistake in the usage.
+  return ReportFailure(TrackFile(arguments, *tracker, start_us));
 }
 
 }  // namespace
@@ -190,7 +197,7 @@ void AddTrackCommand(CLI::App& app, int& exit_code) {
                     "Ids equal to the reference implementation's, quirks and all (the default "
                     "here); with --no-reference-quirks as `sightline run` tracks");
   command->add_flag("--json", arguments->json, "Print the summary as one line of JSON");
-  command->callback([arguments, &exit_code] { exit_code = Report(RunTrack(*arguments)); });
+  command->callback([arguments, &exit_code] { exit_code = RunTrack(*arguments); });
 }
 
 }  // namespace sightline::cli
