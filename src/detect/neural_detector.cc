@@ -80,13 +80,17 @@ class NeuralDetector final : public Detector {
     const auto outputs = session_->Run();
     if (!outputs.ok()) return FailAll(jobs, WithContext(outputs.status(), info_.name));
     for (size_t i = 0; i < jobs.size(); ++i) {
-      if (jobs[i].status.ok()) jobs[i].status = Finish(*outputs, static_cast<int>(i), jobs[i]);
+      if (!jobs[i].status.ok()) continue;
+      jobs[i].status = Finish(*outputs, static_cast<int>(i), jobs[i]);
+      jobs[i].failure = DropReason::kPostprocessError;
     }
   }
 
   static void FailAll(std::span<DetectJob> jobs, const absl::Status& status) {
     for (DetectJob& job : jobs) {
-      if (job.status.ok()) job.status = status;
+      if (!job.status.ok()) continue;
+      job.status = status;
+      job.failure = DropReason::kInferenceError;
     }
   }
 
@@ -106,6 +110,7 @@ class NeuralDetector final : public Detector {
         jobs[i].result->labels = info_.labels;
         jobs[i].result->items.clear();
         if (jobs[i].status.ok()) continue;
+        jobs[i].failure = DropReason::kPreprocessError;
       }
       std::memset(tensor, 0, tensor_bytes_);
     }
