@@ -133,6 +133,12 @@ absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const Backe
   std::error_code error;
   if (!fs::exists(path, error)) return NoSuchFile(path);
   if (fs::is_directory(path, error)) {
+    if (!fs::exists(fs::path(path) / kModelYaml, error)) {
+      return NotFound(
+          "the folder {} holds no {}: give an ONNX file, or the folder of a package that "
+          "`sightline models add` made",
+          path, kModelYaml);
+    }
     SL_ASSIGN_OR_RETURN(ModelPackage package, LoadModelPackage(path));
     return std::move(package.spec);
   }
