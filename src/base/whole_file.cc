@@ -109,6 +109,11 @@ absl::Status FileError(int error, std::string_view doing, const std::string& pat
       return ResourceExhausted(
           "{} {}: {}; what was written before stays; free some space and run again", doing, path,
           WordsOf(error));
+    case EMFILE:
+    case ENFILE:
+      return ResourceExhausted(
+          "{} {}: {}; allow more with `ulimit -n`, or run with fewer cameras at a time", doing,
+          path, WordsOf(error));
     case ENOENT:
     case ENOTDIR:
     case EISDIR:

@@ -23,7 +23,7 @@ absl::Status WriteWholeFile(const std::string& path, std::string_view content);
 absl::Status WriteWholeFile(const std::string& path, std::span<const uint8_t> content);
 
 // One line for an errno of open, write, fsync or rename. `doing` reads like "writing to".
-//   ResourceExhausted   no space, quota, size limit
+//   ResourceExhausted   no space, quota, size limit, too many open files
 //   FailedPrecondition  no such folder, not a file, no permission, read-only
 //   Internal            anything else
 absl::Status FileError(int error, std::string_view doing, const std::string& path);

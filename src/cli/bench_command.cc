@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/json_text.h"
+#include "base/thread.h"
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
@@ -58,7 +60,7 @@ int Print(const char* what, const Measured& m) {
                                {"cpu_s", m.cpu_s},
                                {"cpu_ms_each", m.cpu_s * 1e3 / n},
                                {"per_s", m.wall_s > 0 ? n / m.wall_s : 0}};
-  PrintOut("{}\n", line.dump());
+  PrintOut("{}\n", JsonText(line));
   return 0;
 }
 
@@ -137,9 +139,15 @@ absl::StatusOr<Measured> Infer(const BenchOptions& options) {
   const StopWatch watch;
   std::vector<std::thread> threads;
   for (size_t i = 0; i < sessions.size(); ++i) {
-    threads.emplace_back([&, i] {
+    absl::StatusOr<std::thread> thread = StartThread("bench", [&, i] {
       while (left.fetch_sub(1) > 0 && statuses[i].ok()) statuses[i] = sessions[i]->Run().status();
     });
+    if (!thread.ok()) {
+      statuses[i] = thread.status();
+      left = 0;
+      break;
+    }
+    threads.push_back(*std::move(thread));
   }
   for (std::thread& thread : threads) thread.join();
   const Measured measured = watch.Take(options.iterations);
@@ -148,7 +156,7 @@ absl::StatusOr<Measured> Infer(const BenchOptions& options) {
 }
 
 int Finish(const char* what, const absl::StatusOr<Measured>& measured) {
-  return measured.ok() ? Print(what, *measured) : Report(measured.status());
+  return measured.ok() ? Print(what, *measured) : ReportFailure(measured.status());
 }
 
 }  // namespace

@@ -1,15 +1,23 @@
 // `sightline check`: everything that is wrong with a configuration, before it runs.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "base/json_text.h"
+#include "base/nearest_word.h"
 #include "cli/commands.h"
+#include "cli/composition.h"
 #include "cli/standard_output.h"
 #include "infer/model_store.h"
+#include "pipeline/camera_setup.h"
 #include "pipeline/config/parse.h"
 
 namespace sightline::cli {
@@ -93,15 +101,83 @@ void Print(const ParsedConfig& parsed) {
   }
 }
 
+// The classes of a model as far as they can be had without running it; null when not.
+std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model) {
+  if (!model.labels.empty()) return std::make_shared<LabelSet>(LabelSet{model.labels});
+  if (model.origin == ModelOrigin::kBuiltin) {
+    const auto factory = OpenConfiguredDetector(model);
+    if (!factory.ok()) return nullptr;
+    const auto detector = (*factory)();
+    return detector.ok() ? (*detector)->info().labels : nullptr;
+  }
+  std::filesystem::path folder = model.reference;
+  std::error_code ignored;
+  const bool file = model.origin == ModelOrigin::kFile && !std::filesystem::is_directory(folder, ignored);
+  if (file) folder = folder.parent_path();
+  if (model.origin == ModelOrigin::kPackage) {
+    folder = std::filesystem::path(ModelStore::Default().root()) / model.reference;
+  }
+  const auto package = PeekModelPackage(folder.string());
+  if (!package.ok()) return nullptr;
+  // A model.yaml beside the file may be another file's.
+  if (file && !std::filesystem::equivalent(package->spec.file, model.reference, ignored)) {
+    return nullptr;
+  }
+  return package->spec.labels;
+}
+
+void CheckProviders(const ModelConfig& model, std::vector<ConfigError>& errors) {
+  if (model.providers.empty()) return;
+  const auto backend = DefaultBackend();
+  if (!backend.ok()) return;  // `doctor` says why
+  const std::vector<std::string> there = (*backend)->providers();
+  const std::vector<std::string_view> known(there.begin(), there.end());
+  for (const std::string& provider : model.providers) {
+    std::string name = provider.substr(0, provider.find(':'));
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (std::ranges::find(there, name) != there.end()) continue;
+    const std::string near = NearestWord(name, known);
+    errors.push_back({model.at, fmt::format("{} on this machine has no execution provider \"{}\"{}; "
+                                            "it has {}",
+                                            (*backend)->name(), name,
+                                            near.empty() ? "" : fmt::format(", did you mean \"{}\"?", near),
+                                            fmt::join(there, ", "))});
+  }
+}
+
+// What only this machine and its models can tell.
+void CheckAgainstModels(ParsedConfig& parsed) {
+  const Config& config = *parsed.config;
+  std::vector<ConfigError> errors;
+  for (const ModelConfig& model : config.models) CheckProviders(model, errors);
+  for (const CameraConfig& camera : config.cameras) {
+    const auto asks = [](const auto& rule) { return !rule.classes.empty(); };
+    if (std::ranges::none_of(camera.zones, asks) && std::ranges::none_of(camera.lines, asks)) {
+      continue;
+    }
+    const auto labels = LabelsOf(config.models[camera.model_index]);
+    if (labels == nullptr) continue;
+    const auto check = [&](const auto& rule) {
+      const auto ids = ClassIdsOf(rule.classes, *labels);
+      if (!ids.ok()) errors.push_back({rule.at, std::string(MessageOf(ids.status()))});
+    };
+    std::ranges::for_each(camera.zones, check);
+    std::ranges::for_each(camera.lines, check);
+  }
+  if (errors.empty()) return;
+  parsed.errors = std::move(errors);
+  parsed.config.reset();
+}
+
 int Check(const CheckOptions& options) {
   const ParseOptions parse = ParseOptionsOf(options);
   int exit_code = 0;
   for (const std::string& config : options.configs) {
-    const ParsedConfig parsed = ReadConfig(config, parse);
+    ParsedConfig parsed = ReadConfig(config, parse);
+    if (parsed.config && !options.no_files) CheckAgainstModels(parsed);
     if (!parsed.config) exit_code = 2;
     if (options.json) {
-      // Bytes that are not UTF-8 can only come from the file's name.
-      PrintOut("{}\n", ParsedJson(parsed).dump(-1, ' ', false, Json::error_handler_t::replace));
+      PrintOut("{}\n", JsonText(ParsedJson(parsed)));
     } else {
       Print(parsed);
     }

@@ -10,6 +10,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/redact.h"
+#include "base/thread.h"
+#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/drawn_output.h"
@@ -18,6 +21,7 @@
 #include "cli/stop_signal.h"
 #include "infer/batcher.h"
 #include "media/open_source.h"
+#include "pipeline/config/parse.h"
 #include "pipeline/detector_runner.h"
 #include "pipeline/reorder_window.h"
 #include "store/jsonl_format.h"
@@ -55,7 +59,7 @@ class DetectJobs {
 
 absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptions& options) {
   RunOptions run;
-  run.sources = {options.inputs.front()};
+  run.sources = {"input"};  // the model's part alone matters here; inputs are opened one by one
   run.model = options.model;
   run.confidence = options.confidence;
   SL_ASSIGN_OR_RETURN(Config config, ConfigOf(run));
@@ -74,12 +78,14 @@ absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptio
     if (stateful) break;
   } while (runners.size() < static_cast<size_t>(wanted));
   jobs->in_flight_ = 2 * static_cast<int>(runners.size()) + 2;
-  jobs->batcher_ = Batcher::Create({.name = "detect"}, std::move(runners));
+  SL_ASSIGN_OR_RETURN(jobs->batcher_, Batcher::Create({.name = "detect"}, std::move(runners)));
   return jobs;
 }
 
 absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& options,
                                  const std::atomic<bool>& stop) {
+  // Passwords in URLs, and bytes that would tear a line.
+  HideSecret(input, ShownSource(MaskSecrets(input)));
   FrameLedger ledger;
   SourceOptions source_options;
   source_options.camera = std::make_shared<const CameraInfo>(CameraInfo{.id = "detect", .source = input});
@@ -89,7 +95,7 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
                       DrawnOutput::Create(options.out, input, source->info()));
   ReorderWindow window(in_flight_);
   absl::Status read_status;
-  std::thread reader([&] {
+  const auto read_all = [&] {
     while (!stop && !(options.out.empty() && OutputFailed())) {
       absl::StatusOr<std::optional<Frame>> frame = source->Next();
       if (!frame.ok()) read_status = frame.status();
@@ -99,7 +105,8 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
       if (const absl::Status status = batcher_->Submit(slot); !status.ok()) slot->Done(status);
     }
     window.Close();
-  });
+  };
+  SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read", read_all));
   absl::Status first;
   while (FrameSlot* slot = window.NextInOrder()) {
     const absl::Status status = slot->status.ok() ? Print(input, *slot, options, drawn.get())
@@ -143,9 +150,18 @@ int Detect(const DetectOptions& options) {
   static std::atomic<bool> stop{false};
   const StopSignal signal([] { stop = true; });
   int exit_code = 0;
+  size_t begun = 0;
   for (const std::string& input : options.inputs) {
     if (stop || (options.out.empty() && OutputFailed())) break;
-    exit_code = std::max(exit_code, ReportFailure((*jobs)->Process(input, options, stop)));
+    const absl::Status status = (*jobs)->Process(input, options, stop);
+    if (!stop || !absl::IsCancelled(status)) {
+      exit_code = std::max(exit_code, ReportFailure(status));
+    }
+    ++begun;
+  }
+  if (stop) {
+    Report(Cancelled("stopped at input {} of {}, as asked; what was found so far is written", begun,
+                     options.inputs.size()));
   }
   return exit_code;
 }
@@ -159,14 +175,17 @@ void AddDetectCommand(CLI::App& app, int& exit_code) {
   detect->add_option("INPUT", options->inputs, "pictures, videos, folders, globs")->required();
   detect->add_option("--model", options->model,
                      "people, motion, faces, a package of `sightline models list`, or an ONNX file")
-      ->required();
-  detect->add_option("--confidence", options->confidence, "least confidence")->check(CLI::Range(0.0, 1.0));
+      ->required()
+      ->check(NotEmpty());
+  detect->add_option("--confidence", options->confidence, "least confidence")->check(Between(0, 1));
   detect->add_option("--nms", options->nms_iou, "IoU above which the weaker of two boxes is dropped")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0, 1));
   detect->add_option("--threads", options->threads, "inference threads (default: one a core)")
       ->check(CLI::Range(1, 1024));
   CLI::Option* json = detect->add_flag("--json", options->json, "one JSON line a frame on standard output");
-  detect->add_option("--out", options->out, "folder for the pictures with boxes drawn")->excludes(json);
+  detect->add_option("--out", options->out, "folder for the pictures with boxes drawn")
+      ->excludes(json)
+      ->check(NotEmpty());
   detect->footer(
       "Examples:\n"
       "  sightline detect --model people street.jpg\n"

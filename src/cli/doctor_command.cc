@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/json_text.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/standard_output.h"
@@ -126,7 +127,7 @@ void AddDoctorCommand(CLI::App& app, int& exit_code) {
                    finding.fix.empty() ? "" : "\n                -> " + finding.fix);
       }
     }
-    if (*json) PrintOut("{}\n", nlohmann::json{{"ok", all_ok}, {"findings", lines}}.dump(2));
+    if (*json) PrintOut("{}\n", JsonText(nlohmann::json{{"ok", all_ok}, {"findings", lines}}, 2));
     exit_code = all_ok ? 0 : 1;
   });
 }

@@ -2,11 +2,14 @@
 #include <clocale>
 #include <csignal>
 #include <cstdio>
+#include <exception>
+#include <new>
 #include <string>
 
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/standard_output.h"
+#include "cli/usage_error.h"
 
 int main(int argc, char** argv) {
   using namespace sightline;
@@ -20,6 +23,7 @@ int main(int argc, char** argv) {
       "sightline"};
   app.set_version_flag("--version", "sightline " SIGHTLINE_VERSION);
   app.require_subcommand(1);
+  app.failure_message(cli::UsageError);
   app.footer(
       "Begin with:\n"
       "  sightline run --source video.mp4            people found, tracked and counted\n"
@@ -49,6 +53,11 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     // 0 for --help and --version; every mistake on the command line is 2.
     return cli::FinishOutput(app.exit(error) == 0 ? 0 : 2);
+  } catch (const std::bad_alloc&) {
+    exit_code = cli::Report(ResourceExhausted("out of memory: fewer --threads need less of it"));
+  } catch (const std::exception& error) {
+    // A bug of ours: errors are values. It ends in a sentence all the same.
+    exit_code = cli::Report(Internal("unexpected error: {}", error.what()));
   }
   return cli::FinishOutput(exit_code);
 }

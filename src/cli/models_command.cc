@@ -11,10 +11,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/json_text.h"
 #include "base/whole_file.h"
+#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/standard_output.h"
+#include "detect/detector_factory.h"
 #include "detect/model_probe.h"
 #include "detect/recognise.h"
 #include "infer/coco_labels.h"
@@ -126,6 +129,11 @@ class MendedCopy {
   const std::string folder_;
 };
 
+// A description under which a model does not run is a mistake in that description.
+absl::Status CannotRun(const absl::Status& status, std::string_view mend) {
+  return InvalidArgument("this package cannot run: {}; {}", MessageOf(status), mend);
+}
+
 struct Understood {
   ModelPackage package;
   std::vector<std::string> warnings;
@@ -134,6 +142,7 @@ struct Understood {
 absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileInfo& file) {
   ModelPackage wishes;
   SL_RETURN_IF_ERROR(ApplyWishes(options, wishes));  // mistakes in them first, before anything runs
+  if (!wishes.spec.name.empty()) SL_RETURN_IF_ERROR(CheckModelName(wishes.spec.name));
   SL_ASSIGN_OR_RETURN(InferenceBackend * backend, DefaultBackend());
   std::string runnable = options.file;
   std::unique_ptr<MendedCopy> mended;
@@ -156,7 +165,7 @@ absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileI
           fmt::format("the file looks like {}: {}", recognised->spec.family, recognised->why));
     }
   } else {
-    return InvalidArgument(
+    return FailedPrecondition(
         "{}; to say what it is: --set family=F --set layout=L ..., or a file with keys of "
         "model.yaml "
         "for --describe",
@@ -167,6 +176,15 @@ absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileI
   }
   result.package.spec.name = ModelNameFromFile(options.file);
   SL_RETURN_IF_ERROR(ApplyWishes(options, result.package));
+  if (result.package.spec.labels == nullptr) {
+    result.package.spec.labels = std::make_shared<LabelSet>();
+  }
+  // What cannot run is refused here and not when somebody wants to use it.
+  ModelSpec to_run = result.package.spec;
+  to_run.file = runnable;
+  if (const absl::Status runs = TryModel(to_run, *backend); !runs.ok()) {
+    return CannotRun(runs, "nothing was stored; correct --set, --describe or --labels");
+  }
   return result;
 }
 
@@ -201,10 +219,7 @@ nlohmann::json ToJson(const ModelPackage& package) {
           {"why", package.why}};
 }
 
-// Paths may hold bytes that are no UTF-8.
-void PrintJson(const nlohmann::json& json) {
-  PrintOut("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-}
+void PrintJson(const nlohmann::json& json) { PrintOut("{}\n", JsonText(json)); }
 
 std::string MendedWords(int weights) {
   return fmt::format(
@@ -228,7 +243,7 @@ int Add(const AddOptions& options) {
   const auto file = InspectOnnx(options.file);
   if (!file.ok()) return ReportFailure(file.status());
   auto understood = Understand(options, *file);
-  if (!understood.ok()) return ReportFailure(understood.status());
+  if (!understood.ok()) return Report(understood.status());
   const std::string name = understood->package.spec.name;
   if (std::ranges::find(kBuiltIn, name) != std::end(kBuiltIn)) {
     return Report(InvalidArgument("\"{}\" is a built-in detector: give another --name", name));
@@ -290,21 +305,28 @@ int List(bool json) {
 }
 
 int Show(const std::string& name, bool json) {
+  if (const absl::Status good = CheckModelName(name); !good.ok()) return Report(good);
   const auto package = ModelStore::Default().Find(name);
   if (!package.ok()) return ReportFailure(package.status());
+  const auto backend = DefaultBackend();
+  absl::Status runs = backend.ok() ? TryModel(package->spec, **backend) : backend.status();
+  if (!runs.ok()) runs = CannotRun(runs, "correct its model.yaml, or add it again with --replace");
   if (json) {
-    PrintJson(ToJson(*package));
-    return 0;
+    nlohmann::json line = ToJson(*package);
+    if (!runs.ok()) line["error"] = std::string(MessageOf(runs));
+    PrintJson(line);
+    return ReportFailure(runs);
   }
   const std::string path =
       (std::filesystem::path(package->spec.file).parent_path() / kModelYaml).string();
   const auto yaml = ReadWholeFile(path, kMaxDescriptionBytes);
   if (!yaml.ok()) return ReportFailure(yaml.status());
   PrintOut("# {}\n{}", path, *yaml);
-  return 0;
+  return ReportFailure(runs);
 }
 
 int Remove(const std::string& name) {
+  if (const absl::Status good = CheckModelName(name); !good.ok()) return Report(good);
   const absl::Status status = ModelStore::Default().Remove(name);
   if (status.ok()) PrintOut("removed {}\n", name);
   return status.ok() ? 0 : ReportFailure(status);
@@ -315,12 +337,15 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
   CLI::App* add = models.add_subcommand(
       "add", "Find out what an ONNX file is, mend what makes it slow, keep a copy under a name");
   add->add_option("FILE", options->file, "the ONNX file")->required();
-  add->add_option("--name", options->name, "to call it by; otherwise from the file's name");
-  add->add_option("--labels", options->labels, "file with one class name a line, or coco80");
+  add->add_option("--name", options->name, "to call it by; otherwise from the file's name")
+      ->check(NotEmpty());
+  add->add_option("--labels", options->labels, "file with one class name a line, or coco80")
+      ->check(NotEmpty());
   add->add_option("--confidence", options->confidence, "threshold for its results")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0, 1));
   add->add_option("--describe", options->description,
-                  "YAML file with keys of model.yaml that win over what was found");
+                  "YAML file with keys of model.yaml that win over what was found")
+      ->check(NotEmpty());
   add->add_option("--set", options->sets, "KEY=VALUE of model.yaml, such as input.resize=stretch")
       ->allow_extra_args(false);
   add->add_flag("--replace", options->replace, "take the place of a model of that name");

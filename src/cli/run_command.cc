@@ -2,10 +2,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "base/json_text.h"
+#include "base/redact.h"
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
@@ -40,7 +43,7 @@ nlohmann::json SummaryJson(const RunSummary& summary) {
     nlohmann::json rules = nlohmann::json::object();
     for (const auto& [rule, count] : camera.rule_counts) rules[rule] = count;
     if (!rules.empty()) line["rules"] = rules;
-    if (!camera.status.ok()) line["error"] = std::string(MessageOf(camera.status));
+    if (!camera.status.ok()) line["error"] = WithoutSecrets(MessageOf(camera.status));  // before JSON escapes it
     cameras.push_back(std::move(line));
   }
   return {{"cameras", cameras},
@@ -67,6 +70,17 @@ void PrintCamera(const CameraSummary& camera) {
   for (const auto& [name, count] : camera.counts_by_class) found.push_back(fmt::format("{} {}", count, name));
   PrintOut("  found   {}\n", found.empty() ? "nothing that was tracked" : fmt::format("{}", fmt::join(found, ", ")));
   for (const auto& [rule, count] : camera.rule_counts) PrintOut("  {:<7} {}\n", count, rule);
+  if (!camera.status.ok()) PrintOut("  failed  {}\n", MessageOf(camera.status));
+}
+
+// Every camera's failure in a line of its own; `status` is the run's.
+int ReportRun(const absl::Status& status, const RunSummary& summary) {
+  int exit_code = ReportFailure(status);
+  for (const CameraSummary& camera : summary.cameras) {
+    const absl::Status failure = WithContext(camera.status, "camera " + camera.id);
+    if (failure != status) exit_code = std::max(exit_code, ReportFailure(failure));
+  }
+  return exit_code;
 }
 
 void PrintSummary(const RunSummary& summary, const Config& config, const std::string& model) {
@@ -98,12 +112,12 @@ int Run(const RunOptions& options) {
     status = (*engine)->Run([&](const RunProgress& now) { progress.Draw(now); }, &summary);
   }
   if (options.json) {
-    PrintOut("{}\n", SummaryJson(summary).dump());
+    PrintOut("{}\n", JsonText(SummaryJson(summary)));
   } else if (!options.quiet) {
     PrintSummary(summary, *config, options.model);
   }
   std::fflush(stdout);
-  return ReportFailure(status);
+  return ReportRun(status, summary);
 }
 
 }  // namespace

@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "cli/checks.h"
 #include "pipeline/config/parse.h"
 
 namespace sightline::cli {
@@ -32,12 +34,23 @@ std::string ConfigTextOf(const RunOptions& options) {
   std::set<std::string> ids;
   for (const std::string& source : options.sources) {
     nlohmann::json camera = {{"id", CameraIdOf(source, &ids)},
-                             {"source", source},
+                             {"source", ShownSource(source)},
                              {"model", options.model.empty() ? "people" : options.model}};
     if (!options.start_time.empty()) camera["start_time"] = options.start_time;
     cameras.push_back(std::move(camera));
   }
-  return nlohmann::json{{"cameras", cameras}}.dump();
+  return JsonText(nlohmann::json{{"cameras", cameras}});
+}
+
+// The text of a configuration is UTF-8 without control characters; the name of a file need not be.
+void PutBackOddNames(const RunOptions& options, Config& config) {
+  for (size_t i = 0; i < options.sources.size() && i < config.cameras.size(); ++i) {
+    const std::string& source = options.sources[i];
+    if (ShownSource(source) == source || source.find("${") != std::string::npos) continue;
+    CameraConfig& camera = config.cameras[i];
+    camera.source = SecretText(std::filesystem::absolute(source).lexically_normal().string(),
+                               camera.source.shown());
+  }
 }
 
 absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
@@ -52,7 +65,11 @@ absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
                                   ? ParseConfig(ConfigTextOf(options), "command line", parse_options)
                                   : ReadConfig(options.config, parse_options);
   for (const ConfigError& warning : parsed.warnings) Log().warn("{}", warning.message);
-  if (parsed.config) return *parsed.config;
+  if (parsed.config) {
+    Config config = *parsed.config;
+    PutBackOddNames(options, config);
+    return config;
+  }
   std::string text = parsed.ErrorText();
   while (text.ends_with('\n')) text.pop_back();
   // Places within a generated text mean nothing to anyone.
@@ -62,26 +79,38 @@ absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
 
 }  // namespace
 
+std::string ShownSource(const std::string& source) {
+  auto shown = nlohmann::json::parse(JsonText(nlohmann::json(source))).get<std::string>();
+  for (char& c : shown) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  }
+  return shown;
+}
+
 void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options) {
-  command.add_option("CONFIG", options->config, "configuration file (YAML); see docs/configuration.md");
+  command.add_option("CONFIG", options->config, "configuration file (YAML); see docs/configuration.md")
+      ->check(NotEmpty());
   command.add_option("--source", options->sources, "video, picture, folder or glob; may be repeated")
       // One a flag, so that a CONFIG after it is not taken for another source.
       ->allow_extra_args(false);
   command.add_option("--model", options->model,
-                     "people, motion, faces, a package of `sightline models list`, or an ONNX file");
-  command.add_option("--out", options->out, "folder for the results (default: out)");
-  command.add_option("--for", options->duration, "stop after this wall time: 30s, 5m");
-  command.add_option("--max-frames", options->max_frames, "read at most this many selected frames of each source");
+                     "people, motion, faces, a package of `sightline models list`, or an ONNX file")
+      ->check(NotEmpty());
+  command.add_option("--out", options->out, "folder for the results (default: out)")->check(NotEmpty());
+  command.add_option("--for", options->duration, "stop after this wall time: 30s, 5m")->check(NotEmpty());
+  command.add_option("--max-frames", options->max_frames, "read at most this many selected frames of each source")
+      ->check(WholeBetween(1, 1'000'000'000'000'000));
   command.add_option("--every", options->every, "process every n-th frame")->check(CLI::Range(1, 100000));
   command.add_option("--fps", options->target_fps, "process at most this many frames a second of stream time")
-      ->check(CLI::Range(0.001, 1000.0));
+      ->check(Between(0.001, 1000));
   command.add_option("--motion", options->motion,
                      "process frames only while this fraction of the picture changes (0.15 is usual)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0, 1));
   command.add_option("--confidence", options->confidence, "least confidence of a detection")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0, 1));
   command.add_option("--start-time", options->start_time,
-                     "capture time of the first frame: 2026-01-31T12:00:00Z");
+                     "capture time of the first frame: 2026-01-31T12:00:00Z")
+      ->check(NotEmpty());
   command.add_option("--threads", options->threads, "inference threads (default: one a core)")
       ->check(CLI::Range(1, 1024));
   command.add_flag("--no-video", options->no_video, "write no annotated video");
@@ -103,6 +132,11 @@ absl::StatusOr<Config> ConfigOf(const RunOptions& options) {
   if (options.max_frames > 0) config.limits.max_frames = options.max_frames;
   if (!options.duration.empty()) {
     SL_ASSIGN_OR_RETURN(config.limits.duration_us, ParseDurationUs(options.duration));
+    constexpr int64_t kMostUs = int64_t{366} * 24 * 3600 * 1'000'000;  // as limits.duration
+    if (*config.limits.duration_us <= 0 || *config.limits.duration_us > kMostUs) {
+      return InvalidArgument("--for {}: more than 0 and at most 366 days are possible, such as 30s",
+                             options.duration);
+    }
   }
   for (CameraConfig& camera : config.cameras) {
     if (options.every > 0) camera.selection.every_nth = options.every;

@@ -32,6 +32,10 @@ struct RunOptions {
 
 void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options);
 
+// A source as it can stand in a line and in a configuration: bytes that are no UTF-8 are U+FFFD,
+// control characters are "?".
+std::string ShownSource(const std::string& source);
+
 // The file's configuration with the command line over it, or one made of --source and --model.
 absl::StatusOr<Config> ConfigOf(const RunOptions& options);
 

@@ -3,8 +3,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <string>
 #include <system_error>
 
+#include "base/redact.h"
 #include "cli/commands.h"
 
 namespace sightline::cli {
@@ -14,7 +16,8 @@ std::atomic<int> failure{0};  // errno of the first failed write
 
 void Write(std::string_view text) {
   if (failure != 0) return;
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) failure = errno;
+  const std::string shown = WithoutSecrets(text);
+  if (std::fwrite(shown.data(), 1, shown.size(), stdout) != shown.size()) failure = errno;
 }
 
 bool OutputFailed() { return failure != 0; }

@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "base/json_text.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "base/whole_file.h"
+#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/standard_output.h"
 #include "track/mot_file.h"
@@ -129,8 +131,7 @@ void PrintSummary(const TrackArguments& arguments, const TrackOutcome& outcome, 
                                             {"boxes", outcome.rows},
                                             {"out", arguments.out},
                                             {"wall_s", wall_s}};
-    constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
-    std::fprintf(to, "%s\n", summary.dump(-1, ' ', false, kReplace).c_str());
+    std::fprintf(to, "%s\n", JsonText(summary).c_str());
     return;
   }
   std::fprintf(to, "%lld frames, %zu detections: %llu tracks, %zu boxes in %s (%.2f s)\n",
@@ -139,9 +140,8 @@ void PrintSummary(const TrackArguments& arguments, const TrackOutcome& outcome, 
                arguments.out.c_str(), wall_s);
 }
 
-absl::Status RunTrack(const TrackArguments& arguments) {
-  const int64_t start_us = Clock::Real().NowMonotonicUs();
-  SL_ASSIGN_OR_RETURN(const std::unique_ptr<Tracker> tracker, MakeTracker(OptionsOf(arguments)));
+absl::Status TrackFile(const TrackArguments& arguments, const std::unique_ptr<Tracker>& tracker,
+                       int64_t start_us) {
   SL_ASSIGN_OR_RETURN(const std::vector<MotRow> rows, ReadMotDetections(arguments.detections));
   SL_ASSIGN_OR_RETURN(const TrackOutcome outcome, TrackAll(rows, *tracker, arguments.frame_rate));
   SL_RETURN_IF_ERROR(WriteResult(arguments.out, outcome.text));
@@ -149,6 +149,14 @@ absl::Status RunTrack(const TrackArguments& arguments) {
   const int64_t wall_us = Clock::Real().NowMonotonicUs() - start_us;
   PrintSummary(arguments, outcome, static_cast<double>(wall_us) * 1e-6);
   return absl::OkStatus();
+}
+
+int RunTrack(const TrackArguments& arguments) {
+  const int64_t start_us = Clock::Real().NowMonotonicUs();
+  const auto tracker = MakeTracker(OptionsOf(arguments));
+  if (!tracker.ok()) return Report(tracker.status());
+  // Whatever is wrong with the file of detections is a failure, not a mistake in the usage.
+  return ReportFailure(TrackFile(arguments, *tracker, start_us));
 }
 
 }  // namespace
@@ -168,17 +176,17 @@ void AddTrackCommand(CLI::App& app, int& exit_code) {
                    "Tracks to write, the whole file or nothing; - is standard output")
       ->required();
   command->add_option("--frame-rate", arguments->frame_rate, "Frames a second of the sequence")
-      ->check(CLI::Range(0.001, 10000.0))
+      ->check(Between(0.001, 10000))
       ->capture_default_str();
   command
       ->add_option("--track-thresh", arguments->track_thresh,
                    "Confidence above which a detection is matched first")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(Between(0, 1))
       ->capture_default_str();
   command
       ->add_option("--match-thresh", arguments->match_thresh,
                    "Greatest 1 - IoU x confidence of a first match")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(Between(0, 1))
       ->capture_default_str();
   command
       ->add_option("--track-buffer", arguments->track_buffer,
@@ -189,7 +197,7 @@ void AddTrackCommand(CLI::App& app, int& exit_code) {
                     "Ids equal to the reference implementation's, quirks and all (the default "
                     "here); with --no-reference-quirks as `sightline run` tracks");
   command->add_flag("--json", arguments->json, "Print the summary as one line of JSON");
-  command->callback([arguments, &exit_code] { exit_code = Report(RunTrack(*arguments)); });
+  command->callback([arguments, &exit_code] { exit_code = RunTrack(*arguments); });
 }
 
 }  // namespace sightline::cli

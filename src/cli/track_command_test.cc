@@ -105,13 +105,14 @@ TEST_F(TrackCommand, ErrorsSayWhatAndLeaveTheOldFile) {
   EXPECT_EQ(Run({"--detections", Path("none"), "--out", Path("t")}), 1);
   EXPECT_THAT(error_, HasSubstr("none"));
   std::ofstream(Path("bad.txt")) << "1,-1,1,1,10,10,0.9\n1,-1,1,one,10,10,0.9\n";
-  EXPECT_EQ(Run({"--detections", Path("bad.txt"), "--out", Path("t")}), 2);
+  EXPECT_EQ(Run({"--detections", Path("bad.txt"), "--out", Path("t")}), 1);
   EXPECT_THAT(error_, HasSubstr("bad.txt: line 2: y is \"one\""));
+  EXPECT_EQ(Run({"--detections", Path("."), "--out", Path("t")}), 1);
   {
     std::ofstream many(Path("many.txt"));
     for (int i = 0; i < 1001; ++i) many << "7,-1,1,1,10,10,0.9\n";
   }
-  EXPECT_EQ(Run({"--detections", Path("many.txt"), "--out", Path("t")}), 2);
+  EXPECT_EQ(Run({"--detections", Path("many.txt"), "--out", Path("t")}), 1);
   EXPECT_THAT(error_, HasSubstr("frame 7 has 1001 detections"));
   EXPECT_EQ(Run({"--detections", WriteWalk(), "--out", Path("t"), "--tracker", "sort"}), 2);
   EXPECT_EQ(Run({"--detections", WriteWalk(), "--out", Path("t"), "--frame-rate", "0"}), 2);

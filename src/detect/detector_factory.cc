@@ -133,6 +133,12 @@ absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const Backe
   std::error_code error;
   if (!fs::exists(path, error)) return NoSuchFile(path);
   if (fs::is_directory(path, error)) {
+    if (!fs::exists(fs::path(path) / kModelYaml, error)) {
+      return NotFound(
+          "the folder {} holds no {}: give an ONNX file, or the folder of a package that "
+          "`sightline models add` made",
+          path, kModelYaml);
+    }
     SL_ASSIGN_OR_RETURN(ModelPackage package, LoadModelPackage(path));
     return std::move(package.spec);
   }
@@ -142,6 +148,26 @@ absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const Backe
   SL_ASSIGN_OR_RETURN(ModelSpec spec, RecogniseFile(path, backend));
   spec.name = ModelNameFromFile(path);
   return spec;
+}
+
+absl::Status TryModel(const ModelSpec& spec, InferenceBackend& backend) {
+  NeuralOptions options;
+  options.nms = spec.nms;
+  SL_ASSIGN_OR_RETURN(const DetectorFactory factory,
+                      MakeNeuralDetectorFactory(spec, backend, options));
+  SL_ASSIGN_OR_RETURN(const std::unique_ptr<Detector> detector, factory());
+  constexpr int kSide = 64;
+  const std::vector<uint8_t> grey(size_t{3} * kSide * kSide, 128);
+  Frame blank;
+  blank.image = {.format = PixelFormat::kBgr24,
+                 .width = kSide,
+                 .height = kSide,
+                 .planes = {grey.data()},
+                 .strides = {3 * kSide}};
+  Detections found;
+  DetectJob job{.frame = &blank, .result = &found, .status = {}};
+  detector->Detect({&job, 1});
+  return job.status;
 }
 
 absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,

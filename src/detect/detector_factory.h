@@ -49,6 +49,11 @@ absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
                                              const BackendSource& backend,
                                              const ModelStore& store = ModelStore::Default());
 
+// Opens a model as it would be run and shows it one blank picture: whether its description fits it.
+// `spec.file` is the file to run. The errors are those of MakeNeuralDetectorFactory, its factory and
+// its detectors. Cost: loading the model and one inference.
+absl::Status TryModel(const ModelSpec& spec, InferenceBackend& backend);
+
 // The spec of an ONNX file by the same way, for those who need no detector.
 absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const BackendSource& backend);
 

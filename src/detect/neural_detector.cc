@@ -80,13 +80,17 @@ class NeuralDetector final : public Detector {
     const auto outputs = session_->Run();
     if (!outputs.ok()) return FailAll(jobs, WithContext(outputs.status(), info_.name));
     for (size_t i = 0; i < jobs.size(); ++i) {
-      if (jobs[i].status.ok()) jobs[i].status = Finish(*outputs, static_cast<int>(i), jobs[i]);
+      if (!jobs[i].status.ok()) continue;
+      jobs[i].status = Finish(*outputs, static_cast<int>(i), jobs[i]);
+      jobs[i].failure = DropReason::kPostprocessError;
     }
   }
 
   static void FailAll(std::span<DetectJob> jobs, const absl::Status& status) {
     for (DetectJob& job : jobs) {
-      if (job.status.ok()) job.status = status;
+      if (!job.status.ok()) continue;
+      job.status = status;
+      job.failure = DropReason::kInferenceError;
     }
   }
 
@@ -106,6 +110,7 @@ class NeuralDetector final : public Detector {
         jobs[i].result->labels = info_.labels;
         jobs[i].result->items.clear();
         if (jobs[i].status.ok()) continue;
+        jobs[i].failure = DropReason::kPreprocessError;
       }
       std::memset(tensor, 0, tensor_bytes_);
     }
@@ -139,7 +144,8 @@ class NeuralDetector final : public Detector {
 
 absl::StatusOr<size_t> FindInput(const ModelSpec& spec, std::span<const TensorInfo> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs.size() > 1 && inputs[i].name != spec.input_name) continue;
+    const bool any = spec.input_name.empty() && inputs.size() == 1;
+    if (!any && inputs[i].name != spec.input_name) continue;
     const TensorRecipe& r = spec.input;
     const std::vector<int64_t> wanted =
         r.layout == TensorLayout::kNchw

@@ -178,6 +178,7 @@ TEST(NeuralDetector, OneBadPictureFailsAlone) {
   detector->Detect(batch.jobs);
   EXPECT_TRUE(batch.jobs[0].status.ok());
   EXPECT_EQ(batch.jobs[1].status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(batch.jobs[1].failure, DropReason::kPreprocessError);
   EXPECT_TRUE(batch.results[1].items.empty());
   ASSERT_EQ(batch.results[2].items.size(), 1u);
   EXPECT_FLOAT_EQ(batch.results[2].items[0].box_px.center().x, 24);
@@ -196,6 +197,7 @@ TEST(NeuralDetector, AFailedRunFailsItsPicturesAndTheNextOneWorks) {
   Batch batch({&picture});
   detector->Detect(batch.jobs);
   EXPECT_THAT(std::string(MessageOf(batch.jobs[0].status)), HasSubstr("tiny: out of memory"));
+  EXPECT_EQ(batch.jobs[0].failure, DropReason::kInferenceError);
   fail = false;
   Batch again({&picture});
   detector->Detect(again.jobs);

@@ -1,7 +1,5 @@
 #include "infer/batcher.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <chrono>
 #include <mutex>
@@ -10,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/mutex.h"
+#include "base/thread.h"
 
 namespace sightline {
 namespace {
@@ -177,12 +176,20 @@ class BatcherImpl final : public Batcher {
         options_.queue_capacity > 0 && options_.queue_capacity < kNone && options_.max_batch > 0,
         "batcher {}: a queue of {}, batches of {}", options_.name, options_.queue_capacity,
         options_.max_batch);
-    threads_.reserve(runners_.size());
-    for (const auto& runner : runners_) {
-      threads_.emplace_back([this, &runner = *runner] { RunnerLoop(runner); });
-    }
   }
   ~BatcherImpl() override { Stop(/*discard=*/true); }
+
+  // Once, before anything is submitted. After an error the threads that there are wait for Stop().
+  absl::Status Start() {
+    threads_.reserve(runners_.size());
+    for (const auto& runner : runners_) {
+      SL_ASSIGN_OR_RETURN(std::thread thread,
+                          StartThread("batch-" + options_.name,
+                                      [this, &runner = *runner] { RunnerLoop(runner); }));
+      threads_.push_back(std::move(thread));
+    }
+    return absl::OkStatus();
+  }
 
   absl::Status Submit(BatchJob* job) override EXCLUDES(mutex_) {
     {
@@ -310,6 +317,7 @@ class BatcherImpl final : public Batcher {
 
   void RunnerLoop(BatchRunner& runner) {
     runs_for_ = this;
+    // Also here: the first batch may come before whoever started the thread has named it.
     pthread_setname_np(pthread_self(), ("batch-" + options_.name).substr(0, 15).c_str());
     const size_t most =
         static_cast<size_t>(std::max(1, std::min(options_.max_batch, runner.max_batch())));
@@ -344,9 +352,11 @@ class BatcherImpl final : public Batcher {
 
 }  // namespace
 
-std::unique_ptr<Batcher> Batcher::Create(const BatcherOptions& options,
-                                         std::vector<std::unique_ptr<BatchRunner>> runners) {
-  return std::make_unique<BatcherImpl>(options, std::move(runners));
+absl::StatusOr<std::unique_ptr<Batcher>> Batcher::Create(
+    const BatcherOptions& options, std::vector<std::unique_ptr<BatchRunner>> runners) {
+  auto batcher = std::make_unique<BatcherImpl>(options, std::move(runners));
+  SL_RETURN_IF_ERROR(batcher->Start());
+  return batcher;
 }
 
 }  // namespace sightline

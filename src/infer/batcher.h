@@ -48,9 +48,9 @@ struct BatcherOptions {
 
 class Batcher {
  public:
-  // One thread per runner.
-  static std::unique_ptr<Batcher> Create(const BatcherOptions& options,
-                                         std::vector<std::unique_ptr<BatchRunner>> runners);
+  // One thread per runner. ResourceExhausted when the system gives too few threads; none is left.
+  static absl::StatusOr<std::unique_ptr<Batcher>> Create(
+      const BatcherOptions& options, std::vector<std::unique_ptr<BatchRunner>> runners);
   virtual ~Batcher() = default;  // Stop()s
 
   // Waits for room. Unavailable after Stop(); then Done() is not called.

@@ -13,6 +13,9 @@
 #include <mutex>
 #include <random>
 #include <thread>
+#include <utility>
+
+#include "base/check.h"
 
 namespace sightline {
 namespace {
@@ -88,10 +91,17 @@ std::vector<std::unique_ptr<BatchRunner>> One(std::unique_ptr<BatchRunner> runne
 }
 
 // A batcher whose only runner is held up on a first job, so that a test decides what waits behind.
+std::unique_ptr<Batcher> Started(const BatcherOptions& options,
+                                 std::vector<std::unique_ptr<BatchRunner>> runners) {
+  auto batcher = Batcher::Create(options, std::move(runners));
+  SL_CHECK(batcher.ok(), "{}", MessageOf(batcher.status()));
+  return *std::move(batcher);
+}
+
 class HeldBatcher {
  public:
   explicit HeldBatcher(BatcherOptions options) {
-    batcher = Batcher::Create(options,
+    batcher = Started(options,
                               One(std::make_unique<RecordingRunner>(64, &seen, &started_, &go_)));
     EXPECT_TRUE(batcher->Submit(&first_).ok());
     started_.Wait();
@@ -173,7 +183,7 @@ TEST(Batcher, ManySourcesWithTheSameHash) {
 TEST(Batcher, AnIdleRunnerDoesNotWaitForCompany) {
   Seen seen;
   Gate started;
-  const auto batcher = Batcher::Create({.name = "m", .max_batch = 8},
+  const auto batcher = Started({.name = "m", .max_batch = 8},
                                        One(std::make_unique<RecordingRunner>(8, &seen, &started)));
   TestJob job;
   ASSERT_TRUE(batcher->Submit(&job).ok());
@@ -186,7 +196,7 @@ TEST(Batcher, WithADelayABatchFillsUp) {
   constexpr int64_t kAnHourUs = 3'600'000'000;
   Seen seen;
   const auto batcher =
-      Batcher::Create({.name = "m", .queue_capacity = 8, .max_batch = 3, .max_delay_us = kAnHourUs},
+      Started({.name = "m", .queue_capacity = 8, .max_batch = 3, .max_delay_us = kAnHourUs},
                       One(std::make_unique<RecordingRunner>(8, &seen)));
   std::deque<TestJob> jobs;
   for (int i = 0; i < 4; ++i) {
@@ -201,7 +211,7 @@ TEST(Batcher, WithADelayABatchFillsUp) {
 TEST(Batcher, ADelayEndsWithoutCompany) {
   Seen seen;
   Gate started;
-  const auto batcher = Batcher::Create({.name = "m", .max_batch = 3, .max_delay_us = 1000},
+  const auto batcher = Started({.name = "m", .max_batch = 3, .max_delay_us = 1000},
                                        One(std::make_unique<RecordingRunner>(8, &seen, &started)));
   TestJob job;
   ASSERT_TRUE(batcher->Submit(&job).ok());
@@ -251,7 +261,7 @@ TEST(Batcher, StopWithDiscardCancelsWhatWaits) {
   Seen seen;
   Gate started, go;
   const auto batcher =
-      Batcher::Create({.name = "m", .queue_capacity = 4, .max_batch = 2},
+      Started({.name = "m", .queue_capacity = 4, .max_batch = 2},
                       One(std::make_unique<RecordingRunner>(8, &seen, &started, &go)));
   TestJob running, waiting[3];
   ASSERT_TRUE(batcher->Submit(&running).ok());
@@ -323,7 +333,7 @@ TEST(Batcher, NamesItsThreads) {
   std::string name;
   TestJob job;
   const auto batcher =
-      Batcher::Create({.name = "yolox_nano"}, One(std::make_unique<NamingRunner>(&name)));
+      Started({.name = "yolox_nano"}, One(std::make_unique<NamingRunner>(&name)));
   ASSERT_TRUE(batcher->Submit(&job).ok());
   batcher->Stop(false);
   EXPECT_EQ(name, "batch-yolox_nan");
@@ -355,7 +365,7 @@ TEST(Batcher, ManyProducersManyRunners) {
   std::atomic<int> largest{0};
   std::vector<std::unique_ptr<BatchRunner>> runners;
   for (int i = 0; i < 3; ++i) runners.push_back(std::make_unique<CheckingRunner>(&largest));
-  const auto batcher = Batcher::Create(
+  const auto batcher = Started(
       {.name = "m", .queue_capacity = 7, .max_batch = 4, .max_per_source = 2}, std::move(runners));
   std::vector<std::deque<TestJob>> jobs(kProducers);
   std::vector<std::thread> producers;
@@ -393,7 +403,7 @@ TEST(Batcher, StopAtAnyMomentKeepsTheCount) {
     std::vector<std::unique_ptr<BatchRunner>> runners;
     for (int i = 0; i < 2; ++i) runners.push_back(std::make_unique<RecordingRunner>(3, &seen));
     const auto batcher =
-        Batcher::Create({.name = "m", .queue_capacity = 3, .max_batch = 3}, std::move(runners));
+        Started({.name = "m", .queue_capacity = 3, .max_batch = 3}, std::move(runners));
     std::vector<std::deque<TestJob>> jobs(3);
     std::vector<std::vector<bool>> accepted(3);
     std::vector<std::thread> producers;

@@ -10,6 +10,7 @@ extern "C" {
 #include "base/allocation_scope.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "base/whole_file.h"
 #include "media/av_log.h"
 #include "media/file_bytes.h"
 
@@ -46,6 +47,9 @@ int IsCancelled(void* flag) {
 
 absl::Status OpenError(const std::string& path, int code) {
   if (code == AVERROR_EXIT) return Cancelled("{}: opening was cancelled", path);
+  if (code == AVERROR(EMFILE) || code == AVERROR(ENFILE)) {
+    return FileError(AVUNERROR(code), "opening", path);
+  }
   if (code == AVERROR(ENOMEM)) return ResourceExhausted("{}: no memory to open it", path);
   if (code == AVERROR_INVALIDDATA) {
     return DataLoss(
@@ -112,7 +116,7 @@ absl::Status Demuxer::ChooseStream(const MediaLimits& limits) {
         "{}: its video codec is not known here; re-encode it, for example with ffmpeg", path_);
   }
   if (codec.width > limits.max_video_side_px || codec.height > limits.max_video_side_px) {
-    return ResourceExhausted("{}: {}x{} pixels, more than {} a side are refused", path_,
+    return ResourceExhausted("{}: {}x{} pixels, more than {} a side are refused; scale it down first", path_,
                              codec.width, codec.height, limits.max_video_side_px);
   }
   if (codec.width <= 0 || codec.height <= 0) {

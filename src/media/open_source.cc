@@ -84,6 +84,13 @@ bool IsVideoByName(const std::string& path) {
   return extension == ".mjpeg" || extension == ".mjpg" || extension == ".apng";
 }
 
+bool IsPictureByName(const std::string& path) {
+  constexpr std::array<std::string_view, 10> kExtensions = {
+      ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"};
+  const std::string extension = Lower(std::filesystem::path(path).extension().string());
+  return std::ranges::find(kExtensions, extension) != kExtensions.end();
+}
+
 bool IsPicture(const std::string& path) {
   if (IsVideoByName(path)) return false;
   std::array<char, 32> start{};
@@ -105,7 +112,16 @@ absl::StatusOr<std::unique_ptr<FrameSource>> OpenPath(const SourceOptions& optio
   const bool glob = !exists && path.find_first_of("*?[") != std::string::npos;
   if (!folder && !glob) SL_RETURN_IF_ERROR(CheckReadableFile(path));
   if (folder || glob || IsPicture(path)) return ImageSource::Create(options, ledger, limits);
-  return VideoFileSource::Create(options, ledger, limits);
+  auto video = VideoFileSource::Create(options, ledger, limits);
+  // Named like a picture, and neither a picture nor a video: whoever named it meant a picture.
+  if (!video.ok() && IsPictureByName(path) &&
+      (absl::IsInvalidArgument(video.status()) || absl::IsDataLoss(video.status()))) {
+    return DataLoss(
+        "{}: not a picture that can be read (JPEG, PNG, WebP, BMP, TIFF, PNM, GIF ...), damaged or "
+        "of another kind than its name says; open it in another program, or make it again",
+        path);
+  }
+  return video;
 }
 
 }  // namespace

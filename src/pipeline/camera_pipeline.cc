@@ -1,13 +1,12 @@
 #include "pipeline/camera_pipeline.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <optional>
 #include <thread>
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread.h"
 
 namespace sightline {
 
@@ -21,7 +20,7 @@ CameraPipeline::CameraPipeline(CameraParts parts)
 // DetectorRunner), this one 7 to 10; the window between them keeps the camera's order.
 absl::Status CameraPipeline::Run() {
   absl::Status source_status;
-  std::thread reader([&] {
+  const auto read_all = [&] {
     for (uint64_t read = 0; !stopping_ && (parts_.max_frames == 0 || read < parts_.max_frames); ++read) {
       // 1. media: demux, select, decode. Frames left out or damaged are counted there.
       absl::StatusOr<std::optional<Frame>> next = parts_.source->Next();
@@ -42,8 +41,8 @@ absl::Status CameraPipeline::Run() {
       }
     }
     window_.Close();
-  });
-  pthread_setname_np(reader.native_handle(), ("read-" + parts_.camera->id).substr(0, 15).c_str());
+  };
+  SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read-" + parts_.camera->id, read_all));
 
   while (FrameSlot* slot = window_.NextInOrder()) {
     std::shared_ptr<FrameResult> result = results_.Acquire();

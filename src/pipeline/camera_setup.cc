@@ -22,22 +22,6 @@ AnchorPoint AnchorOf(BoxAnchor anchor) {
   return AnchorPoint::kBottomCenter;
 }
 
-absl::StatusOr<std::vector<int32_t>> ClassIdsOf(const std::vector<std::string>& names,
-                                                const LabelSet& labels, const std::string& where) {
-  std::vector<int32_t> ids;
-  const std::vector<std::string_view> known(labels.names.begin(), labels.names.end());
-  for (const std::string& name : names) {
-    const auto found = std::find(labels.names.begin(), labels.names.end(), name);
-    if (found == labels.names.end()) {
-      const std::string near = NearestWord(name, known);
-      return InvalidArgument("{}: the model has no class \"{}\"{}", where, name,
-                             near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
-    }
-    ids.push_back(static_cast<int32_t>(found - labels.names.begin()));
-  }
-  return ids;
-}
-
 constexpr int64_t kMostBufferFrames = 1'000'000;  // TrackerOptions' own bound
 
 // Factors from the configuration's coordinates to pixels.
@@ -47,7 +31,43 @@ struct Scale {
   PointF operator()(const PointF& p) const { return {p.x * x, p.y * y}; }
 };
 
+// A zone or line that no point of the picture can meet.
+absl::Status CheckInside(std::string_view what, const std::string& name,
+                         const std::vector<PointF>& points_px, const SourceInfo& source) {
+  float left = points_px[0].x, right = left, top = points_px[0].y, bottom = top;
+  for (const PointF& p : points_px) {
+    left = std::min(left, p.x);
+    right = std::max(right, p.x);
+    top = std::min(top, p.y);
+    bottom = std::max(bottom, p.y);
+  }
+  if (right >= 0 && bottom >= 0 && left <= static_cast<float>(source.width) &&
+      top <= static_cast<float>(source.height)) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument(
+      "{} \"{}\" lies outside the picture: x {:g} to {:g} and y {:g} to {:g}, but the picture has "
+      "{}x{} pixels; correct its points, or give them as fractions with `coordinates: fraction`",
+      what, name, left, right, top, bottom, source.width, source.height);
+}
+
 }  // namespace
+
+absl::StatusOr<std::vector<int32_t>> ClassIdsOf(const std::vector<std::string>& names,
+                                                const LabelSet& labels) {
+  std::vector<int32_t> ids;
+  const std::vector<std::string_view> known(labels.names.begin(), labels.names.end());
+  for (const std::string& name : names) {
+    const auto found = std::find(labels.names.begin(), labels.names.end(), name);
+    if (found == labels.names.end()) {
+      const std::string near = NearestWord(name, known);
+      return InvalidArgument("the model has no class \"{}\"{}", name,
+                             near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
+    }
+    ids.push_back(static_cast<int32_t>(found - labels.names.begin()));
+  }
+  return ids;
+}
 
 absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& camera,
                                     const SourceInfo& source, const LabelSet& labels) {
@@ -66,6 +86,11 @@ absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& ca
   if (camera.coordinates == Coordinates::kFraction) {
     scale = {static_cast<float>(source.width), static_cast<float>(source.height)};
   }
+  const auto classes_of = [&](const auto& rule) -> absl::StatusOr<std::vector<int32_t>> {
+    auto ids = ClassIdsOf(rule.classes, labels);
+    if (!ids.ok()) return WithContext(ids.status(), place(rule.at));
+    return ids;
+  };
   const auto margin_of = [&](const std::optional<float>& margin) {
     return margin ? BoundaryMargin{.px = *margin * scale.y, .box_heights = 0} : BoundaryMargin{};
   };
@@ -77,7 +102,9 @@ absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& ca
     spec.margin = margin_of(zone.margin);
     spec.enter_frames = zone.enter_frames;
     spec.exit_frames = zone.exit_frames;
-    SL_ASSIGN_OR_RETURN(spec.classes, ClassIdsOf(zone.classes, labels, place(zone.at)));
+    SL_ASSIGN_OR_RETURN(spec.classes, classes_of(zone));
+    SL_RETURN_IF_ERROR(
+        WithContext(CheckInside("zone", zone.name, spec.polygon_px, source), place(zone.at)));
     rules.zones.push_back(std::move(spec));
   }
   for (const LineConfig& line : camera.lines) {
@@ -89,7 +116,9 @@ absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& ca
     spec.forward_name = line.forward;
     spec.backward_name = line.backward;
     spec.margin = margin_of(line.margin);
-    SL_ASSIGN_OR_RETURN(spec.classes, ClassIdsOf(line.classes, labels, place(line.at)));
+    SL_ASSIGN_OR_RETURN(spec.classes, classes_of(line));
+    SL_RETURN_IF_ERROR(
+        WithContext(CheckInside("line", line.name, {spec.a_px, spec.b_px}, source), place(line.at)));
     rules.lines.push_back(std::move(spec));
   }
   return rules;

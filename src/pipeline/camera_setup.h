@@ -12,8 +12,13 @@
 
 namespace sightline {
 
+// The ids of these classes. InvalidArgument, with the nearest name, when one is none of the model's.
+absl::StatusOr<std::vector<int32_t>> ClassIdsOf(const std::vector<std::string>& names,
+                                                const LabelSet& labels);
+
 // Zones and lines in pixels of the source picture, classes as ids. InvalidArgument, with the line of
-// the configuration, when a class is none of the model's or the picture's size is needed but unknown.
+// the configuration, when a class is none of the model's, when the picture's size is needed but
+// unknown, or when a zone or line lies wholly outside the picture and would never count anything.
 absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& camera,
                                     const SourceInfo& source, const LabelSet& labels);
 

@@ -1,11 +1,10 @@
 #include "pipeline/deliver_lane.h"
 
-#include <pthread.h>
-
 #include <chrono>
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread.h"
 
 namespace sightline {
 
@@ -19,8 +18,16 @@ DeliverLane::DeliverLane(std::string name, std::vector<std::unique_ptr<ResultSin
     sink_names_.emplace_back(sink->name());
     wants_pixels_ = wants_pixels_ || sink->wants_pixels();
   }
-  thread_ = std::thread([this] { Loop(); });
-  pthread_setname_np(thread_.native_handle(), ("deliver-" + name_).substr(0, 15).c_str());
+}
+
+absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(
+    std::string name, std::vector<std::unique_ptr<ResultSink>> sinks, size_t capacity,
+    ErrorCallback on_error) {
+  std::unique_ptr<DeliverLane> lane(
+      new DeliverLane(std::move(name), std::move(sinks), capacity, std::move(on_error)));
+  SL_ASSIGN_OR_RETURN(lane->thread_, StartThread("deliver-" + lane->name_,
+                                                 [raw = lane.get()] { raw->Loop(); }));
+  return lane;
 }
 
 DeliverLane::~DeliverLane() { Finish({}).IgnoreError(); }

@@ -22,8 +22,10 @@ class DeliverLane {
  public:
   using ErrorCallback = std::function<void(const absl::Status&)>;
 
-  DeliverLane(std::string name, std::vector<std::unique_ptr<ResultSink>> sinks, size_t capacity,
-              ErrorCallback on_error);
+  // ResourceExhausted when the system gives no thread.
+  static absl::StatusOr<std::unique_ptr<DeliverLane>> Create(
+      std::string name, std::vector<std::unique_ptr<ResultSink>> sinks, size_t capacity,
+      ErrorCallback on_error);
   ~DeliverLane();  // Finish()es without ledgers
 
   void Send(std::shared_ptr<const FrameResult> result);
@@ -44,6 +46,8 @@ class DeliverLane {
   QueueStats stats() const { return queue_.Stats(); }
 
  private:
+  DeliverLane(std::string name, std::vector<std::unique_ptr<ResultSink>> sinks, size_t capacity,
+              ErrorCallback on_error);
   struct Item {
     std::shared_ptr<const FrameResult> result;
     std::shared_ptr<const TrackSummary> track;

@@ -17,7 +17,10 @@ void DetectorRunner::Run(std::span<BatchJob* const> batch) {
     jobs_.push_back({.frame = &slot->frame, .result = &slot->detections, .status = {}});
   }
   detector_->Detect(jobs_);
-  for (size_t i = 0; i < batch.size(); ++i) batch[i]->Done(jobs_[i].status);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    static_cast<FrameSlot*>(batch[i])->failure = jobs_[i].failure;
+    batch[i]->Done(jobs_[i].status);
+  }
 }
 
 }  // namespace sightline

@@ -1,7 +1,5 @@
 #include "pipeline/engine.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -10,6 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/thread.h"
 #include "base/time.h"
 #include "pipeline/camera_setup.h"
 #include "pipeline/detector_runner.h"
@@ -83,7 +82,8 @@ absl::StatusOr<Engine::Model*> Engine::ModelFor(const CameraConfig& camera) {
       .max_per_source = 0,
       .max_delay_us = wanted.max_batch_delay_us,
   };
-  model->batcher = Batcher::Create(model->batcher_options, std::move(runners));
+  SL_ASSIGN_OR_RETURN(model->batcher,
+                      Batcher::Create(model->batcher_options, std::move(runners)));
   models_.push_back(std::move(model));
   return models_.back().get();
 }
@@ -131,12 +131,16 @@ absl::Status Engine::OpenLanes() {
   for (LaneSpec& spec : specs) {
     const bool pictures = std::any_of(spec.sinks.begin(), spec.sinks.end(),
                                       [](const auto& sink) { return sink->wants_pixels(); });
-    lanes_.push_back(std::make_unique<DeliverLane>(
-        spec.name, std::move(spec.sinks), pictures ? kPictureQueueCapacity : kQueueCapacity,
-        [this](const absl::Status& error) {
-          Log().error("{}; stopping the run", MessageOf(error));
-          sink_failed_ = true;
-        }));
+    SL_ASSIGN_OR_RETURN(
+        std::unique_ptr<DeliverLane> lane,
+        DeliverLane::Create(spec.name, std::move(spec.sinks),
+                            pictures ? kPictureQueueCapacity : kQueueCapacity,
+                            [this](const absl::Status& error) {
+                              // Run() gives the error itself.
+                              Log().info("{}; stopping the run", MessageOf(error));
+                              sink_failed_ = true;
+                            }));
+    lanes_.push_back(std::move(lane));
   }
   for (CameraParts& parts : parts_) {
     for (const auto& lane : lanes_) {
@@ -169,7 +173,8 @@ absl::Status Engine::Run(const std::function<void(const RunProgress&)>& on_progr
     }
     ledgers.push_back({outlines_[i].camera, counts});
     summary->cameras.push_back(SummaryOf(*pipelines_[i], *outlines_[i].labels));
-    summary->cameras.back().status = statuses[i];
+    // Cut short because we asked for it: no failure of the camera.
+    if (!absl::IsCancelled(statuses[i])) summary->cameras.back().status = statuses[i];
   }
   absl::Status first;
   for (const auto& lane : lanes_) {
@@ -177,9 +182,8 @@ absl::Status Engine::Run(const std::function<void(const RunProgress&)>& on_progr
     if (first.ok()) first = status;
   }
   for (size_t i = 0; i < statuses.size() && first.ok(); ++i) {
-    if (!absl::IsCancelled(statuses[i])) {
-      first = WithContext(statuses[i], "camera " + outlines_[i].camera->id);
-    }
+    const CameraSummary& camera = summary->cameras[i];
+    first = WithContext(camera.status, "camera " + camera.id);
   }
   summary->wall_s = (Clock::Real().NowMonotonicUs() - started_us_) * 1e-6;
   summary->cpu_s = ProcessCpuSeconds();
@@ -193,14 +197,22 @@ void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_pr
   size_t running = pipelines_.size();
   std::vector<std::thread> threads;
   for (size_t i = 0; i < pipelines_.size(); ++i) {
-    threads.emplace_back([&, i] {
+    absl::StatusOr<std::thread> thread = StartThread("cam-" + outlines_[i].camera->id, [&, i] {
       (*statuses)[i] = pipelines_[i]->Run();
       MutexLock lock(mutex);
       --running;
       finished.NotifyOne();
     });
-    pthread_setname_np(threads.back().native_handle(),
-                       ("cam-" + outlines_[i].camera->id).substr(0, 15).c_str());
+    if (thread.ok()) {
+      threads.push_back(*std::move(thread));
+      continue;
+    }
+    // The run was asked for with all its cameras: those that began are stopped.
+    (*statuses)[i] = thread.status();
+    MutexLock lock(mutex);
+    running -= pipelines_.size() - i;
+    stop_requested_ = true;
+    break;
   }
   // Often enough for a hand on Ctrl-C and an eye on the progress line.
   constexpr std::chrono::milliseconds kTick(200);

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.h"
 #include "pipeline/engine.h"
 
 namespace sightline {
@@ -80,8 +81,8 @@ std::string Engine::ExplainJson() const {
                      {"sinks", lane->sink_names()},
                      {"queue", {{"capacity", lane->capacity()}, {"policy", "block"}}}});
   }
-  return json{{"cameras", cameras}, {"models", models}, {"lanes", lanes}, {"threads", ThreadCount()}}
-      .dump(2);
+  return JsonText(
+      json{{"cameras", cameras}, {"models", models}, {"lanes", lanes}, {"threads", ThreadCount()}}, 2);
 }
 
 std::string Engine::Explain() const {

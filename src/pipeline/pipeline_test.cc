@@ -19,6 +19,7 @@ namespace {
 struct World {
   int frames = 200;
   int fail_every = 0;          // the model fails on every n-th frame
+  DropReason fail_as = DropReason::kInferenceError;
   int source_fails_at = -1;    // the source ends with an error there
   int sink_fails_at = -1;      // the sink refuses its n-th result
   std::function<void(uint64_t ordinal)> on_detect = [](uint64_t) {};
@@ -84,6 +85,7 @@ class FakeDetector final : public Detector {
       world_.on_detect(n);
       if (world_.fail_every > 0 && n % world_.fail_every == 0) {
         job.status = Internal("the model failed");
+        job.failure = world_.fail_as;
         continue;
       }
       const float x = static_cast<float>(n % 500);
@@ -205,6 +207,19 @@ TEST(Engine, AFailedFrameIsATombstoneNotAHole) {
     EXPECT_EQ(camera.counts.dropped[static_cast<size_t>(DropReason::kInferenceError)], 20u);
     EXPECT_TRUE(std::is_sorted(world.delivered[camera.id].begin(), world.delivered[camera.id].end()));
     EXPECT_EQ(camera.tracks, 1u) << "one missing frame in ten does not split the track";
+  }
+}
+
+TEST(Engine, AFailedFrameCountsAsTheStepThatFailed) {
+  SetUpLog("off");
+  for (const DropReason reason : {DropReason::kPreprocessError, DropReason::kInferenceError,
+                                  DropReason::kPostprocessError}) {
+    World world;
+    world.fail_every = 10;
+    world.fail_as = reason;
+    const FrameCounts counts = RunWorld(world, 1, 2).cameras[0].counts;
+    EXPECT_EQ(counts.dropped[static_cast<size_t>(reason)], 20u);
+    EXPECT_EQ(counts.total_dropped(), 20u);
   }
 }
 

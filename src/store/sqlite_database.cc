@@ -1,12 +1,14 @@
 #include "store/sqlite_database.h"
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "base/allocation_scope.h"
+#include "base/whole_file.h"
 
 namespace sightline {
 
@@ -106,6 +108,13 @@ absl::StatusOr<SqliteDatabase> SqliteDatabase::Open(const std::string& path, Mod
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   flags |=
       mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+    return FailedPrecondition(
+        "opening the database {}: it is a pipe, socket or device, and a database needs a file; "
+        "choose another path, or move it away",
+        path);
+  }
   sqlite3* db = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
   if (db == nullptr) return ResourceExhausted("no memory to open the database {}", path);
@@ -185,6 +194,9 @@ absl::Status SqliteDatabase::Error(int code, std::string_view doing) const {
           "FILE .recover",
           doing, path_, sqlite3_errmsg(db_));
     case SQLITE_CANTOPEN:
+      if (system_errno == EMFILE || system_errno == ENFILE) {
+        return FileError(system_errno, doing, path_);
+      }
       return FailedPrecondition(
           "{} {}: cannot open it ({}); check that the folder exists, that the path is a file, and "
           "the permissions of both",

@@ -174,8 +174,11 @@ absl::StatusOr<int> CheckSqliteSchema(SqliteDatabase& database,
   if (objects == 0 && application == 0 && version == 0) return 0;
   if (application != kSqliteApplicationId) {
     return InvalidArgument(
-        "{} is a SQLite database of another program (application id {}); choose another file",
-        database.path(), application);
+        "{} is a SQLite database of another program ({}); choose another file (`outputs: sqlite: "
+        "path`, or --out for the folder), or move it away",
+        database.path(),
+        application == 0 ? std::string("without Sightline's tables")
+                         : fmt::format("application id {}", application));
   }
   const auto newest = static_cast<int64_t>(migrations.size());
   if (version > newest) {

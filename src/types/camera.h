@@ -25,7 +25,7 @@ enum class DropReason : uint8_t {
   kDecodeError,       // the decoder could make no picture of it
   kPreprocessError,   // no tensor could be made of it (size, format)
   kInferenceError,    // the model failed on it
-  kPostprocessError,  // its detections could not be tracked or turned into events
+  kPostprocessError,  // no boxes of what the model gave, or no tracks or events of the boxes
   kLate,              // live sources: newer frames were waiting
   kShutdown           // in flight when the run was stopped and not finished
 };

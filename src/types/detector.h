@@ -27,6 +27,7 @@ struct DetectJob {
   const Frame* frame = nullptr;
   Detections* result = nullptr;  // `items` is cleared and filled; capacity is reused
   absl::Status status;
+  DropReason failure = DropReason::kInferenceError;  // which step it was, when `status` is an error
 };
 
 // Threads: one thread at a time per instance.

@@ -71,7 +71,9 @@ absl::Status ClassicDetector::DetectOne(DetectJob& job) {
   found_.clear();
   {
     LibraryAllocations opencv;
+    job.failure = DropReason::kPreprocessError;
     SL_RETURN_IF_ERROR(working_.Prepare(image));
+    job.failure = DropReason::kInferenceError;
     Find(working_.picture(), working_.size_changed(), &found_);
   }
   std::erase_if(found_, [&](const Detection& d) { return !(d.confidence > confidence_); });

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.h"
 #include "pipeline/config/fields.h"
 
 namespace sightline {
@@ -71,7 +72,7 @@ Json FromConfig(const Config& config) {
 // A JSON string is a double-quoted YAML one; numbers, booleans and flow lists are the same in both.
 // Texts that need no quotes go without.
 std::string Scalar(const Json& value) {
-  if (!value.is_string()) return value.dump();
+  if (!value.is_string()) return JsonText(value);
   const auto& text = value.get_ref<const std::string&>();
   const bool plain = !text.empty() && std::isalpha(static_cast<unsigned char>(text[0])) &&
                      text != "true" && text != "false" && text != "null" && text != "Null" &&
@@ -79,7 +80,7 @@ std::string Scalar(const Json& value) {
                      text.find_first_not_of(
                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-") ==
                          std::string::npos;
-  return plain ? text : value.dump();
+  return plain ? text : JsonText(value);
 }
 
 void WriteYaml(const Json& map, const std::string& indent, std::string& text) {
@@ -112,6 +113,6 @@ std::string ConfigYaml(const Config& config) {
   return text;
 }
 
-std::string ConfigJson(const Config& config) { return FromConfig(config).dump(); }
+std::string ConfigJson(const Config& config) { return JsonText(FromConfig(config)); }
 
 }  // namespace sightline

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.h"
 #include "pipeline/config/fields.h"
 #include "pipeline/config/reader.h"
 
@@ -232,7 +233,7 @@ std::string ConfigJsonSchema() {
               {"title", "Sightline configuration"},
               {"description", "What `sightline run` takes; written by `sightline schema`."}};
   schema.update(SectionSchema(config::FileSection()));
-  return schema.dump(2) + "\n";
+  return JsonText(schema, 2) + "\n";
 }
 
 std::string ConfigMarkdown() {

@@ -1,0 +1,50 @@
+// What options of the command line are checked for where CLI11's own checks let something through:
+// CLI::Range takes NaN, and numbers without a sign wrap around.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdint>
+#include <string>
+#include <system_error>
+
+namespace sightline::cli {
+
+// A number from `least` to `most`; not NaN.
+inline CLI::Validator Between(double least, double most) {
+  return CLI::Validator(
+      [least, most](std::string& text) {
+        double value = 0;
+        const char* const end = text.data() + text.size();
+        const auto [stop, error] = std::from_chars(text.data(), end, value);
+        const bool good = error == std::errc() && stop == end && value >= least && value <= most;
+        return good ? std::string()
+                    : fmt::format("{} is no number from {} to {}", text, least, most);
+      },
+      fmt::format("NUMBER in [{} - {}]", least, most));
+}
+
+// A whole number from `least` to `most`.
+inline CLI::Validator WholeBetween(uint64_t least, uint64_t most) {
+  return CLI::Validator(
+      [least, most](std::string& text) {
+        uint64_t value = 0;
+        const char* const end = text.data() + text.size();
+        const auto [stop, error] = std::from_chars(text.data(), end, value);
+        const bool good = error == std::errc() && stop == end && value >= least && value <= most;
+        return good ? std::string()
+                    : fmt::format("{} is no whole number from {} to {}", text, least, most);
+      },
+      fmt::format("INT in [{} - {}]", least, most));
+}
+
+// Nothing given is not the same as the default.
+inline CLI::Validator NotEmpty() {
+  return CLI::Validator(
+      [](std::string& text) { return text.empty() ? std::string("it is empty") : std::string(); },
+      "");
+}
+
+}  // namespace sightline::cli
