@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "base/redact.h"
 #include "cli/commands.h"
+#include "cli/output_guard.h"
 #include "cli/standard_output.h"
 #include "infer/model_store.h"
 #include "pipeline/config/parse.h"
@@ -97,7 +99,14 @@ int Check(const CheckOptions& options) {
   const ParseOptions parse = ParseOptionsOf(options);
   int exit_code = 0;
   for (const std::string& config : options.configs) {
-    const ParsedConfig parsed = ReadConfig(config, parse);
+    ParsedConfig parsed = ReadConfig(config, parse);
+    if (parsed.config) {
+      const absl::Status guarded = CheckOutputFiles(*parsed.config, config);
+      if (!guarded.ok()) {
+        parsed.errors.push_back({{}, WithoutSecrets(MessageOf(guarded))});
+        parsed.config.reset();
+      }
+    }
     if (!parsed.config) exit_code = 2;
     if (options.json) {
       // Bytes that are not UTF-8 can only come from the file's name.

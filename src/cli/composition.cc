@@ -172,7 +172,13 @@ OutputPaths PathsOf(const Config& config) {
   OutputPaths paths;
   if (outputs.sqlite.enabled) paths.database = InFolder(outputs.dir, outputs.sqlite.path);
   if (outputs.jsonl.enabled) paths.json_lines = InFolder(outputs.dir, outputs.jsonl.path);
-  if (outputs.report.enabled) paths.report = InFolder(outputs.dir, "report.png");
+  if (outputs.report.enabled) {
+    paths.report = InFolder(outputs.dir, "report.png");
+    for (const CameraConfig& camera : config.cameras) {
+      paths.reports.emplace_back(camera.id,
+                                 ReportPathOf(paths.report, camera.id, config.cameras.size()));
+    }
+  }
   if (outputs.video.enabled) {
     for (const CameraConfig& camera : config.cameras) {
       paths.videos.emplace_back(camera.id, InFolder(outputs.dir, camera.id + ".mp4"));

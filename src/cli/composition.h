@@ -30,7 +30,8 @@ absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path
 struct OutputPaths {
   std::string database;
   std::string json_lines;
-  std::string report;
+  std::string report;  // what it is called with one camera
+  std::vector<std::pair<std::string, std::string>> reports;  // camera id, path
   std::vector<std::pair<std::string, std::string>> videos;  // camera id, path
 };
 OutputPaths PathsOf(const Config& config);

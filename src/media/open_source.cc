@@ -84,15 +84,6 @@ bool IsVideoByName(const std::string& path) {
   return extension == ".mjpeg" || extension == ".mjpg" || extension == ".apng";
 }
 
-bool IsPicture(const std::string& path) {
-  if (IsVideoByName(path)) return false;
-  std::array<char, 32> start{};
-  std::ifstream file(path, std::ios::binary);
-  file.read(start.data(), start.size());
-  const auto got = static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0));
-  return LooksLikeImage({reinterpret_cast<const uint8_t*>(start.data()), got});
-}
-
 absl::StatusOr<std::unique_ptr<FrameSource>> OpenPath(const SourceOptions& options,
                                                       FrameLedger& ledger,
                                                       const MediaLimits& limits) {
@@ -104,11 +95,32 @@ absl::StatusOr<std::unique_ptr<FrameSource>> OpenPath(const SourceOptions& optio
   const bool folder = std::filesystem::is_directory(path, ignored);
   const bool glob = !exists && path.find_first_of("*?[") != std::string::npos;
   if (!folder && !glob) SL_RETURN_IF_ERROR(CheckReadableFile(path));
-  if (folder || glob || IsPicture(path)) return ImageSource::Create(options, ledger, limits);
+  if (folder || glob || IsStillPicture(path)) return ImageSource::Create(options, ledger, limits);
   return VideoFileSource::Create(options, ledger, limits);
 }
 
 }  // namespace
+
+bool IsStillPicture(const std::string& path) {
+  if (IsVideoByName(path)) return false;
+  std::array<char, 32> start{};
+  std::ifstream file(path, std::ios::binary);
+  file.read(start.data(), start.size());
+  const auto got = static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0));
+  return LooksLikeImage({reinterpret_cast<const uint8_t*>(start.data()), got});
+}
+
+std::vector<std::string> LocalFilesOf(const std::string& url) {
+  std::string path = url;
+  if (const std::string scheme = SchemeOf(url); scheme == "file") {
+    const absl::StatusOr<std::string> local = PathOfFileUrl(url);
+    if (!local.ok()) return {};
+    path = *local;
+  } else if (!scheme.empty()) {
+    return {};
+  }
+  return ListPictures(path).value_or(std::vector<std::string>());
+}
 
 void RegisterSourceScheme(std::string_view scheme, SourceFactory factory) {
   Registry& registry = TheRegistry();

@@ -108,6 +108,21 @@ bool NaturallyBefore(const std::string& a, const std::string& b) {
   return a < b;  // "01" and "1"
 }
 
+absl::StatusOr<std::vector<std::string>> ListPictures(const std::string& url) {
+  std::vector<std::string> files;
+  if (IsFile(url)) {
+    files = {url};
+  } else if (IsFolder(url)) {
+    SL_ASSIGN_OR_RETURN(files, ListFolder(url));
+  } else if (url.find_first_of("*?[") != std::string::npos) {
+    SL_ASSIGN_OR_RETURN(files, ListGlob(url));
+  } else {
+    SL_RETURN_IF_ERROR(CheckReadableFile(url));
+  }
+  std::sort(files.begin(), files.end(), NaturallyBefore);
+  return files;
+}
+
 class ImageSource::Impl {
  public:
   Impl(const SourceOptions& options, FrameLedger& ledger, const MediaLimits& limits, double fps)
@@ -118,16 +133,7 @@ class ImageSource::Impl {
         selector_(options.selection) {}
 
   absl::Status Open() {
-    if (IsFile(options_.url)) {
-      files_ = {options_.url};
-    } else if (IsFolder(options_.url)) {
-      SL_ASSIGN_OR_RETURN(files_, ListFolder(options_.url));
-    } else if (options_.url.find_first_of("*?[") != std::string::npos) {
-      SL_ASSIGN_OR_RETURN(files_, ListGlob(options_.url));
-    } else {
-      return CheckReadableFile(options_.url);
-    }
-    std::sort(files_.begin(), files_.end(), NaturallyBefore);
+    SL_ASSIGN_OR_RETURN(files_, ListPictures(options_.url));
     info_.container = "image";
     info_.fps = 1e6 / period_us_;
     info_.frames_estimate = static_cast<int64_t>(files_.size());

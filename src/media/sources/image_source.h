@@ -17,6 +17,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "media/media_limits.h"
 #include "types/frame_source.h"
@@ -44,6 +45,10 @@ class ImageSource : public FrameSource {
   explicit ImageSource(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// The files behind a path (any file, as it is), a folder or a glob (pictures), in order. Errors as of
+// Create, without looking into the files.
+absl::StatusOr<std::vector<std::string>> ListPictures(const std::string& url);
 
 // Whether the order of file names puts `a` before `b`: natural, as above.
 bool NaturallyBefore(const std::string& a, const std::string& b);
