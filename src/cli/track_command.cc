@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_key.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "base/whole_file.h"
@@ -140,6 +141,11 @@ void PrintSummary(const TrackArguments& arguments, const TrackOutcome& outcome, 
 }
 
 absl::Status RunTrack(const TrackArguments& arguments) {
+  if (!IsStandardOutput(arguments.out) && FileKey(arguments.out) == FileKey(arguments.detections)) {
+    return InvalidArgument(
+        "--out {} is the file of the detections; nothing was written; give it another name",
+        arguments.out);
+  }
   const int64_t start_us = Clock::Real().NowMonotonicUs();
   SL_ASSIGN_OR_RETURN(const std::unique_ptr<Tracker> tracker, MakeTracker(OptionsOf(arguments)));
   SL_ASSIGN_OR_RETURN(const std::vector<MotRow> rows, ReadMotDetections(arguments.detections));
