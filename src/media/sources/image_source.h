@@ -4,6 +4,8 @@
 // byte by byte), folders not entered. Of a folder the files count whose names end as pictures do; a
 // glob's matches count the same way. One frame a picture, in 8-bit BGR, upright.
 //
+// Each frame of a folder or glob says in FrameMeta::picture which file it is.
+//
 // Time: picture n stands at n / fps seconds of stream time (25 a second unless said otherwise), in
 // one epoch. Capture time starts at options.start_utc_us, else in 1970.
 //
