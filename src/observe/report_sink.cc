@@ -115,6 +115,11 @@ absl::Status ReportSink::WriteReport(const Camera& camera, double wall_s) {
   return WriteWholeFile(PathOf(about.camera_id), std::span<const uint8_t>(png));
 }
 
+absl::Status ReportSink::Abandon() {
+  closed_ = true;
+  return absl::OkStatus();
+}
+
 absl::Status ReportSink::Close() {
   if (std::exchange(closed_, true)) return absl::OkStatus();
   const double wall_s = static_cast<double>(options_.clock->NowMonotonicUs() - started_us_) * 1e-6;

@@ -53,6 +53,7 @@ class ReportSink final : public ResultSink {
   absl::Status WriteTrack(const TrackSummary& track) override;
   absl::Status WriteLedger(const CameraInfo& camera, const FrameCounts& counts) override;
   absl::Status Close() override;
+  absl::Status Abandon() override;  // draws nothing
 
   // The file that a camera's report goes to.
   std::string PathOf(const std::string& camera_id) const;
