@@ -13,8 +13,10 @@
 
 #include "base/json_text.h"
 #include "base/nearest_word.h"
+#include "base/redact.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/output_guard.h"
 #include "cli/standard_output.h"
 #include "infer/model_store.h"
 #include "pipeline/camera_setup.h"
@@ -174,6 +176,13 @@ int Check(const CheckOptions& options) {
   int exit_code = 0;
   for (const std::string& config : options.configs) {
     ParsedConfig parsed = ReadConfig(config, parse);
+    if (parsed.config) {
+      const absl::Status guarded = CheckOutputFiles(*parsed.config, config);
+      if (!guarded.ok()) {
+        parsed.errors.push_back({{}, WithoutSecrets(MessageOf(guarded))});
+        parsed.config.reset();
+      }
+    }
     if (parsed.config && !options.no_files) CheckAgainstModels(parsed);
     if (!parsed.config) exit_code = 2;
     if (options.json) {

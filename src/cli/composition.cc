@@ -71,8 +71,11 @@ absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& c
   VideoSinkOptions options;
   options.camera_id = camera.camera->id;
   options.rules = DrawnRulesOf(camera);
-  options.open = [path, crf, fps = camera.source.fps](int width, int height) {
-    return OpenVideo(path, width, height, fps, crf);
+  // Taken now: that another run is writing it shows before a frame is read.
+  SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> taken, PartialFile::Open(path));
+  const auto file = std::make_shared<std::unique_ptr<PartialFile>>(std::move(taken));
+  options.open = [file, path, crf, fps = camera.source.fps](int width, int height) {
+    return OpenVideo(path, width, height, fps, crf, std::move(*file));
   };
   return VideoSink::Create(std::move(options));
 }
@@ -135,13 +138,15 @@ absl::StatusOr<std::vector<LaneSpec>> MakeSinks(const Config& config,
 absl::StatusOr<InferenceBackend*> DefaultBackend() { return OnnxRuntimeBackend(); }
 
 absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path, int width,
-                                                         int height, double fps, int crf) {
+                                                         int height, double fps, int crf,
+                                                         std::unique_ptr<PartialFile> file) {
   SL_ASSIGN_OR_RETURN(std::unique_ptr<VideoWriter> writer,
                       VideoWriter::Create({.path = path,
                                            .width = width,
                                            .height = height,
                                            .fps = fps,
-                                           .quality = crf}));
+                                           .quality = crf},
+                                          std::move(file)));
   return std::make_unique<EncodedPictures>(std::move(writer));
 }
 
@@ -172,7 +177,13 @@ OutputPaths PathsOf(const Config& config) {
   OutputPaths paths;
   if (outputs.sqlite.enabled) paths.database = InFolder(outputs.dir, outputs.sqlite.path);
   if (outputs.jsonl.enabled) paths.json_lines = InFolder(outputs.dir, outputs.jsonl.path);
-  if (outputs.report.enabled) paths.report = InFolder(outputs.dir, "report.png");
+  if (outputs.report.enabled) {
+    paths.report = InFolder(outputs.dir, "report.png");
+    for (const CameraConfig& camera : config.cameras) {
+      paths.reports.emplace_back(camera.id,
+                                 ReportPathOf(paths.report, camera.id, config.cameras.size()));
+    }
+  }
   if (outputs.video.enabled) {
     for (const CameraConfig& camera : config.cameras) {
       paths.videos.emplace_back(camera.id, InFolder(outputs.dir, camera.id + ".mp4"));

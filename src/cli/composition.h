@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/partial_file.h"
 #include "base/status.h"
 #include "infer/backend.h"
 #include "pipeline/config/config.h"
@@ -22,15 +23,18 @@ absl::StatusOr<std::string> ModelFileOf(const std::string& model);
 
 absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model);
 
-// An MP4 of pictures in any order of formats; crf as in H.264 (23 is usual).
+// An MP4 of pictures in any order of formats; crf as in H.264 (23 is usual). `file`: the one of
+// `path`, when it is open already.
 absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path, int width,
-                                                         int height, double fps, int crf);
+                                                         int height, double fps, int crf,
+                                                         std::unique_ptr<PartialFile> file = nullptr);
 
 // Where the sinks of a run write.
 struct OutputPaths {
   std::string database;
   std::string json_lines;
-  std::string report;
+  std::string report;  // what it is called with one camera
+  std::vector<std::pair<std::string, std::string>> reports;  // camera id, path
   std::vector<std::pair<std::string, std::string>> videos;  // camera id, path
 };
 OutputPaths PathsOf(const Config& config);

@@ -44,7 +44,7 @@ class DetectJobs {
  public:
   static absl::StatusOr<std::unique_ptr<DetectJobs>> Create(const DetectOptions& options);
   // Reads one input to its end, or until `stop`, in order.
-  absl::Status Process(const std::string& input, const DetectOptions& options,
+  absl::Status Process(const std::string& input, const DetectOptions& options, DrawnFolder* folder,
                        const std::atomic<bool>& stop);
 
  private:
@@ -83,7 +83,7 @@ absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptio
 }
 
 absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& options,
-                                 const std::atomic<bool>& stop) {
+                                 DrawnFolder* folder, const std::atomic<bool>& stop) {
   // Passwords in URLs, and bytes that would tear a line.
   HideSecret(input, ShownSource(MaskSecrets(input)));
   FrameLedger ledger;
@@ -91,8 +91,7 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
   source_options.camera = std::make_shared<const CameraInfo>(CameraInfo{.id = "detect", .source = input});
   source_options.url = input;
   SL_ASSIGN_OR_RETURN(const std::unique_ptr<FrameSource> source, OpenSource(source_options, ledger));
-  SL_ASSIGN_OR_RETURN(const std::unique_ptr<DrawnOutput> drawn,
-                      DrawnOutput::Create(options.out, input, source->info()));
+  DrawnOutput drawn(folder, input, source->info());
   ReorderWindow window(in_flight_);
   absl::Status read_status;
   const auto read_all = [&] {
@@ -109,13 +108,13 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
   SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read", read_all));
   absl::Status first;
   while (FrameSlot* slot = window.NextInOrder()) {
-    const absl::Status status = slot->status.ok() ? Print(input, *slot, options, drawn.get())
+    const absl::Status status = slot->status.ok() ? Print(input, *slot, options, &drawn)
                                                   : slot->status;
     if (first.ok()) first = status;
     window.Release(slot);
   }
   reader.join();
-  if (const absl::Status closed = drawn->Close(); first.ok()) first = closed;
+  if (const absl::Status closed = drawn.Close(); first.ok()) first = closed;
   if (first.ok()) first = read_status;
   if (first.ok() && ledger.Snapshot().total_dropped() > 0) {
     first = DataLoss("{}: {} of {} pictures could not be read", input,
@@ -126,19 +125,21 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
 
 absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
                                const DetectOptions& options, DrawnOutput* drawn) {
+  // Of a folder or glob: which of its pictures.
+  const std::string& name = slot.frame.meta.picture ? *slot.frame.meta.picture : input;
   Detections detections = slot.detections;
   detections.frame = slot.frame.meta;
   detections.labels = labels_;
   if (options.json) {
     line_.clear();
-    AppendDetectLine(input, detections, line_);
+    AppendDetectLine(name, detections, line_);
     Write(line_);
   } else {
     std::map<std::string, int> found;
     for (const Detection& detection : detections.items) ++found[labels_->NameOf(detection.class_id)];
     std::vector<std::string> words;
     for (const auto& [name, count] : found) words.push_back(fmt::format("{} {}", count, name));
-    PrintOut("{} frame {}: {}\n", input, slot.frame.meta.ordinal,
+    PrintOut("{} frame {}: {}\n", name, slot.frame.meta.ordinal,
                words.empty() ? "nothing" : fmt::format("{}", fmt::join(words, ", ")));
   }
   return drawn->Add(slot.frame, detections);
@@ -147,13 +148,16 @@ absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
 int Detect(const DetectOptions& options) {
   const absl::StatusOr<std::unique_ptr<DetectJobs>> jobs = DetectJobs::Create(options);
   if (!jobs.ok()) return ReportFailure(jobs.status());
+  const absl::StatusOr<std::unique_ptr<DrawnFolder>> folder =
+      DrawnFolder::Create(options.out, options.inputs, options.model);
+  if (!folder.ok()) return Report(folder.status());
   static std::atomic<bool> stop{false};
   const StopSignal signal([] { stop = true; });
   int exit_code = 0;
   size_t begun = 0;
   for (const std::string& input : options.inputs) {
     if (stop || (options.out.empty() && OutputFailed())) break;
-    const absl::Status status = (*jobs)->Process(input, options, stop);
+    const absl::Status status = (*jobs)->Process(input, options, folder->get(), stop);
     if (!stop || !absl::IsCancelled(status)) {
       exit_code = std::max(exit_code, ReportFailure(status));
     }

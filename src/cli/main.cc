@@ -17,6 +17,8 @@ int main(int argc, char** argv) {
   // A reader that went away (sightline ... | head) is an error of write(), not a silent death that
   // leaves the database without its last commit.
   std::signal(SIGPIPE, SIG_IGN);
+  // The same for a file that reaches the size limit (ulimit -f): write() then says EFBIG.
+  std::signal(SIGXFSZ, SIG_IGN);
 
   CLI::App app{
       "Sightline: cameras, files and pictures in; objects, tracks, events, rows and pictures out.",

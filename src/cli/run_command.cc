@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/output_guard.h"
 #include "cli/progress_line.h"
 #include "cli/run_options.h"
 #include "cli/standard_output.h"
@@ -90,7 +91,7 @@ void PrintSummary(const RunSummary& summary, const Config& config, const std::st
   const auto line = [](const char* what, const std::string& path) {
     if (!path.empty() && std::filesystem::exists(path)) PrintOut("  {:<9} {}\n", what, path);
   };
-  line("report", paths.report);
+  for (const auto& [camera, path] : paths.reports) line("report", path);
   for (const auto& [camera, path] : paths.videos) line("video", path);
   line("database", paths.database);
   line("lines", paths.json_lines);
@@ -101,6 +102,9 @@ void PrintSummary(const RunSummary& summary, const Config& config, const std::st
 int Run(const RunOptions& options) {
   absl::StatusOr<Config> config = ConfigOf(options);
   if (!config.ok()) return Report(config.status());
+  if (const absl::Status guarded = CheckOutputFiles(*config, options.config); !guarded.ok()) {
+    return Report(guarded);
+  }
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(*config, MakeFactories(*config));
   if (!engine.ok()) return Report(engine.status());
 
@@ -145,8 +149,10 @@ void AddExplainCommand(CLI::App& app, int& exit_code) {
   AddRunOptions(*explain, options);
   explain->callback([options, &exit_code] {
     absl::StatusOr<Config> config = ConfigOf(*options);
-    if (!config.ok()) {
-      exit_code = Report(config.status());
+    const absl::Status guarded =
+        config.ok() ? CheckOutputFiles(*config, options->config) : config.status();
+    if (!guarded.ok()) {
+      exit_code = Report(guarded);
       return;
     }
     absl::StatusOr<std::unique_ptr<Engine>> engine =

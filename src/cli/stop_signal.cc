@@ -27,11 +27,19 @@ StopSignal::StopSignal(std::function<void()> request_stop) {
   action.sa_flags = SA_RESETHAND | SA_RESTART;  // the second signal meets the default action
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  // A terminal that closes: asked to survive it (nohup), the program does. The shell and the kernel
+  // may each say so, hence no default action for the second.
+  struct sigaction hang_up {};
+  sigaction(SIGHUP, nullptr, &hang_up);
+  watches_hang_up_ = hang_up.sa_handler != SIG_IGN;
+  action.sa_flags = SA_RESTART;
+  if (watches_hang_up_) sigaction(SIGHUP, &action, nullptr);
 }
 
 StopSignal::~StopSignal() {
   signal(SIGINT, SIG_DFL);
   signal(SIGTERM, SIG_DFL);
+  if (watches_hang_up_) signal(SIGHUP, SIG_DFL);
   request = nullptr;
 }
 

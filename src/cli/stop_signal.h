@@ -1,12 +1,13 @@
-// Ctrl-C and SIGTERM as a polite request: the first asks the run to stop and finish what it has read,
-// the second kills the process as usual.
+// Ctrl-C, SIGTERM and SIGHUP (the terminal was closed) as a polite request: the first asks the run to
+// stop and finish what it has read; a second Ctrl-C or SIGTERM kills the process as usual.
 #pragma once
 
 #include <functional>
 
 namespace sightline::cli {
 
-// While it lives, SIGINT and SIGTERM call `request_stop`, which must be safe in a signal handler.
+// While it lives, SIGINT, SIGTERM and, unless it was ignored at the start (nohup), SIGHUP call
+// `request_stop`, which must be safe in a signal handler.
 // One at a time.
 class StopSignal {
  public:
@@ -16,6 +17,9 @@ class StopSignal {
   StopSignal& operator=(const StopSignal&) = delete;
   // The signal that came, 0 if none.
   static int received();
+
+ private:
+  bool watches_hang_up_ = false;
 };
 
 }  // namespace sightline::cli

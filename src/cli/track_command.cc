@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_key.h"
 #include "base/json_text.h"
 #include "base/status.h"
 #include "base/time.h"
@@ -152,6 +153,11 @@ absl::Status TrackFile(const TrackArguments& arguments, const std::unique_ptr<Tr
 }
 
 int RunTrack(const TrackArguments& arguments) {
+  if (!IsStandardOutput(arguments.out) && FileKey(arguments.out) == FileKey(arguments.detections)) {
+    return Report(InvalidArgument(
+        "--out {} is the file of the detections; nothing was written; give it another name",
+        arguments.out));
+  }
   const int64_t start_us = Clock::Real().NowMonotonicUs();
   const auto tracker = MakeTracker(OptionsOf(arguments));
   if (!tracker.ok()) return Report(tracker.status());

@@ -91,15 +91,6 @@ bool IsPictureByName(const std::string& path) {
   return std::ranges::find(kExtensions, extension) != kExtensions.end();
 }
 
-bool IsPicture(const std::string& path) {
-  if (IsVideoByName(path)) return false;
-  std::array<char, 32> start{};
-  std::ifstream file(path, std::ios::binary);
-  file.read(start.data(), start.size());
-  const auto got = static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0));
-  return LooksLikeImage({reinterpret_cast<const uint8_t*>(start.data()), got});
-}
-
 absl::StatusOr<std::unique_ptr<FrameSource>> OpenPath(const SourceOptions& options,
                                                       FrameLedger& ledger,
                                                       const MediaLimits& limits) {
@@ -111,7 +102,7 @@ absl::StatusOr<std::unique_ptr<FrameSource>> OpenPath(const SourceOptions& optio
   const bool folder = std::filesystem::is_directory(path, ignored);
   const bool glob = !exists && path.find_first_of("*?[") != std::string::npos;
   if (!folder && !glob) SL_RETURN_IF_ERROR(CheckReadableFile(path));
-  if (folder || glob || IsPicture(path)) return ImageSource::Create(options, ledger, limits);
+  if (folder || glob || IsStillPicture(path)) return ImageSource::Create(options, ledger, limits);
   auto video = VideoFileSource::Create(options, ledger, limits);
   // Named like a picture, and neither a picture nor a video: whoever named it meant a picture.
   if (!video.ok() && IsPictureByName(path) &&
@@ -125,6 +116,27 @@ absl::StatusOr<std::unique_ptr<FrameSource>> OpenPath(const SourceOptions& optio
 }
 
 }  // namespace
+
+bool IsStillPicture(const std::string& path) {
+  if (IsVideoByName(path)) return false;
+  std::array<char, 32> start{};
+  std::ifstream file(path, std::ios::binary);
+  file.read(start.data(), start.size());
+  const auto got = static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0));
+  return LooksLikeImage({reinterpret_cast<const uint8_t*>(start.data()), got});
+}
+
+std::vector<std::string> LocalFilesOf(const std::string& url) {
+  std::string path = url;
+  if (const std::string scheme = SchemeOf(url); scheme == "file") {
+    const absl::StatusOr<std::string> local = PathOfFileUrl(url);
+    if (!local.ok()) return {};
+    path = *local;
+  } else if (!scheme.empty()) {
+    return {};
+  }
+  return ListPictures(path).value_or(std::vector<std::string>());
+}
 
 void RegisterSourceScheme(std::string_view scheme, SourceFactory factory) {
   Registry& registry = TheRegistry();

@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "media/media_limits.h"
 #include "types/frame_source.h"
@@ -27,6 +28,12 @@ namespace sightline {
 absl::StatusOr<std::unique_ptr<FrameSource>> OpenSource(const SourceOptions& options,
                                                         FrameLedger& ledger,
                                                         const MediaLimits& limits = {});
+
+// The files of this machine that a source reads: the file itself, the pictures of a folder or glob in
+// their order; also through a file:// URL. Empty for other schemes and where nothing is.
+std::vector<std::string> LocalFilesOf(const std::string& url);
+// Whether the file would be read as a still picture (else as a video).
+bool IsStillPicture(const std::string& path);
 
 // How sources that are no files come in: the program registers one factory a scheme ("rtsp", "sim")
 // before it opens any source. A later registration of the same scheme replaces the earlier one.

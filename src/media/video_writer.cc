@@ -1,6 +1,5 @@
 #include "media/video_writer.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 extern "C" {
@@ -46,8 +45,9 @@ void PadPlane(uint8_t* plane, int stride, int width, int height, int padded_widt
 
 class VideoWriter::Impl {
  public:
-  explicit Impl(const Options& options)
+  Impl(const Options& options, std::unique_ptr<PartialFile> file)
       : options_(options),
+        file_(std::move(file)),
         fps_(std::isfinite(options.fps) && options.fps > 0 ? std::clamp(options.fps, 0.01, 1000.0)
                                                            : 25) {}
 
@@ -70,9 +70,9 @@ class VideoWriter::Impl {
   int64_t NextTick(int64_t pts_us);
 
   const Options options_;
+  std::unique_ptr<PartialFile> file_;
   const double fps_;
   std::string codec_name_;
-  std::optional<FileHandle> file_;
   int write_errno_ = 0;  // of the first write that failed
   AvioContextPtr io_;
   AvOutputPtr output_;
@@ -103,7 +103,7 @@ class VideoWriter::Impl {
 int VideoWriter::Impl::OnWrite(void* self, uint8_t* data, int size) {
   auto& writer = *static_cast<Impl*>(self);
   for (int done = 0; done < size;) {
-    const ssize_t put = ::write(writer.file_->get(), data + done, static_cast<size_t>(size - done));
+    const ssize_t put = ::write(writer.file_->fd(), data + done, static_cast<size_t>(size - done));
     if (put > 0) done += static_cast<int>(put);
     if (put > 0 || (put < 0 && errno == EINTR)) continue;
     writer.write_errno_ = put < 0 ? errno : EIO;
@@ -114,7 +114,7 @@ int VideoWriter::Impl::OnWrite(void* self, uint8_t* data, int size) {
 
 int64_t VideoWriter::Impl::OnSeek(void* self, int64_t offset, int whence) {
   if ((whence & AVSEEK_SIZE) != 0) return -1;
-  const off_t at = ::lseek(static_cast<Impl*>(self)->file_->get(), offset, whence & ~AVSEEK_FORCE);
+  const off_t at = ::lseek(static_cast<Impl*>(self)->file_->fd(), offset, whence & ~AVSEEK_FORCE);
   return at < 0 ? AVERROR(errno) : at;
 }
 
@@ -193,8 +193,9 @@ absl::Status VideoWriter::Impl::OpenEncoder() {
 }
 
 absl::Status VideoWriter::Impl::OpenFile() {
-  file_.emplace(::open(options_.path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-  if (file_->get() < 0) return FileError(errno, "writing to", options_.path);
+  if (!file_) {
+    SL_ASSIGN_OR_RETURN(file_, PartialFile::Open(options_.path));
+  }
   auto* buffer = static_cast<unsigned char*>(av_malloc(kIoBytes));
   io_.reset(avio_alloc_context(buffer, kIoBytes, 1, this, nullptr, &OnWrite, &OnSeek));
   if (!io_) {
@@ -317,9 +318,10 @@ absl::Status VideoWriter::Impl::Close() {
     if (status_.ok() && (code < 0 || write_errno_ != 0))
       Fail(code, "ending the file").IgnoreError();
   }
-  if (status_.ok() && file_ && file_->get() >= 0) {
+  if (status_.ok() && file_) {
     avio_flush(io_.get());
     if (write_errno_ != 0) Fail(0, "ending the file").IgnoreError();
+    if (status_.ok()) status_ = file_->Commit();
   }
   file_.reset();
   return status_;
@@ -332,8 +334,9 @@ VideoWriter::~VideoWriter() {
   if (!status.ok()) Log().error("{}", MessageOf(status));
 }
 
-absl::StatusOr<std::unique_ptr<VideoWriter>> VideoWriter::Create(const Options& options) {
-  auto impl = std::make_unique<Impl>(options);
+absl::StatusOr<std::unique_ptr<VideoWriter>> VideoWriter::Create(
+    const Options& options, std::unique_ptr<PartialFile> file) {
+  auto impl = std::make_unique<Impl>(options, std::move(file));
   SL_RETURN_IF_ERROR(impl->Open());
   return std::unique_ptr<VideoWriter>(new VideoWriter(std::move(impl)));
 }

@@ -1,8 +1,9 @@
 // Frames into an MP4 that browsers play: H.264 (libx264) where libavcodec has it, else MPEG-4
 // part 2.
 //
-// The file is a fragmented MP4 (ISO 14496-12, movie fragments), a fragment every two seconds: after
-// a kill everything up to the last whole fragment plays. Pictures are 4:2:0; an odd width or height
+// The file grows as `<path>.partial`, which Close() renames (base/partial_file.h); an older file of
+// that name stays until then. It is a fragmented MP4 (ISO 14496-12, movie fragments), a fragment
+// every two seconds: after a kill everything up to the last whole fragment of the .partial plays. Pictures are 4:2:0; an odd width or height
 // gets one more column or row, a copy of the last. A picture's time in the file is its pts_us,
 // exactly with H.264 (within 20 us with MPEG-4), so that the recording and the annotated copy agree
 // on every frame.
@@ -15,6 +16,7 @@
 #include <memory>
 #include <string>
 
+#include "base/partial_file.h"
 #include "base/status.h"
 #include "types/frame.h"
 
@@ -35,10 +37,11 @@ class VideoWriter {
     ColorRange range = ColorRange::kLimited;
   };
 
-  // Creates the file (an existing one is replaced) and starts the encoder. InvalidArgument for
-  // impossible sizes, FailedPrecondition when the file cannot be made there, ResourceExhausted when
+  // Creates the .partial, unless `file` is one already, and starts the encoder. InvalidArgument for
+  // impossible sizes, Unavailable when another program is writing the same file, FailedPrecondition when the file cannot be made there, ResourceExhausted when
   // the disk is full, Unimplemented when this machine's libavcodec has no encoder for MP4.
-  static absl::StatusOr<std::unique_ptr<VideoWriter>> Create(const Options& options);
+  static absl::StatusOr<std::unique_ptr<VideoWriter>> Create(
+      const Options& options, std::unique_ptr<PartialFile> file = nullptr);
 
   // Closes the file, if Close() has not; errors then go to the log.
   ~VideoWriter();
@@ -49,7 +52,8 @@ class VideoWriter {
   // with the path; after one, every further call gives the same.
   absl::Status Write(const ImageView& image, int64_t pts_us);
 
-  // Writes what the encoder still holds and ends the file. Further calls give the same answer.
+  // Writes what the encoder still holds, syncs the file to the disk and gives it its name; after an
+  // error the .partial stays. Further calls give the same answer.
   absl::Status Close();
 
   const std::string& codec() const;  // "libx264" or "mpeg4"

@@ -146,7 +146,7 @@ TEST(VideoWriter, AnUnfinishedFilePlays) {
   auto writer = VideoWriter::Create({.path = dir / "a.mp4", .width = 96, .height = 64, .fps = 25});
   ASSERT_TRUE(writer.ok());
   ASSERT_TRUE(WriteFrames(**writer, 96, 64, 250).ok());
-  std::filesystem::copy(dir / "a.mp4", dir / "killed.mp4");
+  std::filesystem::copy(dir / "a.mp4.partial", dir / "killed.mp4");
   const Seen seen = ReadVideo(dir / "killed.mp4");
   ASSERT_TRUE(seen.status.ok()) << seen.status;
   EXPECT_GE(seen.frames.size(), 150u);  // two seconds in the fragment, a few frames in the encoder

@@ -87,11 +87,15 @@ absl::Status ReportSink::WriteLedger(const CameraInfo& info, const FrameCounts& 
   return absl::OkStatus();
 }
 
-std::string ReportSink::PathOf(const std::string& camera_id) const {
-  if (cameras_.size() == 1) return options_.path;
-  const std::filesystem::path path(options_.path);
+std::string ReportPathOf(const std::string& report, const std::string& camera_id, size_t cameras) {
+  if (cameras == 1) return report;
+  const std::filesystem::path path(report);
   return (path.parent_path() / (path.stem().string() + "-" + camera_id + path.extension().string()))
       .string();
+}
+
+std::string ReportSink::PathOf(const std::string& camera_id) const {
+  return ReportPathOf(options_.path, camera_id, cameras_.size());
 }
 
 absl::Status ReportSink::WriteReport(const Camera& camera, double wall_s) {
@@ -109,6 +113,11 @@ absl::Status ReportSink::WriteReport(const Camera& camera, double wall_s) {
   view.strides[0] = page.width * 3;
   SL_ASSIGN_OR_RETURN(const std::vector<uint8_t> png, options_.encode_png(view));
   return WriteWholeFile(PathOf(about.camera_id), std::span<const uint8_t>(png));
+}
+
+absl::Status ReportSink::Abandon() {
+  closed_ = true;
+  return absl::OkStatus();
 }
 
 absl::Status ReportSink::Close() {

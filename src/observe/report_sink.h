@@ -39,6 +39,9 @@ struct ReportSinkOptions {
   const Clock* clock = &Clock::Real();  // for the speed that the report states
 };
 
+// The file of one camera's report: `report` itself when it is the only one, else with its id.
+std::string ReportPathOf(const std::string& report, const std::string& camera_id, size_t cameras);
+
 class ReportSink final : public ResultSink {
  public:
   // InvalidArgument without path, cameras or encoder, or when a camera is there twice.
@@ -50,6 +53,7 @@ class ReportSink final : public ResultSink {
   absl::Status WriteTrack(const TrackSummary& track) override;
   absl::Status WriteLedger(const CameraInfo& camera, const FrameCounts& counts) override;
   absl::Status Close() override;
+  absl::Status Abandon() override;  // draws nothing
 
   // The file that a camera's report goes to.
   std::string PathOf(const std::string& camera_id) const;

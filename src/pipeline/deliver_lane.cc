@@ -56,14 +56,14 @@ void DeliverLane::Loop() {
   }
 }
 
-absl::Status DeliverLane::Finish(const std::vector<CameraLedger>& ledgers) {
+absl::Status DeliverLane::Finish(const std::vector<CameraLedger>& ledgers, bool abandon) {
   queue_.Close();
   if (!thread_.joinable()) return first_error_;
   thread_.join();
   for (const CameraLedger& ledger : ledgers) {
     ForEachSink([&](ResultSink& sink) { return sink.WriteLedger(*ledger.camera, ledger.counts); });
   }
-  ForEachSink([](ResultSink& sink) { return sink.Close(); });
+  ForEachSink([&](ResultSink& sink) { return abandon ? sink.Abandon() : sink.Close(); });
   sinks_.clear();
   return first_error_;
 }

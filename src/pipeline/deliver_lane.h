@@ -36,8 +36,8 @@ class DeliverLane {
     FrameCounts counts;
   };
   // Delivers what is queued, writes the ledgers, closes the sinks and ends the thread. The first
-  // error of any sink, ever. Idempotent.
-  absl::Status Finish(const std::vector<CameraLedger>& ledgers);
+  // error of any sink, ever. Idempotent. With `abandon` sinks are abandoned instead of closed.
+  absl::Status Finish(const std::vector<CameraLedger>& ledgers, bool abandon = false);
 
   const std::string& name() const { return name_; }
   bool wants_pixels() const { return wants_pixels_; }

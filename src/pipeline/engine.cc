@@ -176,9 +176,16 @@ absl::Status Engine::Run(const std::function<void(const RunProgress&)>& on_progr
     // Cut short because we asked for it: no failure of the camera.
     if (!absl::IsCancelled(statuses[i])) summary->cameras.back().status = statuses[i];
   }
+  // When every source failed before its first frame there is nothing that could replace the results
+  // of an earlier run. A run that somebody cut short is another matter.
+  bool failed = true;
+  for (size_t i = 0; i < statuses.size(); ++i) {
+    failed = failed && !statuses[i].ok() && !absl::IsCancelled(statuses[i]) &&
+             ledgers[i].counts.processed == 0;
+  }
   absl::Status first;
   for (const auto& lane : lanes_) {
-    const absl::Status status = lane->Finish(ledgers);
+    const absl::Status status = lane->Finish(ledgers, /*abandon=*/failed);
     if (first.ok()) first = status;
   }
   for (size_t i = 0; i < statuses.size() && first.ok(); ++i) {

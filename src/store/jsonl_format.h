@@ -24,6 +24,7 @@ namespace sightline {
 void AppendFrameLine(const FrameResult& result, std::string& line);
 
 // The line of `detect --json` and a newline:
+// `input` is what was given, for a picture of a folder or glob its own path.
 // {"input","frame","pts_us","width","height","detections":[{"class_id","class","confidence",
 //  "box_xyxy_px":[x1,y1,x2,y2]}]}
 void AppendDetectLine(std::string_view input, const Detections& detections, std::string& line);

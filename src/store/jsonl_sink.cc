@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <utility>
 
 #include "base/whole_file.h"
@@ -47,24 +46,16 @@ absl::StatusOr<int64_t> EndOfLastLine(int fd, int64_t size_bytes, const std::str
   return 0;
 }
 
-// A rename is on the disk only when its folder is.
-void SyncFolderOf(const std::string& path) {
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  const int fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  fsync(fd);
-  close(fd);
-}
-
 }  // namespace
 
-JsonlSink::JsonlSink(const JsonlSinkOptions& options, std::string file, int fd, int64_t size_bytes)
-    : options_(options), file_(std::move(file)), fd_(fd), size_bytes_(size_bytes) {
+JsonlSink::JsonlSink(const JsonlSinkOptions& options, std::string file, int fd,
+                     std::unique_ptr<PartialFile> partial)
+    : options_(options), file_(std::move(file)), fd_(fd), partial_(std::move(partial)) {
   buffer_.reserve(static_cast<size_t>(options_.flush_bytes) + 64 * 1024);
 }
 
 JsonlSink::~JsonlSink() {
-  if (fd_ >= 0) close(fd_);
+  if (partial_ == nullptr && fd_ >= 0) close(fd_);
 }
 
 absl::StatusOr<std::unique_ptr<JsonlSink>> JsonlSink::Create(const JsonlSinkOptions& options) {
@@ -73,21 +64,21 @@ absl::StatusOr<std::unique_ptr<JsonlSink>> JsonlSink::Create(const JsonlSinkOpti
     return InvalidArgument("{}: flush_bytes must be 1 to 2^30 and flush_ms not negative",
                            options.path);
   }
-  struct stat there {};
-  if (stat(options.path.c_str(), &there) == 0 && S_ISDIR(there.st_mode)) {
-    return FileError(EISDIR, "opening", options.path);
+  if (!options.append) {
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> partial, PartialFile::Open(options.path));
+    const std::string file = partial->file();
+    const int fd = partial->fd();
+    return std::unique_ptr<JsonlSink>(new JsonlSink(options, file, fd, std::move(partial)));
   }
-  const std::string file = options.append ? options.path : options.path + ".partial";
-  const int flags =
-      options.append ? O_RDWR | O_CREAT | O_CLOEXEC : O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC;
-  const int fd = open(file.c_str(), flags, 0644);
+  const std::string& file = options.path;
+  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return FileError(errno, "opening", file);
-  auto sink = std::unique_ptr<JsonlSink>(new JsonlSink(options, file, fd, 0));
-  if (!options.append) return sink;
+  auto sink = std::unique_ptr<JsonlSink>(new JsonlSink(options, file, fd, nullptr));
 
   struct stat info {};
   if (fstat(fd, &info) != 0) return FileError(errno, "opening", file);
   if (!S_ISREG(info.st_mode)) return sink;  // a pipe or a device: nothing to cut
+  SL_RETURN_IF_ERROR(LockForWriting(fd, file));
   SL_ASSIGN_OR_RETURN(sink->size_bytes_, EndOfLastLine(fd, info.st_size, file));
   if (sink->size_bytes_ == info.st_size) {
     if (lseek(fd, 0, SEEK_END) < 0) return FileError(errno, "opening", file);
@@ -145,7 +136,8 @@ absl::Status JsonlSink::Flush() {
   if (last_line_end != std::string_view::npos) {
     size_bytes_ += static_cast<int64_t>(last_line_end) + 1;
   }
-  if (ftruncate(fd_, size_bytes_) != 0 && errno != EINVAL) {  // EINVAL: a pipe or a device
+  const bool can_cut = partial_ == nullptr || !partial_->direct();
+  if (can_cut && ftruncate(fd_, size_bytes_) != 0 && errno != EINVAL) {  // EINVAL: a pipe or a device
     Log().warn("{}: its last line may be unfinished ({})", file_, std::strerror(errno));
   }
   return Fail(error, "writing to");
@@ -155,13 +147,22 @@ absl::Status JsonlSink::Close() {
   if (closed_ || !failure_.ok()) return failure_;
   SL_RETURN_IF_ERROR(Flush());
   closed_ = true;
+  if (partial_ != nullptr) {
+    fd_ = -1;
+    return failure_ = partial_->Commit();
+  }
   // EINVAL, EROFS: pipes and devices cannot be synced.
   if (fsync(fd_) != 0 && errno != EINVAL && errno != EROFS) return Fail(errno, "syncing");
   if (close(std::exchange(fd_, -1)) != 0) return Fail(errno, "closing");
-  if (options_.append) return absl::OkStatus();
-  if (std::rename(file_.c_str(), options_.path.c_str()) != 0) return Fail(errno, "renaming");
-  SyncFolderOf(options_.path);
   return absl::OkStatus();
+}
+
+absl::Status JsonlSink::Abandon() {
+  if (partial_ == nullptr) return Close();
+  closed_ = true;
+  fd_ = -1;
+  partial_->Discard();
+  return failure_;
 }
 
 }  // namespace sightline

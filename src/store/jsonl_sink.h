@@ -6,6 +6,9 @@
 // Live cameras (append = true): the lines go to the end of `path` itself. A last line that a crash
 // has left unfinished is cut off first, and a warning says so.
 //
+// One run at a time writes a file (base/partial_file.h): a second one is refused by Create(), with
+// Unavailable. A pipe or a device is written to as it is.
+//
 // Only whole lines stay in the file, also when the disk is full: what was begun and did not fit is
 // cut off. Errors are those of FileError() in base/whole_file.h, one line with the path, and sticky.
 //
@@ -17,6 +20,7 @@
 #include <memory>
 #include <string>
 
+#include "base/partial_file.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "types/result_sink.h"
@@ -41,16 +45,20 @@ class JsonlSink final : public ResultSink {
   absl::Status FlushIfDue() override;
   // Writes what waits, syncs it to the disk and, for recordings, renames the file.
   absl::Status Close() override;
+  // A recording's lines are thrown away; an earlier file stays.
+  absl::Status Abandon() override;
 
  private:
-  JsonlSink(const JsonlSinkOptions& options, std::string file, int fd, int64_t size_bytes);
+  JsonlSink(const JsonlSinkOptions& options, std::string file, int fd,
+            std::unique_ptr<PartialFile> partial);
   absl::Status Flush();
   absl::Status Fail(int error, std::string_view doing);
 
   const JsonlSinkOptions options_;
   const std::string file_;  // the one being written
   int fd_;
-  int64_t size_bytes_;  // of whole lines in the file
+  std::unique_ptr<PartialFile> partial_;  // null when appending; owns fd_
+  int64_t size_bytes_ = 0;  // of whole lines in the file
   int64_t first_waiting_us_ = 0;
   std::string buffer_;
   absl::Status failure_;

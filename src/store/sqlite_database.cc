@@ -13,37 +13,44 @@
 namespace sightline {
 
 SqliteStatement::SqliteStatement(SqliteStatement&& other) noexcept
-    : statement_(std::exchange(other.statement_, nullptr)) {}
+    : statement_(std::exchange(other.statement_, nullptr)), bind_error_(other.bind_error_) {}
 
 SqliteStatement& SqliteStatement::operator=(SqliteStatement&& other) noexcept {
   std::swap(statement_, other.statement_);
+  std::swap(bind_error_, other.bind_error_);
   return *this;
 }
 
 SqliteStatement::~SqliteStatement() { sqlite3_finalize(statement_); }
 
+void SqliteStatement::Keep(int code) {
+  if (bind_error_ == SQLITE_OK) bind_error_ = code;
+}
+
 void SqliteStatement::BindInt(int parameter, int64_t value) {
-  sqlite3_bind_int64(statement_, parameter, value);
+  Keep(sqlite3_bind_int64(statement_, parameter, value));
 }
 
 void SqliteStatement::BindReal(int parameter, double value) {
-  sqlite3_bind_double(statement_, parameter, value);
+  Keep(sqlite3_bind_double(statement_, parameter, value));
 }
 
 void SqliteStatement::BindText(int parameter, std::string_view text) {
   // A null pointer would bind NULL.
-  sqlite3_bind_text(statement_, parameter, text.data() == nullptr ? "" : text.data(),
-                    static_cast<int>(text.size()), SQLITE_STATIC);
+  Keep(sqlite3_bind_text64(statement_, parameter, text.data() == nullptr ? "" : text.data(),
+                           text.size(), SQLITE_STATIC, SQLITE_UTF8));
 }
 
 void SqliteStatement::BindBlob(int parameter, const void* data, size_t size) {
-  sqlite3_bind_blob(statement_, parameter, data, static_cast<int>(size), SQLITE_STATIC);
+  Keep(sqlite3_bind_blob64(statement_, parameter, data, size, SQLITE_STATIC));
 }
 
-void SqliteStatement::BindNull(int parameter) { sqlite3_bind_null(statement_, parameter); }
+void SqliteStatement::BindNull(int parameter) { Keep(sqlite3_bind_null(statement_, parameter)); }
 
 int SqliteStatement::Step() {
   const LibraryAllocations inside_sqlite;
+  // A value that could not be bound would be written as NULL, or as the last row's.
+  if (const int error = std::exchange(bind_error_, SQLITE_OK); error != SQLITE_OK) return error;
   const int code = sqlite3_step(statement_);
   if (code != SQLITE_ROW) sqlite3_reset(statement_);
   return code;
@@ -171,7 +178,7 @@ absl::Status SqliteDatabase::Error(int code, std::string_view doing) const {
   const int system_errno = sqlite3_system_errno(db_);
   const bool io_error = (code & 0xff) == SQLITE_IOERR;
   if ((code & 0xff) == SQLITE_FULL ||
-      (io_error && (system_errno == ENOSPC || system_errno == EDQUOT))) {
+      (io_error && (system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG))) {
     return ResourceExhausted(
         "{} {}: no space left on the disk (or the size limit is reached); rows committed before "
         "stay; free some space and run again",

@@ -38,8 +38,8 @@ class SqliteStatement {
   void BindBlob(int parameter, const void* data, size_t size);
   void BindNull(int parameter);
 
-  // SQLITE_ROW, SQLITE_DONE or an error code. After SQLITE_DONE or an error the statement is ready
-  // for the next round; bindings stay.
+  // SQLITE_ROW, SQLITE_DONE or an error code, also that of a Bind since the last Step. After
+  // SQLITE_DONE or an error the statement is ready for the next round; bindings stay.
   int Step();
   void Reset();
 
@@ -55,7 +55,10 @@ class SqliteStatement {
  private:
   friend class SqliteDatabase;
   explicit SqliteStatement(sqlite3_stmt* statement) : statement_(statement) {}
+  void Keep(int code);
+
   sqlite3_stmt* statement_ = nullptr;
+  int bind_error_ = 0;  // the first since the last Step
 };
 
 class SqliteDatabase {

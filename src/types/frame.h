@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "types/camera.h"
@@ -74,6 +75,8 @@ struct FrameMeta {
   FrameTime time;
   int width = 0;   // px of the source picture
   int height = 0;  // px
+  // Of the pictures of a folder or glob: the path of this one. Null for everything else.
+  std::shared_ptr<const std::string> picture = nullptr;
 };
 
 struct Frame {

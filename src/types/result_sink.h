@@ -65,6 +65,9 @@ class ResultSink {
   // Makes everything written so far durable and visible; called once at the end, also after errors
   // of other sinks and after Ctrl-C.
   virtual absl::Status Close() = 0;
+  // Instead of Close() when the run failed before its first frame: what an earlier run has left under
+  // the same name stays.
+  virtual absl::Status Abandon() { return Close(); }
 };
 
 }  // namespace sightline

@@ -108,6 +108,21 @@ bool NaturallyBefore(const std::string& a, const std::string& b) {
   return a < b;  // "01" and "1"
 }
 
+absl::StatusOr<std::vector<std::string>> ListPictures(const std::string& url) {
+  std::vector<std::string> files;
+  if (IsFile(url)) {
+    files = {url};
+  } else if (IsFolder(url)) {
+    SL_ASSIGN_OR_RETURN(files, ListFolder(url));
+  } else if (url.find_first_of("*?[") != std::string::npos) {
+    SL_ASSIGN_OR_RETURN(files, ListGlob(url));
+  } else {
+    SL_RETURN_IF_ERROR(CheckReadableFile(url));
+  }
+  std::sort(files.begin(), files.end(), NaturallyBefore);
+  return files;
+}
+
 class ImageSource::Impl {
  public:
   Impl(const SourceOptions& options, FrameLedger& ledger, const MediaLimits& limits, double fps)
@@ -118,29 +133,22 @@ class ImageSource::Impl {
         selector_(options.selection) {}
 
   absl::Status Open() {
-    if (IsFile(options_.url)) {
-      files_ = {options_.url};
-    } else if (IsFolder(options_.url)) {
-      SL_ASSIGN_OR_RETURN(files_, ListFolder(options_.url));
-    } else if (options_.url.find_first_of("*?[") != std::string::npos) {
-      SL_ASSIGN_OR_RETURN(files_, ListGlob(options_.url));
-    } else {
-      return CheckReadableFile(options_.url);
-    }
-    std::sort(files_.begin(), files_.end(), NaturallyBefore);
+    SL_ASSIGN_OR_RETURN(std::vector<std::string> found, ListPictures(options_.url));
+    is_many_ = found.size() != 1 || found[0] != options_.url;
+    list_ = std::make_shared<const std::vector<std::string>>(std::move(found));
     info_.container = "image";
     info_.fps = 1e6 / period_us_;
-    info_.frames_estimate = static_cast<int64_t>(files_.size());
-    info_.duration_us = std::llround(period_us_ * static_cast<double>(files_.size()));
+    info_.frames_estimate = static_cast<int64_t>(files().size());
+    info_.duration_us = std::llround(period_us_ * static_cast<double>(files().size()));
     info_.clock = options_.start_utc_us ? ClockSource::kConfigured : ClockSource::kEpoch;
-    if (files_.size() == 1) return OpenOnly();
+    if (files().size() == 1) return OpenOnly();
     Fingerprint();
     DescribeFirst();
     return absl::OkStatus();
   }
 
   absl::StatusOr<std::optional<Frame>> Next() {
-    for (; next_ < files_.size(); ++next_) {
+    for (; next_ < files().size(); ++next_) {
       if (cancelled_.load(std::memory_order_relaxed)) {
         return Cancelled("{}: cancelled", options_.url);
       }
@@ -153,7 +161,7 @@ class ImageSource::Impl {
       std::shared_ptr<ImageMemory> memory = std::move(first_);
       if (!memory) {
         memory = pool_.Acquire();
-        const absl::Status status = Decode(files_[next_], &memory->image);
+        const absl::Status status = Decode(files()[next_], &memory->image);
         if (!status.ok()) {
           ledger_.CountDropped(DropReason::kDecodeError);
           LogBad(status);
@@ -166,7 +174,10 @@ class ImageSource::Impl {
                     .ordinal = next_,
                     .time = time,
                     .width = frame.image.width,
-                    .height = frame.image.height};
+                    .height = frame.image.height,
+                    // Shares the list, so that nothing is allocated.
+                    .picture = is_many_ ? std::shared_ptr<const std::string>(list_, &files()[next_])
+                                        : nullptr};
       frame.pixels = std::move(memory);
       ++next_;
       return std::optional<Frame>(std::move(frame));
@@ -178,6 +189,8 @@ class ImageSource::Impl {
   const SourceInfo& info() const { return info_; }
 
  private:
+  const std::vector<std::string>& files() const { return *list_; }
+
   absl::Status Decode(const std::string& path, DecodedImage* image) {
     SL_RETURN_IF_ERROR(ReadFileBytes(path, limits_.max_image_file_bytes, &bytes_));
     return WithContext(DecodeImageInto(bytes_, limits_, image), path);
@@ -186,7 +199,7 @@ class ImageSource::Impl {
   // The only picture is decoded at once, so that its error is the source's.
   absl::Status OpenOnly() {
     first_ = pool_.Acquire();
-    SL_RETURN_IF_ERROR(Decode(files_[0], &first_->image));
+    SL_RETURN_IF_ERROR(Decode(files()[0], &first_->image));
     SL_ASSIGN_OR_RETURN(const ImageHeader header, ReadImageHeader(bytes_, limits_));
     info_.codec = header.format;
     info_.width = first_->image.width;
@@ -200,10 +213,10 @@ class ImageSource::Impl {
   // for the same recording.
   void Fingerprint() {
     constexpr size_t kLookedInto = 64;
-    const size_t step = std::max<size_t>(files_.size() / kLookedInto, 1);
+    const size_t step = std::max<size_t>(files().size() / kLookedInto, 1);
     size_t index = 0;
-    Hash128 hash = FieldHasher().Add(files_.size()).Finish();
-    for (const std::string& file : files_) {
+    Hash128 hash = FieldHasher().Add(files().size()).Finish();
+    for (const std::string& file : files()) {
       std::error_code ignored;
       const std::uintmax_t size = std::filesystem::file_size(file, ignored);
       const std::string name = std::filesystem::path(file).filename().string();
@@ -220,8 +233,8 @@ class ImageSource::Impl {
   // What the first readable picture is like; looks at a few only.
   void DescribeFirst() {
     constexpr size_t kTries = 8;
-    for (size_t i = 0; i < std::min(files_.size(), kTries); ++i) {
-      if (!ReadFileBytes(files_[i], limits_.max_image_file_bytes, &bytes_).ok()) continue;
+    for (size_t i = 0; i < std::min(files().size(), kTries); ++i) {
+      if (!ReadFileBytes(files()[i], limits_.max_image_file_bytes, &bytes_).ok()) continue;
       const absl::StatusOr<ImageHeader> header = ReadImageHeader(bytes_, limits_);
       if (!header.ok()) continue;
       info_.codec = header->format;
@@ -252,7 +265,8 @@ class ImageSource::Impl {
   FrameSelector selector_;
   std::atomic<bool> cancelled_{false};
   SourceInfo info_;
-  std::vector<std::string> files_;
+  std::shared_ptr<const std::vector<std::string>> list_;
+  bool is_many_ = false;  // a folder or a glob
   size_t next_ = 0;
   int bad_ = 0;
   std::vector<uint8_t> bytes_;

@@ -4,6 +4,8 @@
 // byte by byte), folders not entered. Of a folder the files count whose names end as pictures do; a
 // glob's matches count the same way. One frame a picture, in 8-bit BGR, upright.
 //
+// Each frame of a folder or glob says in FrameMeta::picture which file it is.
+//
 // Time: picture n stands at n / fps seconds of stream time (25 a second unless said otherwise), in
 // one epoch. Capture time starts at options.start_utc_us, else in 1970.
 //
@@ -17,6 +19,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "media/media_limits.h"
 #include "types/frame_source.h"
@@ -44,6 +47,10 @@ class ImageSource : public FrameSource {
   explicit ImageSource(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// The files behind a path (any file, as it is), a folder or a glob (pictures), in order. Errors as of
+// Create, without looking into the files.
+absl::StatusOr<std::vector<std::string>> ListPictures(const std::string& url);
 
 // Whether the order of file names puts `a` before `b`: natural, as above.
 bool NaturallyBefore(const std::string& a, const std::string& b);

@@ -1,0 +1,129 @@
+#include "cli/output_guard.h"
+
+#include <filesystem>
+#include <initializer_list>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "base/file_key.h"
+#include "cli/composition.h"
+#include "infer/model_store.h"
+#include "media/open_source.h"
+
+namespace sightline::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct OutputFile {
+  std::string what;
+  std::string path;
+  FileKey key;
+  size_t owner;  // files of one output may share nothing with others
+};
+
+std::vector<OutputFile> OutputFilesOf(const Config& config) {
+  std::vector<OutputFile> files;
+  size_t owner = 0;
+  const auto add = [&](const std::string& what, const std::string& path,
+                       std::initializer_list<const char*> beside) {
+    if (path.empty()) return;
+    files.push_back({what, path, FileKey(path), owner});
+    for (const char* end : beside) {
+      files.push_back({what, path + end, FileKey(path + end), owner});
+    }
+    ++owner;
+  };
+  const OutputPaths paths = PathsOf(config);
+  add("the database", paths.database, {"-wal", "-shm", "-journal"});
+  add("the JSON lines", paths.json_lines, {".partial"});
+  for (const auto& [camera, path] : paths.reports) add("the report of camera " + camera, path, {});
+  for (const auto& [camera, path] : paths.videos) {
+    add("the annotated video of camera " + camera, path, {".partial"});
+  }
+  return files;
+}
+
+// `input` must be called by a name that may be printed.
+absl::Status CheckInput(const std::vector<OutputFile>& outputs, const std::string& path,
+                        const std::string& input) {
+  const FileKey key(path);
+  for (const OutputFile& output : outputs) {
+    if (!(output.key == key)) continue;
+    return InvalidArgument(
+        "{} ({}) would be written over {}; nothing was written; choose another folder or name for "
+        "the results",
+        output.what, output.path, input);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSource(const std::vector<OutputFile>& outputs, const CameraConfig& camera) {
+  const std::string& url = camera.source.Reveal();
+  std::vector<std::string> files = LocalFilesOf(url);
+  const bool only = files.empty() || (files.size() == 1 && files[0] == url);
+  if (files.empty() && !camera.source_is_url) files.push_back(url);
+  for (const std::string& file : files) {
+    const std::string name =
+        only ? fmt::format("the source of camera {}, {}", camera.id, camera.source.shown())
+             : fmt::format("a file of the source of camera {}, {}", camera.id, file);
+    SL_RETURN_IF_ERROR(CheckInput(outputs, file, name));
+  }
+  return absl::OkStatus();
+}
+
+// The model's file, or all of its package. Empty for what is built in or not there: that is reported
+// where it is opened.
+std::vector<std::string> FilesOf(const ModelConfig& model) {
+  std::string folder;
+  if (model.origin == ModelOrigin::kFile) {
+    std::error_code ignored;
+    if (!fs::is_directory(model.reference, ignored)) return {model.reference};
+    folder = model.reference;
+  } else if (model.origin == ModelOrigin::kPackage) {
+    const absl::StatusOr<std::vector<StoredModel>> stored = ModelStore::Default().List();
+    if (!stored.ok()) return {};
+    for (const StoredModel& one : *stored) {
+      if (one.name == model.reference) folder = one.folder;
+    }
+  }
+  std::vector<std::string> files;
+  std::error_code error;
+  if (folder.empty()) return files;
+  for (fs::directory_iterator at(folder, error); !error && at != fs::directory_iterator();
+       at.increment(error)) {
+    files.push_back(at->path().string());
+  }
+  return files;
+}
+
+}  // namespace
+
+absl::Status CheckOutputFiles(const Config& config, const std::string& config_file) {
+  const std::vector<OutputFile> outputs = OutputFilesOf(config);
+  if (!config_file.empty()) {
+    SL_RETURN_IF_ERROR(CheckInput(outputs, config_file, "the configuration file, " + config_file));
+  }
+  for (const CameraConfig& camera : config.cameras) {
+    SL_RETURN_IF_ERROR(CheckSource(outputs, camera));
+  }
+  for (const ModelConfig& model : config.models) {
+    for (const std::string& file : FilesOf(model)) {
+      SL_RETURN_IF_ERROR(CheckInput(outputs, file, "a file of the model, " + file));
+    }
+  }
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    for (size_t k = 0; k < i; ++k) {
+      const OutputFile& a = outputs[k];
+      const OutputFile& b = outputs[i];
+      if (a.owner == b.owner || !(a.key == b.key)) continue;
+      return InvalidArgument(
+          "{} and {} would be the same file, {}; give one of them another name", a.what, b.what,
+          b.path);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace sightline::cli
