@@ -22,20 +22,6 @@ PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "build/bin/sightline"
 CASES = [("yolox_nano_kazuhito.onnx", 0.95), ("fastestdet_352.onnx", 0.90)]
 
 
-def last_json(command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def parse_last_json(command, done_stdout):
-    lines = done_stdout.strip().splitlines()
-    if not lines:
-        raise SystemExit(f"{' '.join(command)}: no output")
-    return json.loads(lines[-1])
-
-
 def run_json(*commands):
     """The last line of each of the commands, which run at once."""
     commands = [[str(part) for part in command] for command in commands]
@@ -46,7 +32,7 @@ def run_json(*commands):
         out, err = process.communicate()
         if process.returncode != 0:
             raise SystemExit(f"{' '.join(command)}\n{err}")
-        results.append(parse_last_json(command, out))
+        results.append(json.loads(out.strip().splitlines()[-1]))
     return results
 
 

@@ -16,23 +16,13 @@
 namespace sightline {
 namespace {
 
-// A rename is on the disk only when its folder is.
-void SyncFolderOf(const std::string& path) {
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  const int fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  fsync(fd);
-  close(fd);
-}
-
 // An empty, locked, regular file of that name which nothing else is a link to; its descriptor.
 absl::StatusOr<int> OpenLocked(const std::string& file, const std::string& path) {
   // More than one round only when somebody renames or removes it meanwhile.
   constexpr int kRounds = 100;
   for (int round = 0; round < kRounds; ++round) {
     // O_NONBLOCK: a pipe of that name must not hold us up.
-    const int fd =
-        open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+    const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
     if (fd < 0 && errno == ELOOP) {
       // A link: what it leads to is not ours to write.
       if (unlink(file.c_str()) != 0 && errno != ENOENT) return FileError(errno, "removing", file);
@@ -68,6 +58,13 @@ absl::StatusOr<int> OpenLocked(const std::string& file, const std::string& path)
 }
 
 }  // namespace
+
+void SyncFolder(const std::string& folder) {
+  const int fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  fsync(fd);
+  close(fd);
+}
 
 absl::Status LockForWriting(int fd, const std::string& path) {
   int result = 0;
@@ -110,7 +107,8 @@ PartialFile::~PartialFile() {
 
 absl::Status PartialFile::Sync() {
   // EINVAL, EROFS: pipes and devices cannot be synced.
-  if (fsync(fd_) != 0 && errno != EINVAL && errno != EROFS) return FileError(errno, "syncing", file_);
+  if (fsync(fd_) != 0 && errno != EINVAL && errno != EROFS)
+    return FileError(errno, "syncing", file_);
   return absl::OkStatus();
 }
 
@@ -124,7 +122,7 @@ absl::Status PartialFile::Commit() {
   // Renamed while it is locked, so that nobody else can have taken the name meanwhile.
   if (std::rename(file_.c_str(), path_.c_str()) != 0) return FileError(errno, "renaming", file_);
   if (close(std::exchange(fd_, -1)) != 0) return FileError(errno, "closing", path_);
-  SyncFolderOf(path_);
+  SyncFolder(std::filesystem::path(path_).parent_path().string());
   return absl::OkStatus();
 }
 

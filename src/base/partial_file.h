@@ -22,6 +22,10 @@ namespace sightline {
 // what to do, when another holds it; OK where the file system has no locks.
 absl::Status LockForWriting(int fd, const std::string& path);
 
+// Puts on the disk which files a folder holds: a rename lasts only when its folder is synced. Does
+// what it can; a folder that cannot be opened or synced is no error.
+void SyncFolder(const std::string& folder);
+
 class PartialFile {
  public:
   // Unavailable when another program is writing it; else the errors of FileError.

@@ -20,14 +20,15 @@ namespace sightline {
 template <typename Body>
 absl::StatusOr<std::thread> StartThread(const std::string& name, Body body) {
   try {
-    std::thread thread(std::move(body));
-    pthread_setname_np(thread.native_handle(), name.substr(0, 15).c_str());
-    return thread;
+    // By the thread itself, so that it has its name from the first step on.
+    return std::thread([name = name.substr(0, 15), body = std::move(body)]() mutable {
+      pthread_setname_np(pthread_self(), name.c_str());
+      body();
+    });
   } catch (const std::system_error& error) {
     return ResourceExhausted(
         "no thread could be started for {}: {}; ask for fewer with --threads, or raise the limits "
-        "of "
-        "processes and memory (ulimit -u, ulimit -v)",
+        "of processes and memory (ulimit -u, ulimit -v)",
         name, error.code().message());
   } catch (const std::bad_alloc&) {
     return ResourceExhausted("no memory is left for the thread {}", name);

@@ -12,32 +12,28 @@
 
 namespace sightline::cli {
 
-// A number from `least` to `most`; not NaN.
-inline CLI::Validator Between(double least, double most) {
+template <typename Number>
+CLI::Validator InRange(Number least, Number most, const char* kind, const char* name) {
   return CLI::Validator(
-      [least, most](std::string& text) {
-        double value = 0;
+      [least, most, kind](std::string& text) {
+        Number value = 0;
         const char* const end = text.data() + text.size();
         const auto [stop, error] = std::from_chars(text.data(), end, value);
         const bool good = error == std::errc() && stop == end && value >= least && value <= most;
         return good ? std::string()
-                    : fmt::format("{} is no number from {} to {}", text, least, most);
+                    : fmt::format("{} is no {} from {} to {}", text, kind, least, most);
       },
-      fmt::format("NUMBER in [{} - {}]", least, most));
+      fmt::format("{} in [{} - {}]", name, least, most));
+}
+
+// A number from `least` to `most`; not NaN.
+inline CLI::Validator Between(double least, double most) {
+  return InRange(least, most, "number", "NUMBER");
 }
 
 // A whole number from `least` to `most`.
 inline CLI::Validator WholeBetween(uint64_t least, uint64_t most) {
-  return CLI::Validator(
-      [least, most](std::string& text) {
-        uint64_t value = 0;
-        const char* const end = text.data() + text.size();
-        const auto [stop, error] = std::from_chars(text.data(), end, value);
-        const bool good = error == std::errc() && stop == end && value >= least && value <= most;
-        return good ? std::string()
-                    : fmt::format("{} is no whole number from {} to {}", text, least, most);
-      },
-      fmt::format("INT in [{} - {}]", least, most));
+  return InRange(least, most, "whole number", "INT");
 }
 
 // Nothing given is not the same as the default.

@@ -1,5 +1,6 @@
 #include "cli/output_guard.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <initializer_list>
 #include <string>
@@ -61,6 +62,13 @@ absl::Status CheckInput(const std::vector<OutputFile>& outputs, const std::strin
 
 absl::Status CheckSource(const std::vector<OutputFile>& outputs, const CameraConfig& camera) {
   const std::string& url = camera.source.Reveal();
+  // A folder's pictures are there: only what is there already can be one of them, and millions need
+  // not be looked at for a run into a new folder.
+  const auto there = [](const OutputFile& output) { return output.key.exists(); };
+  std::error_code ignored;
+  if (fs::is_directory(url, ignored) && std::ranges::none_of(outputs, there)) {
+    return absl::OkStatus();
+  }
   std::vector<std::string> files = LocalFilesOf(url);
   const bool only = files.empty() || (files.size() == 1 && files[0] == url);
   if (files.empty() && !camera.source_is_url) files.push_back(url);
@@ -81,12 +89,8 @@ std::vector<std::string> FilesOf(const ModelConfig& model) {
     std::error_code ignored;
     if (!fs::is_directory(model.reference, ignored)) return {model.reference};
     folder = model.reference;
-  } else if (model.origin == ModelOrigin::kPackage) {
-    const absl::StatusOr<std::vector<StoredModel>> stored = ModelStore::Default().List();
-    if (!stored.ok()) return {};
-    for (const StoredModel& one : *stored) {
-      if (one.name == model.reference) folder = one.folder;
-    }
+  } else if (model.origin == ModelOrigin::kPackage && CheckModelName(model.reference).ok()) {
+    folder = (fs::path(ModelStore::Default().root()) / model.reference).string();
   }
   std::vector<std::string> files;
   std::error_code error;
@@ -118,9 +122,8 @@ absl::Status CheckOutputFiles(const Config& config, const std::string& config_fi
       const OutputFile& a = outputs[k];
       const OutputFile& b = outputs[i];
       if (a.owner == b.owner || !(a.key == b.key)) continue;
-      return InvalidArgument(
-          "{} and {} would be the same file, {}; give one of them another name", a.what, b.what,
-          b.path);
+      return InvalidArgument("{} and {} would be the same file, {}; give one of them another name",
+                             a.what, b.what, b.path);
     }
   }
   return absl::OkStatus();

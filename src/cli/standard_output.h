@@ -13,7 +13,8 @@
 
 namespace sightline::cli {
 
-// Writes the text without the secrets of base/redact.h; nothing more after a failure. Threads: one at a time, OutputFailed() on any.
+// Writes the text without the secrets of base/redact.h; nothing more after a failure. Threads: one
+// at a time, OutputFailed() on any.
 void Write(std::string_view text);
 
 template <typename... Args>

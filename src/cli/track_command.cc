@@ -141,10 +141,9 @@ void PrintSummary(const TrackArguments& arguments, const TrackOutcome& outcome, 
                arguments.out.c_str(), wall_s);
 }
 
-absl::Status TrackFile(const TrackArguments& arguments, const std::unique_ptr<Tracker>& tracker,
-                       int64_t start_us) {
+absl::Status TrackFile(const TrackArguments& arguments, Tracker& tracker, int64_t start_us) {
   SL_ASSIGN_OR_RETURN(const std::vector<MotRow> rows, ReadMotDetections(arguments.detections));
-  SL_ASSIGN_OR_RETURN(const TrackOutcome outcome, TrackAll(rows, *tracker, arguments.frame_rate));
+  SL_ASSIGN_OR_RETURN(const TrackOutcome outcome, TrackAll(rows, tracker, arguments.frame_rate));
   SL_RETURN_IF_ERROR(WriteResult(arguments.out, outcome.text));
   Notice(rows, outcome);
   const int64_t wall_us = Clock::Real().NowMonotonicUs() - start_us;
@@ -162,7 +161,7 @@ int RunTrack(const TrackArguments& arguments) {
   const auto tracker = MakeTracker(OptionsOf(arguments));
   if (!tracker.ok()) return Report(tracker.status());
   // Whatever is wrong with the file of detections is a failure, not a mistake in the usage.
-  return ReportFailure(TrackFile(arguments, *tracker, start_us));
+  return ReportFailure(TrackFile(arguments, **tracker, start_us));
 }
 
 }  // namespace

@@ -317,8 +317,6 @@ class BatcherImpl final : public Batcher {
 
   void RunnerLoop(BatchRunner& runner) {
     runs_for_ = this;
-    // Also here: the first batch may come before whoever started the thread has named it.
-    pthread_setname_np(pthread_self(), ("batch-" + options_.name).substr(0, 15).c_str());
     const size_t most =
         static_cast<size_t>(std::max(1, std::min(options_.max_batch, runner.max_batch())));
     std::vector<BatchJob*> batch;

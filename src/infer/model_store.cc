@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "base/nearest_word.h"
+#include "base/partial_file.h"
 #include "base/uuid.h"
 #include "infer/onnx_file.h"
 #include "base/whole_file.h"
@@ -79,13 +80,6 @@ void RemoveForgotten(const fs::path& root) {
     const auto written = fs::last_write_time(entry.path(), ignored);
     if (!ignored && now - written > kForgottenAfter) fs::remove_all(entry.path(), ignored);
   }
-}
-
-void FlushFolder(const fs::path& folder) {
-  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  fsync(fd);
-  close(fd);
 }
 
 int RenameWith(const fs::path& from, const fs::path& to, unsigned flags) {
@@ -231,7 +225,7 @@ absl::Status ModelStore::Remove(const std::string& name) const {
   SL_ASSIGN_OR_RETURN(const WorkFolder work, WorkFolder::Create(root_));
   fs::rename(folder, work.path() / name, error);
   if (error) return SystemError("cannot remove", folder, error);
-  FlushFolder(root_);
+  SyncFolder(root_);
   return absl::OkStatus();
 }
 
@@ -263,9 +257,9 @@ absl::StatusOr<AddedModel> ModelStore::Add(ModelPackage package, const std::stri
   // What was written must be readable, or the next start would fail instead of this one.
   SL_RETURN_IF_ERROR(ParseModelPackage(yaml, kModelYaml).status());
   SL_RETURN_IF_ERROR(WriteWholeFile((work.path() / kModelYaml).string(), yaml));
-  FlushFolder(work.path());
+  SyncFolder(work.path());
   SL_RETURN_IF_ERROR(MoveIntoPlace(work.path(), place, replace));
-  FlushFolder(root_);
+  SyncFolder(root_);
   package.spec.file = (place / kModelFile).string();
   added.package = std::move(package);
   return added;

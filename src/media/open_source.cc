@@ -84,13 +84,6 @@ bool IsVideoByName(const std::string& path) {
   return extension == ".mjpeg" || extension == ".mjpg" || extension == ".apng";
 }
 
-bool IsPictureByName(const std::string& path) {
-  constexpr std::array<std::string_view, 10> kExtensions = {
-      ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"};
-  const std::string extension = Lower(std::filesystem::path(path).extension().string());
-  return std::ranges::find(kExtensions, extension) != kExtensions.end();
-}
-
 absl::StatusOr<std::unique_ptr<FrameSource>> OpenPath(const SourceOptions& options,
                                                       FrameLedger& ledger,
                                                       const MediaLimits& limits) {
@@ -105,7 +98,7 @@ absl::StatusOr<std::unique_ptr<FrameSource>> OpenPath(const SourceOptions& optio
   if (folder || glob || IsStillPicture(path)) return ImageSource::Create(options, ledger, limits);
   auto video = VideoFileSource::Create(options, ledger, limits);
   // Named like a picture, and neither a picture nor a video: whoever named it meant a picture.
-  if (!video.ok() && IsPictureByName(path) &&
+  if (!video.ok() && HasImageExtension(path) &&
       (absl::IsInvalidArgument(video.status()) || absl::IsDataLoss(video.status()))) {
     return DataLoss(
         "{}: not a picture that can be read (JPEG, PNG, WebP, BMP, TIFF, PNM, GIF ...), damaged or "

@@ -31,6 +31,19 @@ Supervisor Live(const SupervisorOptions& options, int64_t at_us) {
   return s;
 }
 
+// How long it waits after each of six attempts that fail at once; `now` is then when the last is over.
+std::vector<int64_t> WaitsOf(Supervisor& s, const absl::Status& failure, int64_t& now) {
+  std::vector<int64_t> waits;
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(s.Next(now), Action::kConnect);
+    s.Failed(now, failure);
+    EXPECT_EQ(s.Next(now), Action::kNone) << "a connection that failed needs no closing";
+    waits.push_back(s.NextDeadlineUs() - now);
+    now = s.NextDeadlineUs();
+  }
+  return waits;
+}
+
 TEST(Supervisor, ConnectsOnceAndIsLiveWithTheFirstFrame) {
   Supervisor s(Plain(), 0);
   EXPECT_EQ(s.state(), CameraState::kConnecting);
@@ -76,15 +89,7 @@ TEST(Supervisor, AStallIsSeenThenClosedThenTriedAgain) {
 TEST(Supervisor, WaitsDoubleUpToTheCapAndBeginAnewOnceSettled) {
   Supervisor s(Plain(), 0);
   int64_t now = 0;
-  std::vector<int64_t> waits;
-  for (int i = 0; i < 6; ++i) {
-    ASSERT_EQ(s.Next(now), Action::kConnect);
-    s.Failed(now, Unavailable("connection refused"));
-    EXPECT_EQ(s.Next(now), Action::kNone) << "a connection that failed needs no closing";
-    waits.push_back(s.NextDeadlineUs() - now);
-    now = s.NextDeadlineUs();
-  }
-  EXPECT_THAT(waits,
+  EXPECT_THAT(WaitsOf(s, Unavailable("connection refused"), now),
               testing::ElementsAre(250'000, 500'000, 1'000'000, 2'000'000, 2'000'000, 2'000'000));
   // A short life does not count as settled.
   ASSERT_EQ(s.Next(now), Action::kConnect);
@@ -101,14 +106,9 @@ TEST(Supervisor, WaitsDoubleUpToTheCapAndBeginAnewOnceSettled) {
 TEST(Supervisor, ARefusedPasswordIsNotHammered) {
   Supervisor s(Plain(), 0);
   int64_t now = 0;
-  std::vector<int64_t> waits;
-  for (int i = 0; i < 6; ++i) {
-    ASSERT_EQ(s.Next(now), Action::kConnect);
-    s.Failed(now, absl::UnauthenticatedError("401"));
-    waits.push_back((s.NextDeadlineUs() - now) / kSecond);
-    now = s.NextDeadlineUs();
-  }
-  EXPECT_THAT(waits, testing::ElementsAre(30, 60, 120, 240, 300, 300));
+  EXPECT_THAT(WaitsOf(s, absl::UnauthenticatedError("401"), now),
+              testing::ElementsAre(30 * kSecond, 60 * kSecond, 120 * kSecond, 240 * kSecond,
+                                   300 * kSecond, 300 * kSecond));
 }
 
 TEST(Supervisor, AHopelessCameraWaitsForSomeone) {
