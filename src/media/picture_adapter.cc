@@ -84,46 +84,21 @@ AVPixelFormat LibavFormat(PixelFormat format) {
 void PictureMemory::Allocate(PixelFormat format, int width, int height) {
   constexpr size_t kAlign = 64;
   const auto align = [](size_t n) { return (n + kAlign - 1) / kAlign * kAlign; };
-  const size_t half_width = static_cast<size_t>(width + 1) / 2;
-  const size_t half_height = static_cast<size_t>(height + 1) / 2;
-  const auto full_height = static_cast<size_t>(height);
-  std::array<size_t, 3> rows{full_height, 0, 0};
-  std::array<size_t, 3> row_bytes{static_cast<size_t>(width), 0, 0};
-  switch (format) {
-    case PixelFormat::kI420:
-      rows = {full_height, half_height, half_height};
-      row_bytes[1] = row_bytes[2] = half_width;
-      break;
-    case PixelFormat::kI422:
-      rows = {full_height, full_height, full_height};
-      row_bytes[1] = row_bytes[2] = half_width;
-      break;
-    case PixelFormat::kI444:
-      rows = {full_height, full_height, full_height};
-      row_bytes[1] = row_bytes[2] = row_bytes[0];
-      break;
-    case PixelFormat::kNv12:
-      rows[1] = half_height;
-      row_bytes[1] = half_width * 2;
-      break;
-    case PixelFormat::kBgr24:
-    case PixelFormat::kRgb24:
-      row_bytes[0] *= 3;
-      break;
-    case PixelFormat::kGray8:
-      break;
-  }
+  const int plane_count = PlaneCount(format);
   size_t total = kAlign;
-  for (int i = 0; i < 3; ++i) total += align(row_bytes[i]) * rows[i];
-  // swscale may write a few bytes beyond a row's end.
+  for (int i = 0; i < plane_count; ++i) {
+    strides[i] = static_cast<int>(align(static_cast<size_t>(PlaneRowBytes(format, i, width))));
+    total += static_cast<size_t>(strides[i]) * static_cast<size_t>(PlaneRows(format, i, height));
+  }
+  // swscale may read and write a few bytes beyond a row's end.
   total += kAlign;
   if (bytes.size() < total) bytes.resize(total);
   uint8_t* at =
       bytes.data() + (kAlign - reinterpret_cast<uintptr_t>(bytes.data()) % kAlign) % kAlign;
-  for (int i = 0; i < 3; ++i) {
-    planes[i] = rows[i] > 0 ? at : nullptr;
-    strides[i] = static_cast<int>(align(row_bytes[i]));
-    at += align(row_bytes[i]) * rows[i];
+  planes = {};
+  for (int i = 0; i < plane_count; ++i) {
+    planes[i] = at;
+    at += static_cast<int64_t>(strides[i]) * PlaneRows(format, i, height);
   }
 }
 

@@ -19,7 +19,7 @@ struct PictureMemory {
   void OnReturn() {
     if (frame) av_frame_unref(frame.get());  // the decoder may reuse its buffer at once
   }
-  // Room for a picture, rows aligned to 64 bytes; grows, never shrinks.
+  // Room for a picture, rows aligned to 64 bytes, and 64 more behind the last; grows, never shrinks.
   void Allocate(PixelFormat format, int width, int height);
 
   AvFramePtr frame;

@@ -41,6 +41,20 @@ void PadPlane(uint8_t* plane, int stride, int width, int height, int padded_widt
   }
 }
 
+// The picture's rows from `first` (even) on.
+void CopyRows(const ImageView& image, int first, PictureMemory* to) {
+  to->Allocate(image.format, image.width, image.height - first);
+  for (int p = 0; p < PlaneCount(image.format); ++p) {
+    const auto bytes = static_cast<size_t>(PlaneRowBytes(image.format, p, image.width));
+    const int rows = PlaneRows(image.format, p, image.height);
+    const int above = PlaneRows(image.format, p, first);
+    for (int y = above; y < rows; ++y) {
+      std::memcpy(to->planes[p] + static_cast<int64_t>(y - above) * to->strides[p],
+                  image.planes[p] + static_cast<int64_t>(y) * image.strides[p], bytes);
+    }
+  }
+}
+
 }  // namespace
 
 class VideoWriter::Impl {
@@ -98,6 +112,7 @@ class VideoWriter::Impl {
   Leg direct_;
   Leg to_rgb_;
   PictureMemory rgb_;
+  PictureMemory last_rows_;
 };
 
 int VideoWriter::Impl::OnWrite(void* self, uint8_t* data, int size) {
@@ -272,10 +287,19 @@ absl::Status VideoWriter::Impl::Convert(const ImageView& image, AVFrame* to) {
       leg.range = range;
     }
     if (!leg.scaler) return Fail(AVERROR(EINVAL), "converting a picture");
-    const std::array<const uint8_t*, 4> in{source.planes[0], source.planes[1], source.planes[2],
-                                           nullptr};
-    const std::array<int, 4> in_strides{source.strides[0], source.strides[1], source.strides[2], 0};
-    sws_scale(leg.scaler.get(), in.data(), in_strides.data(), 0, image.height, planes, strides);
+    const auto scale = [&](const std::array<const uint8_t*, 3>& in,
+                           const std::array<int, 3>& in_strides, int first_row, int rows) {
+      const std::array<const uint8_t*, 4> in4{in[0], in[1], in[2], nullptr};
+      const std::array<int, 4> in_strides4{in_strides[0], in_strides[1], in_strides[2], 0};
+      sws_scale(leg.scaler.get(), in4.data(), in_strides4.data(), first_row, rows, planes, strides);
+    };
+    // swscale reads whole vectors, beyond the end of the last row; those are given from memory that
+    // has room for it.
+    const int first = (source.height - 1) / 2 * 2;  // even: a row of chroma has two of luma
+    if (first > 0) scale(source.planes, source.strides, 0, first);
+    CopyRows(source, first, &last_rows_);
+    scale({last_rows_.planes[0], last_rows_.planes[1], last_rows_.planes[2]}, last_rows_.strides,
+          first, source.height - first);
     return absl::OkStatus();
   };
   const bool other_yuv =

@@ -37,8 +37,30 @@ constexpr int PlaneCount(PixelFormat format) {
   if (IsYuv(format)) return 3;
   return format <= PixelFormat::kGray8 ? 1 : 0;
 }
+// The bytes of a row and the rows of plane `plane` (< PlaneCount) of a picture of that size.
+constexpr int PlaneRowBytes(PixelFormat format, int plane, int width) {
+  switch (format) {
+    case PixelFormat::kI420:
+    case PixelFormat::kI422:
+      return plane == 0 ? width : (width + 1) / 2;
+    case PixelFormat::kNv12:
+      return plane == 0 ? width : (width + 1) / 2 * 2;
+    case PixelFormat::kBgr24:
+    case PixelFormat::kRgb24:
+      return width * 3;
+    case PixelFormat::kI444:
+    case PixelFormat::kGray8:
+      return width;
+  }
+  return 0;
+}
+constexpr int PlaneRows(PixelFormat format, int plane, int height) {
+  const bool halved = format == PixelFormat::kI420 || format == PixelFormat::kNv12;
+  return plane > 0 && halved ? (height + 1) / 2 : height;
+}
 
-// Borrowed pixels. Strides are in bytes, at least the row's length, and may be odd.
+// Borrowed pixels. Strides are in bytes, at least the row's length, and may be odd. Nothing may be
+// read beyond the last row's last pixel.
 struct ImageView {
   PixelFormat format = PixelFormat::kBgr24;
   ColorMatrix matrix = ColorMatrix::kBt601;  // meaningful for YUV only

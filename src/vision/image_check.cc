@@ -15,29 +15,6 @@ absl::Status CheckSides(int64_t width, int64_t height, int max_side) {
 
 }  // namespace
 
-int PlaneRowBytes(PixelFormat format, int plane, int width) {
-  switch (format) {
-    case PixelFormat::kI420:
-    case PixelFormat::kI422:
-      return plane == 0 ? width : (width + 1) / 2;
-    case PixelFormat::kI444:
-      return width;
-    case PixelFormat::kNv12:
-      return plane == 0 ? width : (width + 1) / 2 * 2;
-    case PixelFormat::kBgr24:
-    case PixelFormat::kRgb24:
-      return width * 3;
-    case PixelFormat::kGray8:
-      return width;
-  }
-  return 0;
-}
-
-int PlaneRows(PixelFormat format, int plane, int height) {
-  const bool halved = format == PixelFormat::kI420 || format == PixelFormat::kNv12;
-  return plane > 0 && halved ? (height + 1) / 2 : height;
-}
-
 absl::Status CheckImage(const ImageView& image, int max_side) {
   const int planes = PlaneCount(image.format);
   if (planes == 0) {

@@ -30,8 +30,4 @@ absl::Status CheckImageArray(const TensorInfo& array, int max_side = kMaxUploadS
 absl::Status CheckEncodedImage(int64_t width, int64_t height, int64_t encoded_bytes,
                                int max_side = kMaxUploadSide, int64_t max_pixels_per_byte = 4000);
 
-// The bytes of a row and the rows of plane `plane` for a picture's size.
-int PlaneRowBytes(PixelFormat format, int plane, int width);
-int PlaneRows(PixelFormat format, int plane, int height);
-
 }  // namespace sightline
