@@ -1,7 +1,6 @@
 #include "pipeline/supervisor.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <utility>
 
@@ -26,14 +25,8 @@ int64_t Doubled(int64_t first_us, int steps, int64_t most_us) {
 
 }  // namespace
 
-std::string_view ToString(CameraState state) {
-  constexpr std::array<std::string_view, 7> kNames = {"connecting",  "live",  "stalled", "frozen",
-                                                      "backing_off", "ended", "failed"};
-  return kNames[static_cast<size_t>(state)];
-}
-
 absl::Status CheckSupervisorOptions(const SupervisorOptions& o) {
-  if (o.connect_timeout_us <= 0 || o.stall_after_us <= 0 || o.frozen_after_us < 0 ||
+  if (o.connect_timeout_us <= 0 || o.picture_timeout_us <= 0 || o.stall_after_us <= 0 || o.frozen_after_us < 0 ||
       o.initial_backoff_us <= 0 || o.refused_backoff_us <= 0 || o.settled_after_us < 0) {
     return InvalidArgument("the times of a camera's supervision must be above 0");
   }
@@ -93,9 +86,11 @@ void Supervisor::FrameArrived(int64_t now_us, uint64_t picture_hash) {
     default:
       return;
   }
-  last_frame_us_ = now_us;
+  last_frame_us_ = last_data_us_ = now_us;
   if (now_us - live_since_us_ >= options_.settled_after_us) backoff_steps_ = 0;
 }
+
+void Supervisor::DataArrived(int64_t now_us) { last_data_us_ = now_us; }
 
 void Supervisor::Failed(int64_t now_us, const absl::Status& status) {
   // The connection that this is about was given up already.
@@ -134,16 +129,21 @@ void Supervisor::RetryNow(int64_t now_us) {
 }
 
 Supervisor::Action Supervisor::Next(int64_t now_us) {
-  if (state_ == CameraState::kConnecting && !connect_due_ &&
-      now_us - since_us_ >= options_.connect_timeout_us) {
-    BackOff(now_us, CameraFault::kUnreachable,
-            fmt::format("no frame within {:.3g} s of connecting",
-                        static_cast<double>(options_.connect_timeout_us) * 1e-6));
+  if (state_ == CameraState::kConnecting && !connect_due_) {
+    if (now_us - last_data_us_ >= options_.connect_timeout_us) {
+      BackOff(now_us, CameraFault::kUnreachable,
+              fmt::format("nothing came for {:.3g} s of connecting",
+                          static_cast<double>(options_.connect_timeout_us) * 1e-6));
+    } else if (now_us - since_us_ >= options_.picture_timeout_us) {
+      BackOff(now_us, CameraFault::kUnreachable,
+              fmt::format("data came, but no picture within {:.3g} s",
+                          static_cast<double>(options_.picture_timeout_us) * 1e-6));
+    }
   }
   if ((state_ == CameraState::kLive || state_ == CameraState::kFrozen) &&
-      now_us - last_frame_us_ >= options_.stall_after_us) {
+      now_us - last_data_us_ >= options_.stall_after_us) {
     reason_ =
-        fmt::format("no frame for {:.3g} s", static_cast<double>(options_.stall_after_us) * 1e-6);
+        fmt::format("nothing came for {:.3g} s", static_cast<double>(options_.stall_after_us) * 1e-6);
     Enter(CameraState::kStalled, now_us);
     return Action::kNone;  // seen once, so that it is told; given up the next time
   }
@@ -154,7 +154,7 @@ Supervisor::Action Supervisor::Next(int64_t now_us) {
     Enter(CameraState::kConnecting, now_us);
   }
   if (state_ == CameraState::kConnecting && std::exchange(connect_due_, false)) {
-    since_us_ = now_us;
+    since_us_ = last_data_us_ = now_us;
     ++attempts_;
     return Action::kConnect;
   }
@@ -165,10 +165,11 @@ int64_t Supervisor::NextDeadlineUs() const {
   if (close_due_ || connect_due_ || state_ == CameraState::kStalled) return since_us_;
   switch (state_) {
     case CameraState::kConnecting:
-      return since_us_ + options_.connect_timeout_us;
+      return std::min(last_data_us_ + options_.connect_timeout_us,
+                      since_us_ + options_.picture_timeout_us);
     case CameraState::kLive:
     case CameraState::kFrozen:
-      return last_frame_us_ + options_.stall_after_us;
+      return last_data_us_ + options_.stall_after_us;
     case CameraState::kBackingOff:
       return retry_at_us_;
     default:

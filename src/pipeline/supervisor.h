@@ -4,8 +4,8 @@
 //
 //              ┌──────────────────────────── first frame ──────────────────────────┐
 //   connecting ┤                                                                   ▼
-//        ▲     └─ error, no frame within connect_timeout ─► backing off      live ◄──► frozen
-//        │                                                     ▲   │          │ no frame within
+//        ▲     └─ error, nothing within connect_timeout ──► backing off      live ◄──► frozen
+//        │                                                     ▲   │          │ nothing within
 //        └──────────────── wait is over, RetryNow() ───────────│───┘          ▼ stall_after
 //                                                              └──────────  stalled
 //   ended:  a recording came to its end.     failed: an error that trying again cannot mend.
@@ -23,22 +23,13 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "types/camera.h"
 
 namespace sightline {
 
-enum class CameraState : uint8_t {
-  kConnecting,
-  kLive,
-  kStalled,
-  kFrozen,
-  kBackingOff,
-  kEnded,
-  kFailed
-};
-std::string_view ToString(CameraState state);
-
 struct SupervisorOptions {
-  int64_t connect_timeout_us = 10'000'000;
+  int64_t connect_timeout_us = 10'000'000;   // until something arrives, and between two arrivals
+  int64_t picture_timeout_us = 60'000'000;   // from connecting to the first picture
   int64_t stall_after_us = 2'000'000;
   int64_t frozen_after_us = 10'000'000;  // the same picture for so long; 0 = never asked
   int64_t initial_backoff_us = 250'000;
@@ -71,8 +62,10 @@ class Supervisor {
   // What to do first is Next()'s to say: connect.
   Supervisor(const SupervisorOptions& options, int64_t now_us);
 
-  // What happened. A frame counts from the moment in which it arrived, decoded or not.
+  // What happened: a picture was decoded, with a hash of what it shows; something of the stream
+  // arrived, whether or not it becomes a picture (every n-th frame only, no key frame yet).
   void FrameArrived(int64_t now_us, uint64_t picture_hash);
+  void DataArrived(int64_t now_us);
   void Failed(int64_t now_us, const absl::Status& status);
   void EndOfStream(int64_t now_us, bool live);
   // Ends a wait, also that of a failed camera.
@@ -102,6 +95,7 @@ class Supervisor {
   bool close_due_ = false;
   int64_t retry_at_us_ = 0;
   int64_t last_frame_us_ = -1;  // of this camera, over all connections
+  int64_t last_data_us_ = 0;    // of this connection; its start before anything came
   int64_t live_since_us_ = 0;
   uint64_t picture_hash_ = 0;
   int64_t picture_since_us_ = 0;

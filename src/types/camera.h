@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -33,6 +34,29 @@ inline constexpr std::array<std::string_view, 3> kSkipReasonNames = {"every_nth"
                                                                      "no_motion"};
 inline constexpr std::array<std::string_view, 6> kDropReasonNames = {
     "decode_error", "preprocess_error", "inference_error", "postprocess_error", "late", "shutdown"};
+
+// What a live camera is doing (pipeline/supervisor.h).
+enum class CameraState : uint8_t {
+  kConnecting,
+  kLive,
+  kStalled,     // connected, and nothing comes
+  kFrozen,      // pictures come, always the same one
+  kBackingOff,  // waiting for the next attempt
+  kEnded,
+  kFailed  // trying again cannot help
+};
+std::string_view ToString(CameraState state);
+
+struct CameraStateChange {
+  std::shared_ptr<const CameraInfo> camera;
+  CameraState from = CameraState::kConnecting;
+  CameraState to = CameraState::kConnecting;
+  std::string reason;       // of the last fault, one sentence without secrets; empty when all is well
+  int64_t utc_us = 0;       // when, by this machine's clock
+  uint32_t epoch = 0;       // of the stream that ended, or of the one that begins
+  uint64_t attempts = 0;    // to connect, so far
+  int64_t gap_us = 0;       // to kLive: since the last frame before; 0 for the first
+};
 
 // A snapshot of the ledger.
 struct FrameCounts {

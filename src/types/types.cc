@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "types/camera.h"
 #include "types/event.h"
 #include "types/frame.h"
 #include "types/tensor.h"
@@ -27,6 +28,19 @@ std::string_view ToString(ClockSource source) {
     case ClockSource::kEpoch: return "epoch";
     case ClockSource::kSender: return "sender";
     case ClockSource::kArrival: return "arrival";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(CameraState state) {
+  switch (state) {
+    case CameraState::kConnecting: return "connecting";
+    case CameraState::kLive: return "live";
+    case CameraState::kStalled: return "stalled";
+    case CameraState::kFrozen: return "frozen";
+    case CameraState::kBackingOff: return "backing_off";
+    case CameraState::kEnded: return "ended";
+    case CameraState::kFailed: return "failed";
   }
   return "unknown";
 }

@@ -1,0 +1,171 @@
+#include "pipeline/supervised_source.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/log.h"
+#include "base/uuid.h"
+
+namespace sightline {
+namespace {
+
+// What the picture shows, as far as telling a frozen one goes: encoders repeat a still picture with
+// other noise at every key frame, a camera that hangs repeats it to the bit.
+uint64_t PictureHash(const Frame& frame) {
+  const ImageView& image = frame.image;
+  if (image.planes[0] == nullptr) return frame.meta.ordinal;  // without pixels none is like another
+  constexpr int kRowStep = 4;
+  const auto bytes = static_cast<size_t>(PlaneRowBytes(image.format, 0, image.width));
+  uint64_t hash = static_cast<uint64_t>(image.height);
+  for (int y = 0; y < image.height; y += kRowStep) {
+    const uint8_t* row = image.planes[0] + static_cast<int64_t>(y) * image.strides[0];
+    hash = HashBytes({row, bytes}, hash).low;
+  }
+  return hash;
+}
+
+}  // namespace
+
+SupervisedSource::SupervisedSource(Parts parts)
+    : parts_(std::move(parts)),
+      supervisor_(parts_.supervision, parts_.clock->NowMonotonicUs()) {}
+
+absl::StatusOr<std::optional<Frame>> SupervisedSource::Next() {
+  while (!cancelled_) {
+    switch (Ask()) {
+      case Supervisor::Action::kConnect:
+        Connect();
+        continue;
+      case Supervisor::Action::kClose:
+        Disconnect();
+        continue;
+      case Supervisor::Action::kNone:
+        break;
+    }
+    if (supervisor_.state() == CameraState::kEnded) return std::nullopt;
+    if (supervisor_.state() == CameraState::kFailed) {
+      return FailedPrecondition("{}", supervisor_.reason());
+    }
+    if (!connection_) {
+      Wait();
+      continue;
+    }
+    SL_ASSIGN_OR_RETURN(std::optional<Frame> frame, Read());
+    if (frame) return frame;
+  }
+  Disconnect();
+  return Cancelled("stopped");
+}
+
+// What to do now, after what has happened meanwhile.
+Supervisor::Action SupervisedSource::Ask() {
+  const int64_t now_us = parts_.clock->NowMonotonicUs();
+  if (retry_.exchange(false)) supervisor_.RetryNow(now_us);
+  const FrameCounts counts = parts_.ledger->Snapshot();
+  uint64_t arrivals = counts.frames_in;
+  // What cannot be decoded is no sign of life once pictures have come.
+  if (supervisor_.state() != CameraState::kConnecting) {
+    arrivals -= std::min(arrivals, counts.dropped[static_cast<size_t>(DropReason::kDecodeError)]);
+  }
+  if (std::exchange(arrivals_, arrivals) < arrivals) supervisor_.DataArrived(now_us);
+  const Supervisor::Action action = supervisor_.Next(now_us);
+  Tell();
+  return action;
+}
+
+bool SupervisedSource::GiveUp() {
+  if (cancelled_) return true;
+  const CameraState before = supervisor_.state();
+  if (before == CameraState::kBackingOff || before == CameraState::kFailed) return true;
+  if (Ask() == Supervisor::Action::kClose) return true;
+  // Found stalled: given up at once.
+  return supervisor_.state() == CameraState::kStalled && Ask() == Supervisor::Action::kClose;
+}
+
+void SupervisedSource::Tell() {
+  const CameraState now = supervisor_.state();
+  state_.store(now, std::memory_order_relaxed);
+  if (std::exchange(first_told_, true) && now == told_) return;
+  const CameraStateChange change{
+      .camera = parts_.camera,
+      .from = std::exchange(told_, now),
+      .to = now,
+      .reason = now == CameraState::kLive || now == CameraState::kConnecting ? ""
+                : now == CameraState::kFrozen ? "the picture does not change"
+                                              : supervisor_.reason(),
+      .utc_us = parts_.clock->NowUtcUs(),
+      .epoch = now == CameraState::kLive ? first_epoch_ : next_epoch_,
+      .attempts = supervisor_.attempts(),
+      .gap_us = now == CameraState::kLive ? supervisor_.last_gap_us() : 0};
+  if (parts_.on_change) parts_.on_change(change);
+}
+
+void SupervisedSource::Connect() {
+  Disconnect();
+  first_epoch_ = next_epoch_;
+  first_ordinal_ = next_ordinal_;
+  absl::StatusOr<std::unique_ptr<FrameSource>> connection =
+      parts_.connect([this] { return GiveUp(); });
+  if (cancelled_) return;
+  if (connection.ok()) {
+    connection_ = *std::move(connection);
+  } else {
+    supervisor_.Failed(parts_.clock->NowMonotonicUs(), connection.status());
+  }
+}
+
+void SupervisedSource::Disconnect() { connection_.reset(); }
+
+// A frame; nullopt when there is none of this connection any more.
+absl::StatusOr<std::optional<Frame>> SupervisedSource::Read() {
+  absl::StatusOr<std::optional<Frame>> next = connection_->Next();
+  const int64_t now_us = parts_.clock->NowMonotonicUs();
+  if (cancelled_) return std::optional<Frame>();
+  if (next.ok() && next->has_value()) {
+    Place(&(*next)->meta);
+    supervisor_.FrameArrived(now_us, PictureHash(**next));
+    Tell();
+    return next;
+  }
+  if (next.ok()) {
+    supervisor_.EndOfStream(now_us, connection_->info().live);
+  } else {
+    supervisor_.Failed(now_us, next.status());
+  }
+  Disconnect();
+  Tell();
+  return std::optional<Frame>();
+}
+
+// From the connection's own epochs and ordinals to the camera's.
+void SupervisedSource::Place(FrameMeta* frame) {
+  frame->time.epoch += first_epoch_;
+  frame->ordinal += first_ordinal_;
+  next_epoch_ = frame->time.epoch + 1;
+  next_ordinal_ = frame->ordinal + 1;
+}
+
+void SupervisedSource::Wait() {
+  // Not for ever, so that a clock which stands still for a suspended machine is noticed.
+  constexpr int64_t kLongest = 1'000'000;
+  const int64_t wait_us = std::clamp<int64_t>(
+      supervisor_.NextDeadlineUs() - parts_.clock->NowMonotonicUs(), 0, kLongest);
+  if (parts_.wait) return parts_.wait(wait_us);
+  MutexLock lock(mutex_);
+  if (!cancelled_ && !retry_) wake_.WaitFor(mutex_, std::chrono::microseconds(wait_us));
+}
+
+void SupervisedSource::Cancel() {
+  MutexLock lock(mutex_);
+  cancelled_ = true;
+  wake_.NotifyAll();
+}
+
+void SupervisedSource::RetryNow() {
+  MutexLock lock(mutex_);
+  retry_ = true;
+  wake_.NotifyAll();
+}
+
+}  // namespace sightline

@@ -1,0 +1,84 @@
+// A camera that never ends by itself: connects, reads, notices that it has gone, and comes back.
+//
+// A FrameSource over connections that are made anew after every fault, as a Supervisor decides. Each
+// connection's frames begin a new epoch; ordinals go on. Next() blocks while the camera is away and
+// ends only with Cancel() (Cancelled), with a recording's end (nullopt), or with a fault that trying
+// again cannot mend (a codec that nobody here decodes): then with that error.
+//
+// Stalls are found on the reading thread itself: a connection polls `give_up` whenever it waits, so
+// that no second thread watches the first.
+//
+// Threads: one reads; Cancel(), RetryNow() and state() may be called from any. Memory: fixed beside
+// the connection's own. Cost: one hash of every fourth row of a picture (a frozen picture is one
+// that stays the same to the bit), 40 us at 1080p.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+#include "base/mutex.h"
+#include "base/time.h"
+#include "pipeline/supervisor.h"
+#include "types/frame_source.h"
+
+namespace sightline {
+
+// Opens one connection, which may block; it and the source it makes give up soon after `give_up`
+// says so, which they ask at least ten times a second while they wait, on the thread that called
+// them. Errors as FaultOf() reads them.
+using ConnectSource =
+    std::function<absl::StatusOr<std::unique_ptr<FrameSource>>(const std::function<bool()>& give_up)>;
+
+class SupervisedSource final : public FrameSource {
+ public:
+  struct Parts {
+    std::shared_ptr<const CameraInfo> camera;
+    FrameLedger* ledger = nullptr;  // which the connections count into; outlives the source
+    ConnectSource connect;
+    SourceInfo info;  // what is known before the first connection
+    SupervisorOptions supervision;
+    // Called on the reading thread at every change of state; may be empty.
+    std::function<void(const CameraStateChange&)> on_change;
+    const Clock* clock = &Clock::Real();
+    // Waits for so long or until woken; empty: really. For tests, which make time pass themselves.
+    std::function<void(int64_t wait_us)> wait;
+  };
+  explicit SupervisedSource(Parts parts);
+
+  const SourceInfo& info() const override { return parts_.info; }
+  absl::StatusOr<std::optional<Frame>> Next() override;
+  void Cancel() override;
+
+  // Ends a wait for the next attempt.
+  void RetryNow();
+  CameraState state() const { return state_.load(std::memory_order_relaxed); }
+
+ private:
+  bool GiveUp();
+  Supervisor::Action Ask();
+  void Tell();
+  void Connect();
+  void Disconnect();
+  absl::StatusOr<std::optional<Frame>> Read();
+  void Place(FrameMeta* frame);
+  void Wait();
+
+  Parts parts_;
+  Supervisor supervisor_;
+  std::unique_ptr<FrameSource> connection_;
+  CameraState told_ = CameraState::kConnecting;
+  bool first_told_ = false;
+  uint64_t arrivals_ = 0;        // of the ledger, when it was last looked at
+  uint32_t first_epoch_ = 0;     // of this connection
+  uint32_t next_epoch_ = 0;      // of the next one
+  uint64_t first_ordinal_ = 0;   // of this connection
+  uint64_t next_ordinal_ = 0;
+  std::atomic<CameraState> state_{CameraState::kConnecting};
+  std::atomic<bool> cancelled_{false};
+  std::atomic<bool> retry_{false};
+  Mutex mutex_;  // of wake_ alone: the flags are atomic, but set under it so that no wake-up is lost
+  CondVar wake_;
+};
+
+}  // namespace sightline
