@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/mutex.h"
 #include "base/thread.h"
+#include "infer/latest_jobs.h"
 
 namespace sightline {
 namespace {
@@ -224,6 +225,23 @@ class BatcherImpl final : public Batcher {
     return absl::OkStatus();
   }
 
+  absl::Status SubmitLatest(BatchJob* job, size_t most_waiting) override EXCLUDES(mutex_) {
+    BatchJob* evicted = nullptr;
+    {
+      MutexLock lock(mutex_);
+      if (stopping_) return Refused();
+      evicted = latest_.Add(job, NowUs(), std::max<size_t>(1, most_waiting));
+      CountAdded();
+      if (evicted != nullptr) ++stats_.dropped;
+    }
+    if (evicted != nullptr) {
+      evicted->Done(DeadlineExceeded("a newer frame took its place before model {}", options_.name));
+    } else {
+      work_.NotifyOne();
+    }
+    return absl::OkStatus();
+  }
+
   void Stop(bool discard) override EXCLUDES(mutex_) {
     {
       MutexLock lock(mutex_);
@@ -246,7 +264,7 @@ class BatcherImpl final : public Batcher {
   QueueStats Stats() const override EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     QueueStats stats = stats_;
-    stats.depth = waiting_.size();
+    stats.depth = Depth();
     return stats;
   }
 
@@ -274,8 +292,32 @@ class BatcherImpl final : public Batcher {
 
   void AddJob(BatchJob* job) REQUIRES(mutex_) {
     waiting_.Add(job, options_.max_delay_us > 0 ? NowUs() : 0);
+    CountAdded();
+  }
+
+  size_t Depth() const REQUIRES(mutex_) { return waiting_.size() + latest_.size(); }
+
+  void CountAdded() REQUIRES(mutex_) {
     ++stats_.pushed;
-    stats_.max_depth = std::max(stats_.max_depth, waiting_.size());
+    stats_.max_depth = std::max(stats_.max_depth, Depth());
+  }
+
+  // Since when the job that waits longest does; Depth() > 0.
+  int64_t OldestUs() const REQUIRES(mutex_) {
+    const int64_t live = latest_.size() > 0 ? latest_.oldest_us() : INT64_MAX;
+    return waiting_.size() > 0 ? std::min(live, waiting_.oldest_us()) : live;
+  }
+
+  // Fills `batch` from both kinds of sources.
+  void Take(size_t most, std::vector<BatchJob*>& batch) REQUIRES(mutex_) {
+    const auto quota = static_cast<size_t>(std::max(options_.max_per_source, 0));
+    if (latest_.size() == 0) return waiting_.Take(most, quota, batch);
+    // Half and half; an odd place goes to either in turn.
+    const size_t share = (most + (live_turn_ ? 1 : 0)) / 2;
+    live_turn_ = !live_turn_;
+    const size_t live = waiting_.size() == 0 ? most : std::max(share, most - std::min(most, waiting_.size()));
+    while (batch.size() < live && latest_.size() > 0) batch.push_back(latest_.Take());
+    waiting_.Take(most, quota, batch);
   }
 
   void LetWaitersIn() REQUIRES(mutex_) {
@@ -289,30 +331,36 @@ class BatcherImpl final : public Batcher {
     }
   }
 
-  // Fills `batch`, waiting for the first job and, if asked to, for its company. False when there is
-  // nothing more to come.
-  bool NextBatch(size_t most, std::vector<BatchJob*>& batch, bool& discard) EXCLUDES(mutex_) {
+  // Fills `batch`, waiting for the first job and, if asked to, for its company; `stale` has jobs that
+  // have waited too long. False when there is nothing more to come.
+  bool NextBatch(size_t most, std::vector<BatchJob*>& batch, std::vector<BatchJob*>& stale,
+                 bool& discard) EXCLUDES(mutex_) {
     batch.clear();
+    stale.clear();
     MutexLock lock(mutex_);
     const size_t enough = std::min(most, waiting_.capacity());
-    while (!stopping_ && waiting_.size() < enough) {
-      if (waiting_.size() == 0) {
+    while (!stopping_ && Depth() < enough) {
+      if (Depth() == 0) {
         work_.Wait(mutex_);
         continue;
       }
       if (options_.max_delay_us <= 0) break;
-      const int64_t left_us = waiting_.oldest_us() + options_.max_delay_us - NowUs();
+      const int64_t left_us = OldestUs() + options_.max_delay_us - NowUs();
       if (left_us <= 0) break;
       work_.WaitFor(mutex_, std::chrono::microseconds(left_us));
     }
-    waiting_.Take(most, static_cast<size_t>(std::max(options_.max_per_source, 0)), batch);
+    if (options_.max_age_us > 0 && latest_.size() > 0) {
+      latest_.TakeStale(NowUs() - options_.max_age_us, stale);
+      stats_.dropped += stale.size();
+    }
+    Take(most, batch);
     discard = discard_;
     stats_.popped += batch.size();
     if (discard) stats_.dropped += batch.size();
     LetWaitersIn();
     // A runner that waited for company may have slept through the sign for what is left.
-    if (waiting_.size() > 0) work_.NotifyOne();
-    return !batch.empty();
+    if (Depth() > 0) work_.NotifyOne();
+    return !batch.empty() || !stale.empty();
   }
 
   void RunnerLoop(BatchRunner& runner) {
@@ -321,10 +369,14 @@ class BatcherImpl final : public Batcher {
         static_cast<size_t>(std::max(1, std::min(options_.max_batch, runner.max_batch())));
     std::vector<BatchJob*> batch;
     batch.reserve(most);
+    std::vector<BatchJob*> stale;
     bool discard = false;
-    while (NextBatch(most, batch, discard)) {
+    while (NextBatch(most, batch, stale, discard)) {
+      for (BatchJob* job : stale) {
+        job->Done(DeadlineExceeded("it waited too long for model {}", options_.name));
+      }
       if (!discard) {
-        runner.Run(batch);
+        if (!batch.empty()) runner.Run(batch);
         continue;
       }
       for (BatchJob* job : batch) job->Done(Cancelled("not run: shutting down"));
@@ -337,7 +389,9 @@ class BatcherImpl final : public Batcher {
   const std::vector<std::unique_ptr<BatchRunner>> runners_;
   mutable Mutex mutex_;
   CondVar work_;
-  WaitingJobs waiting_ GUARDED_BY(mutex_);
+  WaitingJobs waiting_ GUARDED_BY(mutex_);  // of Submit and TrySubmit
+  LatestJobs latest_ GUARDED_BY(mutex_);    // of SubmitLatest
+  bool live_turn_ GUARDED_BY(mutex_) = true;
   Waiter* first_waiter_ GUARDED_BY(mutex_) = nullptr;
   Waiter* last_waiter_ GUARDED_BY(mutex_) = nullptr;
   size_t promised_ GUARDED_BY(mutex_) = 0;  // places that let-in waiters have yet to take

@@ -396,6 +396,102 @@ TEST(Batcher, ManyProducersManyRunners) {
   EXPECT_LE(stats.max_depth, 7u);
 }
 
+// While the model is busy, the newest job of each live source waits and the others come back at once.
+TEST(Batcher, LiveSourcesKeepTheirNewestJobs) {
+  Seen seen;
+  Gate started, go;
+  const auto batcher =
+      Started({.name = "m", .queue_capacity = 4, .max_batch = 1},
+              One(std::make_unique<RecordingRunner>(1, &seen, &started, &go)));
+  TestJob first(9, 0);
+  ASSERT_TRUE(batcher->SubmitLatest(&first, 1).ok());
+  started.Wait();
+  std::deque<TestJob> jobs;
+  for (int i = 0; i < 5; ++i) {
+    for (const uint32_t source : {1u, 2u}) {
+      ASSERT_TRUE(batcher->SubmitLatest(&jobs.emplace_back(source, i), 2).ok());
+    }
+  }
+  for (const TestJob& job : jobs) {
+    EXPECT_EQ(job.done, job.number < 3 ? 1 : 0);
+    if (job.number < 3) {
+      EXPECT_EQ(job.code, absl::StatusCode::kDeadlineExceeded);
+    }
+  }
+  EXPECT_EQ(batcher->Stats().dropped, 6u);
+  EXPECT_EQ(batcher->Stats().depth, 4u);
+  go.Open();
+  batcher->Stop(/*discard=*/false);
+  std::map<uint32_t, std::vector<int>> ran;
+  for (const auto& batch : seen.batches) {
+    for (const auto& [source, number] : batch) ran[source].push_back(number);
+  }
+  EXPECT_THAT(ran[1], ElementsAre(3, 4));
+  EXPECT_THAT(ran[2], ElementsAre(3, 4));
+  TestJob late(1, 0);
+  EXPECT_FALSE(batcher->SubmitLatest(&late, 1).ok());
+  EXPECT_EQ(late.done, 0);
+}
+
+// A recording beside an overloading camera gets half of the places, and loses nothing.
+TEST(Batcher, LiveAndRecordedSourcesShareTheBatches) {
+  Seen seen;
+  Gate started, go;
+  const auto batcher =
+      Started({.name = "m", .queue_capacity = 8, .max_batch = 2},
+              One(std::make_unique<RecordingRunner>(2, &seen, &started, &go)));
+  std::deque<TestJob> jobs;
+  ASSERT_TRUE(batcher->Submit(&jobs.emplace_back(0, 0)).ok());
+  started.Wait();
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(batcher->Submit(&jobs.emplace_back(1, i)).ok());
+    ASSERT_TRUE(batcher->SubmitLatest(&jobs.emplace_back(2, i), 4).ok());
+  }
+  go.Open();
+  batcher->Stop(/*discard=*/false);
+  for (const TestJob& job : jobs) EXPECT_EQ(job.done, 1);
+  ASSERT_EQ(seen.batches.size(), 5u);
+  for (size_t b = 1; b < seen.batches.size(); ++b) {
+    ASSERT_EQ(seen.batches[b].size(), 2u);
+    EXPECT_NE(seen.batches[b][0].first, seen.batches[b][1].first) << b;
+  }
+}
+
+// Any number of cameras at any moment: every accepted job is done once.
+TEST(Batcher, LiveJobsAreDoneOnceEach) {
+  for (int round = 0; round < 20; ++round) {
+    Seen seen;
+    std::vector<std::unique_ptr<BatchRunner>> runners;
+    for (int i = 0; i < 2; ++i) runners.push_back(std::make_unique<RecordingRunner>(3, &seen));
+    const auto batcher = Started(
+        {.name = "m", .queue_capacity = 3, .max_batch = 3, .max_age_us = round % 3 == 0 ? 1 : 0},
+        std::move(runners));
+    std::vector<std::deque<TestJob>> jobs(4);
+    std::vector<size_t> accepted(4);
+    std::vector<std::thread> producers;
+    for (int p = 0; p < 4; ++p) {
+      producers.emplace_back([&, p] {
+        for (int i = 0; i < 2000; ++i) {
+          TestJob& job = jobs[p].emplace_back(p, i);
+          const bool taken = (p == 0 ? batcher->Submit(&job) : batcher->SubmitLatest(&job, 2)).ok();
+          if (!taken) break;
+          ++accepted[p];
+        }
+      });
+    }
+    while (batcher->Stats().pushed < static_cast<uint64_t>(round * 10)) std::this_thread::yield();
+    batcher->Stop(/*discard=*/round % 2 == 0);
+    for (std::thread& producer : producers) producer.join();
+    for (size_t p = 0; p < jobs.size(); ++p) {
+      for (size_t i = 0; i < jobs[p].size(); ++i) {
+        ASSERT_EQ(jobs[p][i].done, i < accepted[p] ? 1 : 0);
+      }
+    }
+    const QueueStats stats = batcher->Stats();
+    EXPECT_EQ(stats.depth, 0u);
+  }
+}
+
 // Stopped in the middle, again and again: what was accepted is done once, the rest never.
 TEST(Batcher, StopAtAnyMomentKeepsTheCount) {
   for (int round = 0; round < 40; ++round) {
