@@ -51,12 +51,12 @@ class EncodedPictures final : public PictureWriter {
 };
 
 // Zones and lines as the pictures show them.
-std::vector<ReportRule> DrawnRulesOf(const CameraOutline& camera) {
+std::vector<ReportRule> DrawnRulesOf(const CameraRules& camera) {
   std::vector<ReportRule> rules;
-  for (const ZoneSpec& zone : camera.rules.zones) {
+  for (const ZoneSpec& zone : camera.zones) {
     rules.push_back({.name = zone.name, .points_px = zone.polygon_px});
   }
-  for (const LineSpec& line : camera.rules.lines) {
+  for (const LineSpec& line : camera.lines) {
     rules.push_back({.name = line.name,
                      .points_px = {line.a_px, line.b_px},
                      .is_line = true,
@@ -64,6 +64,14 @@ std::vector<ReportRule> DrawnRulesOf(const CameraOutline& camera) {
                      .backward_name = line.backward_name});
   }
   return rules;
+}
+
+RulesForSize DrawnRulesOf(const CameraOutline& camera) {
+  return [rules = camera.rules](int width, int height) {
+    const absl::StatusOr<CameraRules> in_pixels = rules(width, height);
+    // What is wrong with them the camera itself says.
+    return in_pixels.ok() ? DrawnRulesOf(*in_pixels) : std::vector<ReportRule>();
+  };
 }
 
 absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& camera,

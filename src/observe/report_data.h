@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -30,6 +31,10 @@ struct ReportRule {
   std::string forward_name = "in";  // lines
   std::string backward_name = "out";
 };
+
+// The rules in a picture of that size, each kind in the order of the configuration. Empty: none.
+// Asked for with a camera's first frame: a live camera's size is not known earlier.
+using RulesForSize = std::function<std::vector<ReportRule>(int width, int height)>;
 
 struct RuleTally {
   uint64_t forward = 0;   // lines

@@ -23,7 +23,7 @@ constexpr int kLongestSidePx = 1520;
 ReportSink::ReportSink(ReportSinkOptions options)
     : options_(std::move(options)), started_us_(options_.clock->NowMonotonicUs()) {
   for (const ReportCamera& camera : options_.cameras) {
-    cameras_.emplace(camera.camera_id, Camera{camera, ReportData(camera.rules)});
+    cameras_.emplace(camera.camera_id, Camera{camera, ReportData({})});
   }
 }
 
@@ -49,6 +49,10 @@ ReportSink::Camera* ReportSink::Find(const CameraInfo* camera) {
 absl::Status ReportSink::Write(const FrameResult& result) {
   Camera* camera = Find(result.frame.meta.camera.get());
   if (camera == nullptr) return absl::OkStatus();
+  if (!std::exchange(camera->begun, true) && camera->about.rules) {
+    const FrameMeta& first = result.frame.meta;
+    camera->data = ReportData(camera->about.rules(first.width, first.height));
+  }
   camera->data.Add(result);
   if (camera->data.WantsPicture() && result.frame.pixels != nullptr) {
     KeepPicture(result, camera->data);

@@ -29,7 +29,7 @@ struct ReportCamera {
   std::string title;   // empty: the camera's id
   std::string source;  // clip or address, without secrets
   std::string model;
-  std::vector<ReportRule> rules;  // zones and lines, each kind in the order of the configuration
+  RulesForSize rules;
 };
 
 struct ReportSinkOptions {
@@ -62,6 +62,7 @@ class ReportSink final : public ResultSink {
   struct Camera {
     ReportCamera about;
     ReportData data;
+    bool begun = false;  // its rules are known
   };
   explicit ReportSink(ReportSinkOptions options);
   Camera* Find(const CameraInfo* camera);

@@ -25,6 +25,10 @@ class ReportSinkTest : public ::testing::Test {
   }
   ~ReportSinkTest() override { std::filesystem::remove_all(folder_); }
 
+  static std::vector<ReportRule> Rules() {
+    return {{"gate", {{10, 30}, {60, 30}}, true}, {"hall", {{1, 1}, {30, 1}, {30, 30}}, false}};
+  }
+
   // Keeps the page instead of encoding it.
   ReportSinkOptions Options(std::vector<std::string> cameras = {"street"}) {
     ReportSinkOptions options;
@@ -33,8 +37,7 @@ class ReportSinkTest : public ::testing::Test {
       ReportCamera& camera = options.cameras.emplace_back();
       camera.camera_id = id;
       camera.source = "clips/street.mp4";
-      camera.rules = {{"gate", {{10, 30}, {60, 30}}, true},
-                      {"hall", {{1, 1}, {30, 1}, {30, 30}}, false}};
+      camera.rules = [](int, int) { return Rules(); };
     }
     options.encode_png = [this](const ImageView& page) -> absl::StatusOr<std::vector<uint8_t>> {
       width_ = page.width;
@@ -127,10 +130,11 @@ TEST_F(ReportSinkTest, BrokenBoxesAndFarAwayRulesDoNoHarm) {
   frame.tracks.items[3].track_id = -9'000'000'000;
   ReportSinkOptions options = Options();
   options.cameras[0].title = std::string(500, 'W') + "\xFF\xC3\xBC\n";
-  options.cameras[0].rules.push_back({std::string(300, 'x'), {{-1e9f, -1e9f}, {1e9f, 1e9f}}, true});
-  options.cameras[0].rules.push_back({"no corners", {}, false});
-  for (int i = 0; i < 40; ++i)
-    options.cameras[0].rules.push_back({"r" + std::to_string(i), {{0, 0}, {9, 9}}, true});
+  std::vector<ReportRule> rules = Rules();
+  rules.push_back({std::string(300, 'x'), {{-1e9f, -1e9f}, {1e9f, 1e9f}}, true});
+  rules.push_back({"no corners", {}, false});
+  for (int i = 0; i < 40; ++i) rules.push_back({"r" + std::to_string(i), {{0, 0}, {9, 9}}, true});
+  options.cameras[0].rules = [rules](int, int) { return rules; };
   const auto sink = *ReportSink::Create(std::move(options));
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(sink->Write(frame).ok());
   const absl::Status status = sink->Close();

@@ -13,7 +13,7 @@
 namespace sightline {
 
 VideoSink::VideoSink(VideoSinkOptions options)
-    : options_(std::move(options)), annotator_(options_.rules) {}
+    : options_(std::move(options)), annotator_({}) {}
 
 absl::StatusOr<std::unique_ptr<VideoSink>> VideoSink::Create(VideoSinkOptions options) {
   if (options.camera_id.empty() || !options.open) {
@@ -58,6 +58,9 @@ absl::Status VideoSink::WritePicture(const FrameResult& result) {
   if (const absl::Status status = ToBgr(image, &bgr_); !status.ok()) {
     if (!std::exchange(warned_, true)) Log().warn("annotated video: {}", MessageOf(status));
     return absl::OkStatus();
+  }
+  if (writer_ == nullptr && options_.rules) {
+    annotator_ = Annotator(options_.rules(image.width, image.height));
   }
   annotator_.Draw(result, {bgr_.data(), image.width, image.height, image.width * 3});
   if (writer_ == nullptr) {

@@ -24,7 +24,7 @@ namespace sightline {
 
 struct VideoSinkOptions {
   std::string camera_id;
-  std::vector<ReportRule> rules;  // zones and lines, each kind in the order of the configuration
+  RulesForSize rules;
   // Called once, with the size of the first frame. Encoders of 4:2:0 want even sides: `width` and
   // `height` are even (a last odd row or column is cut off).
   std::function<absl::StatusOr<std::unique_ptr<PictureWriter>>(int width, int height)> open;

@@ -48,7 +48,7 @@ class RecordingWriter final : public PictureWriter {
 std::unique_ptr<VideoSink> MakeSink(Recording* recording, std::vector<ReportRule> rules = {}) {
   VideoSinkOptions options;
   options.camera_id = "street";
-  options.rules = std::move(rules);
+  options.rules = [rules = std::move(rules)](int, int) { return rules; };
   options.open = [recording](int, int) -> absl::StatusOr<std::unique_ptr<PictureWriter>> {
     ++recording->opened;
     return std::make_unique<RecordingWriter>(recording);

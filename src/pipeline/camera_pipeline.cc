@@ -20,29 +20,10 @@ CameraPipeline::CameraPipeline(CameraParts parts)
 // DetectorRunner), this one 7 to 10; the window between them keeps the camera's order.
 absl::Status CameraPipeline::Run() {
   absl::Status source_status;
-  const auto read_all = [&] {
-    for (uint64_t read = 0; !stopping_ && (parts_.max_frames == 0 || read < parts_.max_frames); ++read) {
-      // 1. media: demux, select, decode. Frames left out or damaged are counted there.
-      absl::StatusOr<std::optional<Frame>> next = parts_.source->Next();
-      if (!next.ok()) source_status = next.status();
-      ended_ = next.ok() && !next->has_value();
-      if (!next.ok() || ended_) break;
-      Frame& frame = **next;
-      // 2. vision: is there anything new in it?
-      if (!IsWorthIt(frame)) continue;
-      // 3. Take a place in the order (waits while too many are in flight) and join the model's queue:
-      //    4. preprocess, 5. infer, 6. postprocess happen on the model's threads.
-      FrameSlot* slot = window_.Reserve();
-      slot->source = parts_.camera->index;
-      slot->frame = std::move(frame);
-      if (const absl::Status status = parts_.batcher->Submit(slot); !status.ok()) {
-        slot->failure = DropReason::kShutdown;
-        slot->Done(status);
-      }
-    }
+  SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read-" + parts_.camera->id, [&] {
+    source_status = ReadAll();
     window_.Close();
-  };
-  SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read-" + parts_.camera->id, read_all));
+  }));
 
   while (FrameSlot* slot = window_.NextInOrder()) {
     std::shared_ptr<FrameResult> result = results_.Acquire();
@@ -57,7 +38,40 @@ absl::Status CameraPipeline::Run() {
   }
   reader.join();
   FinishTracks();
-  return source_status;
+  return set_up_status_.ok() ? source_status : set_up_status_;
+}
+
+absl::Status CameraPipeline::ReadAll() {
+  for (uint64_t read = 0; !stopping_ && (parts_.max_frames == 0 || read < parts_.max_frames); ++read) {
+    // 1. media: demux, select, decode. Frames left out or damaged are counted there.
+    SL_ASSIGN_OR_RETURN(std::optional<Frame> frame, parts_.source->Next());
+    ended_ = !frame.has_value();
+    if (ended_) break;
+    // 2. vision: is there anything new in it?
+    if (!IsWorthIt(*frame)) continue;
+    // 3. Take a place in the order and join the model's queue:
+    //    4. preprocess, 5. infer, 6. postprocess happen on the model's threads.
+    Submit(*std::move(frame));
+  }
+  return absl::OkStatus();
+}
+
+// A recording waits for its place; a live camera never does, and drops its oldest waiting frame.
+void CameraPipeline::Submit(Frame&& frame) {
+  const bool live = parts_.live_waiting > 0;
+  FrameSlot* slot = live ? window_.TryReserve() : window_.Reserve();
+  if (slot == nullptr) {  // delivery is behind
+    parts_.ledger->CountDropped(DropReason::kLate);
+    return;
+  }
+  slot->source = parts_.camera->index;
+  slot->frame = std::move(frame);
+  if (live) slot->failure = DropReason::kLate;
+  const absl::Status status = live ? parts_.batcher->SubmitLatest(slot, parts_.live_waiting)
+                                   : parts_.batcher->Submit(slot);
+  if (status.ok()) return;
+  slot->failure = DropReason::kShutdown;
+  slot->Done(status);
 }
 
 bool CameraPipeline::IsWorthIt(const Frame& frame) {
@@ -70,6 +84,14 @@ bool CameraPipeline::IsWorthIt(const Frame& frame) {
 bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
   if (!slot->status.ok()) {
     CountTombstone(slot->frame.meta, slot->failure, slot->status);
+    return false;
+  }
+  if (parts_.set_up) {
+    set_up_status_ = std::exchange(parts_.set_up, nullptr)(slot->frame.meta, &parts_);
+    if (!set_up_status_.ok()) RequestStop();
+  }
+  if (!set_up_status_.ok()) {
+    parts_.ledger->CountDropped(DropReason::kShutdown);
     return false;
   }
   result->frame.meta = slot->frame.meta;
@@ -105,6 +127,11 @@ void CameraPipeline::CountTombstone(const FrameMeta& frame, DropReason reason,
     Log().warn("camera {}: frame {} dropped ({} so far): {}", parts_.camera->id, frame.ordinal, n,
                MessageOf(status));
   }
+}
+
+void CameraPipeline::Deliver(const CameraStateChange& change) {
+  const auto copy = std::make_shared<const CameraStateChange>(change);
+  for (DeliverLane* lane : parts_.lanes) lane->Send(copy);
 }
 
 void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@
 namespace sightline {
 
 // What a camera is made of; the engine builds these from the configuration.
+//
+// A live camera's picture size is known with its first frame only. Its tracker and rules are then
+// made by `set_up`, which is called once, with that frame, on the camera's own thread.
 struct CameraParts {
   std::shared_ptr<const CameraInfo> camera;
   std::shared_ptr<FrameLedger> ledger;     // the source counts into the same one
@@ -28,8 +32,10 @@ struct CameraParts {
   std::shared_ptr<const LabelSet> labels;  // the model's
   Hash128 identity;                        // of camera, source and model: part of every id
   size_t frames_in_flight = 8;
+  size_t live_waiting = 0;                 // frames before the model, the oldest dropped; 0: a recording
   std::unique_ptr<Tracker> tracker;
   std::unique_ptr<EventEngine> events;
+  std::function<absl::Status(const FrameMeta& first, CameraParts* parts)> set_up;
   std::vector<DeliverLane*> lanes;
   uint64_t max_frames = 0;                 // selected frames to read at most; 0 = all
 };
@@ -51,8 +57,8 @@ class CameraPipeline {
   FrameCounts counts() const { return parts_.ledger->Snapshot(); }
   const SourceInfo& source_info() const { return parts_.source->info(); }
   const FrameSource& source() const { return *parts_.source; }
-  // After Run(): the rules' counts.
-  const EventEngine& events() const { return *parts_.events; }
+  // After Run(): the rules' counts; null when a live camera gave not one frame.
+  const EventEngine* events() const { return parts_.events.get(); }
 
   uint64_t tracks_confirmed() const { return tracks_confirmed_.load(std::memory_order_relaxed); }
   uint64_t events_emitted() const { return events_emitted_.load(std::memory_order_relaxed); }
@@ -60,8 +66,13 @@ class CameraPipeline {
   // After Run(): confirmed tracks per class id.
   const std::vector<uint64_t>& tracks_per_class() const { return tracks_per_class_; }
 
+  // A change of the camera's connection, to every sink. On the reading thread.
+  void Deliver(const CameraStateChange& change);
+
  private:
+  absl::Status ReadAll();
   bool IsWorthIt(const Frame& frame);
+  void Submit(Frame&& frame);
   bool TrackAndWatch(FrameSlot* slot, FrameResult* result);
   void CountTombstone(const FrameMeta& frame, DropReason reason, const absl::Status& status);
   void Deliver(std::shared_ptr<FrameResult> result);
@@ -80,6 +91,7 @@ class CameraPipeline {
   FrameMeta last_frame_;
   uint64_t tombstones_ = 0;
   bool keep_pixels_ = false;
+  absl::Status set_up_status_;
   bool ended_ = false;  // the source came to its end; written by the reader, read after its join
   std::atomic<bool> stopping_{false};
   std::atomic<uint64_t> tracks_confirmed_{0};

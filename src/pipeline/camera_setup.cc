@@ -33,7 +33,7 @@ struct Scale {
 
 // A zone or line that no point of the picture can meet.
 absl::Status CheckInside(std::string_view what, const std::string& name,
-                         const std::vector<PointF>& points_px, const SourceInfo& source) {
+                         const std::vector<PointF>& points_px, int width, int height) {
   float left = points_px[0].x, right = left, top = points_px[0].y, bottom = top;
   for (const PointF& p : points_px) {
     left = std::min(left, p.x);
@@ -41,14 +41,14 @@ absl::Status CheckInside(std::string_view what, const std::string& name,
     top = std::min(top, p.y);
     bottom = std::max(bottom, p.y);
   }
-  if (right >= 0 && bottom >= 0 && left <= static_cast<float>(source.width) &&
-      top <= static_cast<float>(source.height)) {
+  if (right >= 0 && bottom >= 0 && left <= static_cast<float>(width) &&
+      top <= static_cast<float>(height)) {
     return absl::OkStatus();
   }
   return InvalidArgument(
       "{} \"{}\" lies outside the picture: x {:g} to {:g} and y {:g} to {:g}, but the picture has "
       "{}x{} pixels; correct its points, or give them as fractions with `coordinates: fraction`",
-      what, name, left, right, top, bottom, source.width, source.height);
+      what, name, left, right, top, bottom, width, height);
 }
 
 }  // namespace
@@ -70,21 +70,21 @@ absl::StatusOr<std::vector<int32_t>> ClassIdsOf(const std::vector<std::string>& 
 }
 
 absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& camera,
-                                    const SourceInfo& source, const LabelSet& labels) {
+                                    int width, int height, const LabelSet& labels) {
   CameraRules rules;
   if (camera.zones.empty() && camera.lines.empty()) return rules;
   const auto place = [&](const ConfigLocation& at) {
     return fmt::format("{}:{}:{}", config.file, at.line, at.column);
   };
-  if (source.width <= 0 || source.height <= 0) {
+  if (width <= 0 || height <= 0) {
     return InvalidArgument("{}: the source does not say its picture size, which zones and lines need",
                            place(camera.source_at));
   }
-  rules.width = source.width;
-  rules.height = source.height;
+  rules.width = width;
+  rules.height = height;
   Scale scale;
   if (camera.coordinates == Coordinates::kFraction) {
-    scale = {static_cast<float>(source.width), static_cast<float>(source.height)};
+    scale = {static_cast<float>(width), static_cast<float>(height)};
   }
   const auto classes_of = [&](const auto& rule) -> absl::StatusOr<std::vector<int32_t>> {
     auto ids = ClassIdsOf(rule.classes, labels);
@@ -104,7 +104,7 @@ absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& ca
     spec.exit_frames = zone.exit_frames;
     SL_ASSIGN_OR_RETURN(spec.classes, classes_of(zone));
     SL_RETURN_IF_ERROR(
-        WithContext(CheckInside("zone", zone.name, spec.polygon_px, source), place(zone.at)));
+        WithContext(CheckInside("zone", zone.name, spec.polygon_px, width, height), place(zone.at)));
     rules.zones.push_back(std::move(spec));
   }
   for (const LineConfig& line : camera.lines) {
@@ -118,7 +118,7 @@ absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& ca
     spec.margin = margin_of(line.margin);
     SL_ASSIGN_OR_RETURN(spec.classes, classes_of(line));
     SL_RETURN_IF_ERROR(
-        WithContext(CheckInside("line", line.name, {spec.a_px, spec.b_px}, source), place(line.at)));
+        WithContext(CheckInside("line", line.name, {spec.a_px, spec.b_px}, width, height), place(line.at)));
     rules.lines.push_back(std::move(spec));
   }
   return rules;

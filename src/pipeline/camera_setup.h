@@ -20,7 +20,7 @@ absl::StatusOr<std::vector<int32_t>> ClassIdsOf(const std::vector<std::string>& 
 // the configuration, when a class is none of the model's, when the picture's size is needed but
 // unknown, or when a zone or line lies wholly outside the picture and would never count anything.
 absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& camera,
-                                    const SourceInfo& source, const LabelSet& labels);
+                                    int width, int height, const LabelSet& labels);
 
 // Fills in tracker, events, motion and the identities that enter the ids.
 // `detector` is DetectorInfo::identity of the camera's model.

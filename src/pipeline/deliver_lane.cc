@@ -33,11 +33,15 @@ absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(
 DeliverLane::~DeliverLane() { Finish({}).IgnoreError(); }
 
 void DeliverLane::Send(std::shared_ptr<const FrameResult> result) {
-  queue_.Push({.result = std::move(result), .track = nullptr});
+  queue_.Push({.result = std::move(result), .track = nullptr, .change = nullptr});
 }
 
 void DeliverLane::Send(std::shared_ptr<const TrackSummary> track) {
-  queue_.Push({.result = nullptr, .track = std::move(track)});
+  queue_.Push({.result = nullptr, .track = std::move(track), .change = nullptr});
+}
+
+void DeliverLane::Send(std::shared_ptr<const CameraStateChange> change) {
+  queue_.Push({.result = nullptr, .track = nullptr, .change = std::move(change)});
 }
 
 void DeliverLane::Loop() {
@@ -51,6 +55,7 @@ void DeliverLane::Loop() {
       continue;
     }
     ForEachSink([&](ResultSink& sink) {
+      if (item->change) return sink.WriteCameraState(*item->change);
       return item->result ? sink.Write(*item->result) : sink.WriteTrack(*item->track);
     });
   }

@@ -30,6 +30,7 @@ class DeliverLane {
 
   void Send(std::shared_ptr<const FrameResult> result);
   void Send(std::shared_ptr<const TrackSummary> track);
+  void Send(std::shared_ptr<const CameraStateChange> change);
 
   struct CameraLedger {
     std::shared_ptr<const CameraInfo> camera;
@@ -51,6 +52,7 @@ class DeliverLane {
   struct Item {
     std::shared_ptr<const FrameResult> result;
     std::shared_ptr<const TrackSummary> track;
+    std::shared_ptr<const CameraStateChange> change;
   };
   void Loop();
   // Runs `call` on every sink that still works.

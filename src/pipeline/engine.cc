@@ -23,6 +23,32 @@ absl::Status AsFailure(const absl::Status& status) {
   return absl::Status(absl::StatusCode::kFailedPrecondition, status.message());
 }
 
+// Frames of one live camera that wait for the model, beside those being worked on: as many as a
+// network that stumbles brings at once; chosen.
+constexpr size_t kLiveWaiting = 2;
+
+void LogStateChange(const CameraStateChange& change) {
+  const std::string& id = change.camera->id;
+  switch (change.to) {
+    case CameraState::kLive:
+      if (change.from == CameraState::kFrozen) return Log().info("camera {}: the picture moves again", id);
+      if (change.gap_us == 0) return Log().info("camera {}: live", id);
+      return Log().info("camera {}: live again after {:.1f} s without a frame", id, change.gap_us * 1e-6);
+    case CameraState::kStalled:
+    case CameraState::kFrozen:
+    case CameraState::kFailed:
+      return Log().warn("camera {}: {}: {}", id, ToString(change.to), change.reason);
+    case CameraState::kBackingOff:
+      // A camera that is away for a night would fill the log: 1, 2, 4, 8 ... attempts.
+      if ((change.attempts & (change.attempts - 1)) == 0 || change.from == CameraState::kLive) {
+        Log().warn("camera {}: {}; trying again (attempt {} so far)", id, change.reason, change.attempts);
+      }
+      return;
+    default:
+      Log().debug("camera {}: {}", id, ToString(change.to));
+  }
+}
+
 }  // namespace
 
 Engine::Engine(Config config, EngineFactories factories)
@@ -94,15 +120,7 @@ absl::Status Engine::OpenCamera(size_t index) {
   parts.camera = std::make_shared<const CameraInfo>(CameraInfo{
       .id = config.id, .source = config.source.shown(), .index = static_cast<uint32_t>(index)});
   parts.ledger = std::make_shared<FrameLedger>();
-  absl::StatusOr<std::unique_ptr<FrameSource>> source =
-      factories_.open_source({.camera = parts.camera,
-                              .url = config.source.Reveal(),
-                              .selection = config.selection,
-                              .start_utc_us = config.start_utc_us,
-                              .decode_threads = config.decode_threads},
-                             *parts.ledger);
-  if (!source.ok()) return AsFailure(source.status());
-  parts.source = std::move(*source);
+  SL_RETURN_IF_ERROR(OpenCameraSource(index, &parts));
   SL_ASSIGN_OR_RETURN(Model * model, ModelFor(config));
   parts.batcher = model->batcher.get();
   parts.labels = model->info.labels;
@@ -114,12 +132,59 @@ absl::Status Engine::OpenCamera(size_t index) {
                         .source = parts.source->info(),
                         .labels = parts.labels,
                         .rules = {}};
-  SL_ASSIGN_OR_RETURN(outline.rules, RulesOf(config_, config, outline.source, *parts.labels));
-  SL_RETURN_IF_ERROR(SetUpAnalytics(config_, config, outline.source, outline.rules,
-                                    model->info.identity, &parts));
+  outline.rules = [this, &config, labels = parts.labels](int width, int height) {
+    return RulesOf(config_, config, width, height, *labels);
+  };
+  const auto set_up = [this, &config, source = outline.source, rules = outline.rules,
+                       identity = model->info.identity](int width, int height,
+                                                        CameraParts* to) -> absl::Status {
+    SL_ASSIGN_OR_RETURN(CameraRules in_pixels, rules(width, height));
+    return SetUpAnalytics(config_, config, source, std::move(in_pixels), identity, to);
+  };
+  if (parts.live_waiting > 0) {
+    parts.set_up = [set_up](const FrameMeta& first, CameraParts* to) {
+      return set_up(first.width, first.height, to);
+    };
+  } else {
+    SL_RETURN_IF_ERROR(set_up(outline.source.width, outline.source.height, &parts));
+  }
   outlines_.push_back(std::move(outline));
   model_of_camera_.push_back(model);
   parts_.push_back(std::move(parts));
+  return absl::OkStatus();
+}
+
+absl::Status Engine::OpenCameraSource(size_t index, CameraParts* parts) {
+  const CameraConfig& config = config_.cameras[index];
+  const SourceOptions options{.camera = parts->camera,
+                              .url = config.source.Reveal(),
+                              .selection = config.selection,
+                              .start_utc_us = config.start_utc_us,
+                              .decode_threads = config.decode_threads};
+  if (factories_.open_live) {
+    absl::StatusOr<ConnectSource> connect = factories_.open_live(options, *parts->ledger);
+    if (!connect.ok()) return AsFailure(connect.status());
+    if (*connect) {
+      SupervisedSource::Parts supervised;
+      supervised.camera = parts->camera;
+      supervised.ledger = parts->ledger.get();
+      supervised.connect = *std::move(connect);
+      supervised.info.live = true;
+      supervised.info.clock = ClockSource::kArrival;
+      supervised.supervision.seed = HashString(config.id).low;
+      supervised.on_change = [this, index](const CameraStateChange& change) {
+        LogStateChange(change);
+        pipelines_[index]->Deliver(change);
+      };
+      parts->source = std::make_unique<SupervisedSource>(std::move(supervised));
+      parts->live_waiting = kLiveWaiting;
+      return absl::OkStatus();
+    }
+  }
+  absl::StatusOr<std::unique_ptr<FrameSource>> source =
+      factories_.open_source(options, *parts->ledger);
+  if (!source.ok()) return AsFailure(source.status());
+  parts->source = std::move(*source);
   return absl::OkStatus();
 }
 
@@ -275,7 +340,7 @@ CameraSummary Engine::SummaryOf(const CameraPipeline& pipeline, const LabelSet& 
     const uint64_t n = pipeline.tracks_per_class()[id];
     if (n > 0) summary.counts_by_class[labels.NameOf(static_cast<int32_t>(id))] += n;
   }
-  summary.rule_counts = RuleCountsOf(pipeline.events());
+  if (pipeline.events() != nullptr) summary.rule_counts = RuleCountsOf(*pipeline.events());
   return summary;
 }
 

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "pipeline/camera_pipeline.h"
 #include "pipeline/config/config.h"
+#include "pipeline/supervised_source.h"
 #include "types/detector.h"
 #include "types/frame_source.h"
 #include "types/result_sink.h"
@@ -26,7 +27,8 @@ struct CameraOutline {
   const CameraConfig* config = nullptr;
   SourceInfo source;
   std::shared_ptr<const LabelSet> labels;
-  CameraRules rules;  // zones and lines in pixels of the source
+  // Zones and lines in pixels of a picture of that size. Cheap.
+  std::function<absl::StatusOr<CameraRules>(int width, int height)> rules;
 };
 
 // Sinks that share a thread.
@@ -38,6 +40,9 @@ struct LaneSpec {
 struct EngineFactories {
   std::function<absl::StatusOr<std::unique_ptr<FrameSource>>(const SourceOptions&, FrameLedger&)>
       open_source;
+  // How to connect to a live source; empty for a recording, which open_source then opens. Checks the
+  // address, connects to nothing. May be missing.
+  std::function<absl::StatusOr<ConnectSource>(const SourceOptions&, FrameLedger&)> open_live;
   std::function<absl::StatusOr<DetectorFactory>(const ModelConfig&)> open_detector;
   std::function<absl::StatusOr<std::vector<LaneSpec>>(const std::vector<CameraOutline>&)>
       make_sinks;
@@ -101,6 +106,7 @@ class Engine {
   absl::Status Open();
   absl::StatusOr<Model*> ModelFor(const CameraConfig& camera);
   absl::Status OpenCamera(size_t index);
+  absl::Status OpenCameraSource(size_t index, CameraParts* parts);
   absl::Status OpenLanes();
   void WaitForCameras(const std::function<void(const RunProgress&)>& on_progress,
                       std::vector<absl::Status>* statuses, RunSummary* summary);

@@ -6,6 +6,7 @@ namespace sightline {
 
 void FrameSlot::Done(const absl::Status& done) {
   if (!done.ok()) status = done;
+  if (absl::IsCancelled(done)) failure = DropReason::kShutdown;
   window_->Finish(this);
 }
 
@@ -17,7 +18,15 @@ ReorderWindow::ReorderWindow(size_t capacity) : slots_(capacity) {
 FrameSlot* ReorderWindow::Reserve() {
   MutexLock lock(mutex_);
   while (!closed_ && taken_ == slots_.size()) slot_free_.Wait(mutex_);
-  if (closed_) return nullptr;
+  return closed_ ? nullptr : TakeSlot();
+}
+
+FrameSlot* ReorderWindow::TryReserve() {
+  MutexLock lock(mutex_);
+  return closed_ || taken_ == slots_.size() ? nullptr : TakeSlot();
+}
+
+FrameSlot* ReorderWindow::TakeSlot() {
   FrameSlot& slot = slots_[(head_ + taken_) % slots_.size()];
   ++taken_;
   slot.finished_ = false;

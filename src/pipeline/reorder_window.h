@@ -46,8 +46,10 @@ class ReorderWindow {
   ReorderWindow(const ReorderWindow&) = delete;
   ReorderWindow& operator=(const ReorderWindow&) = delete;
 
-  // The next slot, or null after Close().
+  // The next slot, waiting for one; null after Close().
   FrameSlot* Reserve() EXCLUDES(mutex_);
+  // The next slot, or null when there is none now.
+  FrameSlot* TryReserve() EXCLUDES(mutex_);
   // No further frames will come.
   void Close() EXCLUDES(mutex_);
 
@@ -61,6 +63,7 @@ class ReorderWindow {
 
  private:
   friend class FrameSlot;
+  FrameSlot* TakeSlot() REQUIRES(mutex_);
   void Finish(FrameSlot* slot) EXCLUDES(mutex_);
 
   mutable Mutex mutex_;

@@ -55,6 +55,10 @@ class ResultSink {
   virtual bool wants_pixels() const { return false; }
   virtual absl::Status Write(const FrameResult& result) = 0;
   virtual absl::Status WriteTrack(const TrackSummary& track) { return absl::OkStatus(); }
+  // A live camera came, went, or tries again.
+  virtual absl::Status WriteCameraState(const CameraStateChange& change) {
+    return absl::OkStatus();
+  }
   // The camera's final or current ledger.
   virtual absl::Status WriteLedger(const CameraInfo& camera, const FrameCounts& counts) {
     return absl::OkStatus();
