@@ -288,6 +288,26 @@ void AppendFrameLine(const FrameResult& result, std::string& line) {
   line += result.end_of_stream ? "],\"end_of_stream\":true}\n" : "]}\n";
 }
 
+void AppendCameraStateLine(const CameraStateChange& change, std::string& line) {
+  line += "{\"camera\":";
+  AppendJsonString(change.camera == nullptr ? std::string_view() : change.camera->id, line);
+  line += ",\"timestamp\":\"";
+  AppendUtc(change.utc_us, line);
+  line += "\",\"state\":";
+  AppendJsonString(ToString(change.to), line);
+  line += ",\"previous\":";
+  AppendJsonString(ToString(change.from), line);
+  line += ",\"reason\":";
+  AppendJsonString(change.reason, line);
+  line += ",\"epoch\":";
+  AppendNumber(change.epoch, line);
+  line += ",\"attempts\":";
+  AppendNumber(change.attempts, line);
+  line += ",\"gap_us\":";
+  AppendNumber(change.gap_us, line);
+  line += "}\n";
+}
+
 void AppendDetectLine(std::string_view input, const Detections& detections, std::string& line) {
   line += "{\"input\":";
   AppendJsonString(input, line);

@@ -23,6 +23,9 @@ namespace sightline {
 // `result` must have as many detection_ids as detections.
 void AppendFrameLine(const FrameResult& result, std::string& line);
 
+// {"camera","timestamp","state","previous","reason","epoch","attempts","gap_us"} and a newline.
+void AppendCameraStateLine(const CameraStateChange& change, std::string& line);
+
 // The line of `detect --json` and a newline:
 // `input` is what was given, for a picture of a folder or glob its own path.
 // {"input","frame","pts_us","width","height","detections":[{"class_id","class","confidence",

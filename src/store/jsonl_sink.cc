@@ -116,6 +116,16 @@ absl::Status JsonlSink::Write(const FrameResult& result) {
   return FlushIfDue();
 }
 
+absl::Status JsonlSink::WriteCameraState(const CameraStateChange& change) {
+  if (!failure_.ok()) return failure_;
+  if (SL_BUG_IF(closed_, "a change of state after Close reached the JSON lines sink")) {
+    return MakeError(absl::StatusCode::kInternal, "{}: a change of state after the end", file_);
+  }
+  if (buffer_.empty()) first_waiting_us_ = options_.clock->NowMonotonicUs();
+  AppendCameraStateLine(change, buffer_);
+  return FlushIfDue();
+}
+
 absl::Status JsonlSink::FlushIfDue() {
   if (!failure_.ok()) return failure_;
   const int64_t waited_us = options_.clock->NowMonotonicUs() - first_waiting_us_;

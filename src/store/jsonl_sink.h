@@ -42,6 +42,7 @@ class JsonlSink final : public ResultSink {
 
   std::string_view name() const override { return "jsonl"; }
   absl::Status Write(const FrameResult& result) override;
+  absl::Status WriteCameraState(const CameraStateChange& change) override;
   absl::Status FlushIfDue() override;
   // Writes what waits, syncs it to the disk and, for recordings, renames the file.
   absl::Status Close() override;

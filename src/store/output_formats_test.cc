@@ -41,6 +41,17 @@ bool HasWord(const std::string& text, const std::string& word) {
   return false;
 }
 
+CameraStateChange BackAgain(const SyntheticResults& source) {
+  return {.camera = source.camera(),
+          .from = CameraState::kConnecting,
+          .to = CameraState::kLive,
+          .reason = "",
+          .utc_us = 1'767'225'605'000'000,
+          .epoch = 1,
+          .attempts = 3,
+          .gap_us = 2'500'000};
+}
+
 class OutputFormats : public ::testing::Test {
  protected:
   OutputFormats() {
@@ -48,6 +59,7 @@ class OutputFormats : public ::testing::Test {
     const auto sink = *SqliteSink::Create({.path = folder_ / "a.db"});
     for (uint64_t i = 0; i < 100; ++i) EXPECT_TRUE(sink->Write(source.Frame(i)).ok());
     for (int i = 0; i < 4; ++i) EXPECT_TRUE(sink->WriteTrack(source.Track(i, 99)).ok());
+    EXPECT_TRUE(sink->WriteCameraState(BackAgain(source)).ok());
     FrameCounts counts;
     counts.frames_in = 103;
     counts.processed = 100;
@@ -83,6 +95,8 @@ TEST_F(OutputFormats, TheViewsCountRight) {
             (Rows{{"2026-01-01T00:00:00Z", "class_0", "200", "100", "2.0"}}));
   EXPECT_EQ(rows("SELECT count(*), min(timestamp_text) FROM detections_readable"),
             (Rows{{"500", "2026-01-01T00:00:00.000Z"}}));
+  EXPECT_EQ(rows("SELECT from_text, to_text, seconds FROM camera_gaps"),
+            (Rows{{"2026-01-01T00:00:02.500Z", "2026-01-01T00:00:05.000Z", "2.5"}}));
   EXPECT_EQ(rows("SELECT class, objects, mean_seconds_in_view FROM objects_per_class LIMIT 1"),
             (Rows{{"class_0", "2", "3.96"}}));
 }
@@ -125,7 +139,7 @@ std::set<std::string> Fields(const Json& json) {
 
 TEST(OutputFormatsJson, TheExamplesHaveTheFieldsThatAreWritten) {
   const std::vector<std::string> examples = Blocks("json");
-  ASSERT_EQ(examples.size(), 2u);
+  ASSERT_EQ(examples.size(), 3u);
   const Json frame_example = Json::parse(examples[0]);
   const FrameResult result = SyntheticResults("door").Frame(49);
   std::string line;
@@ -135,9 +149,12 @@ TEST(OutputFormatsJson, TheExamplesHaveTheFieldsThatAreWritten) {
   EXPECT_EQ(Fields(frame_example["detections"][0]), Fields(frame["detections"][0]));
   EXPECT_EQ(Fields(frame_example["events"][0]), Fields(frame["events"][0]));
   line.clear();
+  AppendCameraStateLine(BackAgain(SyntheticResults("door")), line);
+  EXPECT_EQ(Fields(Json::parse(examples[1])), Fields(Json::parse(line)));
+  line.clear();
   AppendDetectLine("a.jpg", result.detections, line);
   const Json detect = Json::parse(line);
-  const Json detect_example = Json::parse(examples[1]);
+  const Json detect_example = Json::parse(examples[2]);
   EXPECT_EQ(Fields(detect_example), Fields(detect));
   EXPECT_EQ(Fields(detect_example["detections"][0]), Fields(detect["detections"][0]));
 }

@@ -18,7 +18,8 @@ struct Table {
   std::string_view name;
   std::string_view key;
 };
-constexpr std::array<Table, 5> kTables = {{{"detections", "id"},
+constexpr std::array<Table, 6> kTables = {{{"camera_states", "camera_id, timestamp, state"},
+                                           {"detections", "id"},
                                            {"events", "id"},
                                            {"frames", "camera_id, timestamp, epoch, frame"},
                                            {"ledger", "camera_id, outcome, reason"},
@@ -43,7 +44,7 @@ absl::StatusOr<int64_t> DatabaseReader::CountRows(std::string_view table) {
       std::any_of(kTables.begin(), kTables.end(), [&](const Table& t) { return t.name == table; });
   if (!known) {
     return InvalidArgument(
-        "there is no table \"{}\": choose detections, events, frames, ledger or tracks", table);
+        "there is no table \"{}\": choose camera_states, detections, events, frames, ledger or tracks", table);
   }
   return database_.QueryInt(fmt::format("SELECT count(*) FROM {}", table));
 }

@@ -33,7 +33,7 @@ class DatabaseReader {
   static absl::StatusOr<std::unique_ptr<DatabaseReader>> Open(const std::string& path);
 
   int schema_version() const { return schema_version_; }
-  // Rows of "detections", "frames", "tracks", "events" or "ledger"; InvalidArgument for other
+  // Rows of "camera_states", "detections", "frames", "tracks", "events" or "ledger"; InvalidArgument for other
   // names.
   absl::StatusOr<int64_t> CountRows(std::string_view table);
   // Detections and distinct objects by class name, in the order of the names. Empty camera_id: all.

@@ -159,7 +159,30 @@ CREATE VIEW ledger_balance AS
   FROM ledger GROUP BY camera_id;
 )sql";
 
-constexpr std::array<std::string_view, 1> kMigrations = {kVersion1};
+constexpr std::string_view kVersion2 = R"sql(
+CREATE TABLE camera_states (
+  camera_id TEXT    NOT NULL,
+  timestamp INTEGER NOT NULL,
+  state     TEXT    NOT NULL,
+  previous  TEXT    NOT NULL,
+  reason    TEXT    NOT NULL,
+  epoch     INTEGER NOT NULL,
+  attempts  INTEGER NOT NULL,
+  gap_us    INTEGER NOT NULL,
+  PRIMARY KEY (camera_id, timestamp, state)
+) WITHOUT ROWID;
+
+CREATE VIEW camera_gaps AS
+  SELECT strftime('%Y-%m-%dT%H:%M:%fZ', (s.timestamp - s.gap_us) / 1e6, 'unixepoch') AS from_text,
+         strftime('%Y-%m-%dT%H:%M:%fZ', s.timestamp / 1e6, 'unixepoch') AS to_text,
+         s.camera_id, round(s.gap_us / 1e6, 3) AS seconds,
+         (SELECT r.reason FROM camera_states AS r
+          WHERE r.camera_id = s.camera_id AND r.timestamp <= s.timestamp AND r.reason <> ''
+          ORDER BY r.timestamp DESC LIMIT 1) AS last_reason
+  FROM camera_states AS s WHERE s.state = 'live' AND s.gap_us > 0;
+)sql";
+
+constexpr std::array<std::string_view, 2> kMigrations = {kVersion1, kVersion2};
 
 }  // namespace
 

@@ -55,7 +55,7 @@ struct SqliteSink::Impl {
   void EndStatements() {
     for (SqliteStatement* s :
          {&begin, &commit, &rollback, &insert_many, &upsert_detection, &insert_frame, &insert_track,
-          &insert_event, &delete_ledger, &insert_ledger}) {
+          &insert_event, &insert_camera_state, &delete_ledger, &insert_ledger}) {
       const SqliteStatement ended = std::move(*s);
     }
   }
@@ -81,6 +81,7 @@ struct SqliteSink::Impl {
                      ClassName& class_name);
   int InsertEvents();
   int InsertTracks();
+  int InsertCameraStates();
   int InsertLedgers();
   int InsertLedgerRow(std::string_view outcome, std::string_view reason, uint64_t frames);
   void Clear();
@@ -89,13 +90,14 @@ struct SqliteSink::Impl {
   SqliteDatabase database;  // before the statements: they end first
   SqliteStatement begin, commit, rollback;
   SqliteStatement insert_many, upsert_detection, insert_frame, insert_track, insert_event;
-  SqliteStatement delete_ledger, insert_ledger;
+  SqliteStatement insert_camera_state, delete_ledger, insert_ledger;
 
   std::vector<WaitingFrame> frames;
   std::vector<WaitingDetection> detections;
   std::vector<WaitingEvent> events;  // the first events_used; the rest keeps its strings' memory
   size_t events_used = 0;
   std::vector<WaitingTrack> tracks;
+  std::vector<CameraStateChange> camera_states;
   std::vector<WaitingLedger> ledgers;
   std::vector<int64_t> track_of_detection;       // scratch
   std::array<ClassName, kBulkRows> class_names;  // text that lives until Step
@@ -143,6 +145,7 @@ absl::Status SqliteSink::Impl::PrepareStatements() {
       {&insert_frame, kInsertFrame},
       {&insert_track, kInsertTrack},
       {&insert_event, kInsertEvent},
+      {&insert_camera_state, kInsertCameraState},
       {&delete_ledger, kDeleteLedger},
       {&insert_ledger, kInsertLedger}};
   for (const auto& [statement, sql] : all) {
@@ -338,6 +341,22 @@ int SqliteSink::Impl::InsertLedgerRow(std::string_view outcome, std::string_view
   return insert_ledger.Step();
 }
 
+int SqliteSink::Impl::InsertCameraStates() {
+  SqliteStatement& s = insert_camera_state;
+  for (const CameraStateChange& change : camera_states) {
+    s.BindText(1, change.camera->id);
+    s.BindInt(2, change.utc_us);
+    s.BindText(3, ToString(change.to));
+    s.BindText(4, ToString(change.from));
+    s.BindText(5, change.reason);
+    s.BindInt(6, change.epoch);
+    s.BindInt(7, AsInt64(change.attempts));
+    s.BindInt(8, change.gap_us);
+    if (const int code = s.Step(); code != SQLITE_DONE) return code;
+  }
+  return SQLITE_DONE;
+}
+
 // A camera's rows are replaced as a whole, so that no reason of an interrupted run stays behind.
 int SqliteSink::Impl::InsertLedgers() {
   for (const auto& [camera_id, counts] : ledgers) {
@@ -364,6 +383,7 @@ int SqliteSink::Impl::InsertAll() {
   if (code == SQLITE_DONE) code = InsertDetections();
   if (code == SQLITE_DONE) code = InsertEvents();
   if (code == SQLITE_DONE) code = InsertTracks();
+  if (code == SQLITE_DONE) code = InsertCameraStates();
   if (code == SQLITE_DONE) code = InsertLedgers();
   return code;
 }
@@ -396,6 +416,7 @@ void SqliteSink::Impl::Clear() {
   detections.clear();
   events_used = 0;
   tracks.clear();
+  camera_states.clear();
   ledgers.clear();
   stats.waiting_rows = 0;
 }
@@ -438,6 +459,18 @@ absl::Status SqliteSink::WriteTrack(const TrackSummary& track) {
                      impl_->options.path);
   }
   impl_->tracks.push_back({track, impl_->LabelsOf(track.camera.get())});
+  impl_->AddRow();
+  return FlushIfDue();
+}
+
+absl::Status SqliteSink::WriteCameraState(const CameraStateChange& change) {
+  if (!impl_->failure.ok()) return impl_->failure;
+  if (SL_BUG_IF(impl_->closed || change.camera == nullptr,
+                "a change of state without camera, or after Close")) {
+    return MakeError(absl::StatusCode::kInternal, "{}: a change of state that cannot be stored",
+                     impl_->options.path);
+  }
+  impl_->camera_states.push_back(change);
   impl_->AddRow();
   return FlushIfDue();
 }

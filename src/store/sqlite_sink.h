@@ -77,6 +77,7 @@ class SqliteSink final : public ResultSink {
   std::string_view name() const override { return "sqlite"; }
   absl::Status Write(const FrameResult& result) override;
   absl::Status WriteTrack(const TrackSummary& track) override;
+  absl::Status WriteCameraState(const CameraStateChange& change) override;
   absl::Status WriteLedger(const CameraInfo& camera, const FrameCounts& counts) override;
   absl::Status FlushIfDue() override;
   absl::Status Close() override;

@@ -413,13 +413,33 @@ TEST(SqliteSchema, MigratesStepByStepAndKeepsTheRows) {
   const auto sink = MustCreate({.path = path});
   StoreRun(*sink, SyntheticResults(), 10);
   ASSERT_TRUE(sink->Close().ok());
-  const std::vector<std::string_view> later = {
-      SqliteMigrations()[0], "ALTER TABLE frames ADD COLUMN note TEXT;", "CREATE TABLE x (y);"};
+  const auto known = SqliteMigrations();
+  std::vector<std::string_view> later(known.begin(), known.end());
+  later.insert(later.end(), {"ALTER TABLE frames ADD COLUMN note TEXT;", "CREATE TABLE x (y);"});
   auto database = *SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWriteCreate, 0);
   ASSERT_TRUE(MigrateSqliteSchema(database, later).ok());
-  EXPECT_EQ(*database.QueryInt("PRAGMA user_version"), 3);
+  EXPECT_EQ(*database.QueryInt("PRAGMA user_version"), static_cast<int64_t>(later.size()));
   EXPECT_EQ(*database.QueryInt("SELECT count(*) FROM frames WHERE note IS NULL"), 10);
   EXPECT_TRUE(MigrateSqliteSchema(database, later).ok()) << "nothing left to do";
+}
+
+// A file of the first version, by that version's own statements, is brought up to date when opened.
+TEST(SqliteSchema, AnOldFileIsWrittenOn) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "a.db";
+  {
+    auto database = *SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWriteCreate, 0);
+    ASSERT_TRUE(MigrateSqliteSchema(database, SqliteMigrations().first(1)).ok());
+  }
+  const auto sink = MustCreate({.path = path});
+  StoreRun(*sink, SyntheticResults(), 10);
+  const CameraStateChange change{.camera = SyntheticResults().camera(), .reason = "reset", .utc_us = 5};
+  ASSERT_TRUE(sink->WriteCameraState(change).ok());
+  ASSERT_TRUE(sink->WriteCameraState(change).ok()) << "the same again is the same row";
+  ASSERT_TRUE(sink->Close().ok());
+  const auto reader = *DatabaseReader::Open(path);
+  EXPECT_EQ(*reader->CountRows("frames"), 10);
+  EXPECT_EQ(*reader->CountRows("camera_states"), 1);
 }
 
 TEST(SqliteSchema, AStepThatFailsChangesNothing) {

@@ -79,6 +79,12 @@ ON CONFLICT (id) DO UPDATE SET
   track_id = ?9, class_id = ?10, class = ?11, confidence = ?12, x1 = ?13, y1 = ?14, x2 = ?15,
   y2 = ?16, anchor_x = ?17, anchor_y = ?18, epoch = ?19, pts_us = ?20, frame = ?21)sql";
 
+inline constexpr std::string_view kInsertCameraState = R"sql(
+INSERT INTO camera_states (camera_id, timestamp, state, previous, reason, epoch, attempts, gap_us)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (camera_id, timestamp, state) DO UPDATE SET
+  previous = ?4, reason = ?5, epoch = ?6, attempts = ?7, gap_us = ?8)sql";
+
 inline constexpr std::string_view kDeleteLedger = "DELETE FROM ledger WHERE camera_id = ?1";
 inline constexpr std::string_view kInsertLedger =
     "INSERT INTO ledger (camera_id, outcome, reason, frames) VALUES (?1, ?2, ?3, ?4)";
