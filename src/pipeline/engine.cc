@@ -27,6 +27,18 @@ absl::Status AsFailure(const absl::Status& status) {
 // network that stumbles brings at once; chosen.
 constexpr size_t kLiveWaiting = 2;
 
+SupervisorOptions SupervisionOf(const CameraConfig& camera) {
+  SupervisorOptions options;
+  options.connect_timeout_us = camera.live.connect_timeout_us;
+  options.picture_timeout_us = std::max(options.picture_timeout_us, options.connect_timeout_us);
+  options.stall_after_us = camera.live.stall_after_us;
+  options.frozen_after_us = camera.live.frozen_after_us;
+  options.max_backoff_us = camera.live.max_backoff_us;
+  options.max_refused_backoff_us = std::max(options.max_refused_backoff_us, camera.live.max_backoff_us);
+  options.seed = HashString(camera.id).low;
+  return options;
+}
+
 void LogStateChange(const CameraStateChange& change) {
   const std::string& id = change.camera->id;
   switch (change.to) {
@@ -162,7 +174,7 @@ absl::Status Engine::OpenCameraSource(size_t index, CameraParts* parts) {
                               .start_utc_us = config.start_utc_us,
                               .decode_threads = config.decode_threads};
   if (factories_.open_live) {
-    absl::StatusOr<ConnectSource> connect = factories_.open_live(options, *parts->ledger);
+    absl::StatusOr<ConnectSource> connect = factories_.open_live(options, config.live, *parts->ledger);
     if (!connect.ok()) return AsFailure(connect.status());
     if (*connect) {
       SupervisedSource::Parts supervised;
@@ -171,7 +183,7 @@ absl::Status Engine::OpenCameraSource(size_t index, CameraParts* parts) {
       supervised.connect = *std::move(connect);
       supervised.info.live = true;
       supervised.info.clock = ClockSource::kArrival;
-      supervised.supervision.seed = HashString(config.id).low;
+      supervised.supervision = SupervisionOf(config);
       supervised.on_change = [this, index](const CameraStateChange& change) {
         LogStateChange(change);
         pipelines_[index]->Deliver(change);

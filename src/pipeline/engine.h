@@ -42,7 +42,8 @@ struct EngineFactories {
       open_source;
   // How to connect to a live source; empty for a recording, which open_source then opens. Checks the
   // address, connects to nothing. May be missing.
-  std::function<absl::StatusOr<ConnectSource>(const SourceOptions&, FrameLedger&)> open_live;
+  std::function<absl::StatusOr<ConnectSource>(const SourceOptions&, const LiveConfig&, FrameLedger&)>
+      open_live = {};
   std::function<absl::StatusOr<DetectorFactory>(const ModelConfig&)> open_detector;
   std::function<absl::StatusOr<std::vector<LaneSpec>>(const std::vector<CameraOutline>&)>
       make_sinks;

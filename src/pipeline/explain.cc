@@ -34,6 +34,21 @@ std::string SelectionText(const CameraConfig& camera) {
   return text.empty() ? ", every frame" : text;
 }
 
+std::string SourceText(const SourceInfo& source) {
+  if (source.live) return "live; codec and size are known with the first frame";
+  return fmt::format("{}, {} {}x{}, {:g} frames/s, time from {}", source.container, source.codec,
+                     source.width, source.height, source.fps, ToString(source.clock));
+}
+
+std::string SupervisionText(const LiveConfig& live) {
+  const std::string frozen =
+      live.frozen_after_us > 0
+          ? fmt::format("frozen after {:g} s of the same picture", live.frozen_after_us * 1e-6)
+          : "frozen pictures are not looked for";
+  return fmt::format("  watch    stalled after {:g} s, {}; connected again after 0.25 s to {:g} s\n",
+                     live.stall_after_us * 1e-6, frozen, live.max_backoff_us * 1e-6);
+}
+
 json RulesJson(const CameraConfig& camera) {
   json rules = json::array();
   for (const ZoneConfig& zone : camera.zones) rules.push_back({{"zone", zone.name}});
@@ -56,7 +71,9 @@ std::string Engine::ExplainJson() const {
           {"frames_estimate", source.frames_estimate}, {"live", source.live},
           {"clock", ToString(source.clock)}, {"decode_threads", outline.config->decode_threads}}},
         {"select", SelectionJson(*outline.config)},
-        {"window", {{"capacity", parts_.empty() ? 0 : parts_[i].frames_in_flight}, {"policy", "block"}}},
+        {"window",
+         {{"capacity", parts_.empty() ? 0 : parts_[i].frames_in_flight},
+          {"policy", source.live ? "drop_newest" : "block"}}},
         {"model", model_of_camera_[i]->name},
         {"tracker", outline.config->tracker.kind == TrackerType::kNone ? "none" : "bytetrack"},
         {"rules", RulesJson(*outline.config)},
@@ -93,17 +110,22 @@ std::string Engine::Explain() const {
     const SourceInfo& source = outline.source;
     const Model& model = *model_of_camera_[i];
     text += fmt::format("camera {}\n", outline.camera->id);
-    text += fmt::format("  read     {} ({}, {} {}x{}, {:g} frames/s, time from {}){}  [thread read-{}]\n",
-                        outline.camera->source, source.container, source.codec, source.width,
-                        source.height, source.fps, ToString(source.clock), SelectionText(config),
-                        config.id);
-    text += fmt::format("  order    at most {} frames in flight; reading waits when full\n",
-                        parts_.empty() ? 0 : parts_[i].frames_in_flight);
+    text += fmt::format("  read     {} ({}){}  [thread read-{}]\n", outline.camera->source,
+                        SourceText(source), SelectionText(config), config.id);
+    if (source.live) text += SupervisionText(config.live);
+    text += fmt::format("  order    at most {} frames in flight; {} when full\n",
+                        parts_.empty() ? 0 : parts_[i].frames_in_flight,
+                        source.live ? "the newest is dropped (late)" : "reading waits");
     text += fmt::format("  detect   {} x{}, {} classes: {}  [threads batch-{}]\n", model.name,
                         model.instances, model.info.labels->names.size(), model.info.describe,
                         model.name);
-    text += fmt::format("           queue of {} frames, batches of at most {}; submitting waits when full\n",
-                        model.batcher_options.queue_capacity, model.info.max_batch);
+    text += source.live
+                ? fmt::format("           {} of its frames wait, a newer one takes the oldest's place "
+                              "(late); batches of at most {}\n",
+                              parts_.empty() ? 0 : parts_[i].live_waiting, model.info.max_batch)
+                : fmt::format("           queue of {} frames, batches of at most {}; submitting waits "
+                              "when full\n",
+                              model.batcher_options.queue_capacity, model.info.max_batch);
     text += fmt::format("  track    {}  [thread cam-{}]\n",
                         config.tracker.kind == TrackerType::kNone ? "none" : "bytetrack", config.id);
     std::string rules;

@@ -106,7 +106,8 @@ void SupervisedSource::Connect() {
   first_epoch_ = next_epoch_;
   first_ordinal_ = next_ordinal_;
   absl::StatusOr<std::unique_ptr<FrameSource>> connection =
-      parts_.connect([this] { return GiveUp(); });
+      parts_.connect({.give_up = [this] { return GiveUp(); },
+                      .last_capture_utc_us = last_capture_utc_us_});
   if (cancelled_) return;
   if (connection.ok()) {
     connection_ = *std::move(connection);
@@ -144,6 +145,7 @@ void SupervisedSource::Place(FrameMeta* frame) {
   frame->ordinal += first_ordinal_;
   next_epoch_ = frame->time.epoch + 1;
   next_ordinal_ = frame->ordinal + 1;
+  last_capture_utc_us_ = frame->time.capture_utc_us;
 }
 
 void SupervisedSource::Wait() {

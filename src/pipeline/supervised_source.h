@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <functional>
+#include <limits>
 #include <memory>
 
 #include "base/mutex.h"
@@ -24,11 +25,18 @@
 
 namespace sightline {
 
-// Opens one connection, which may block; it and the source it makes give up soon after `give_up`
-// says so, which they ask at least ten times a second while they wait, on the thread that called
-// them. Errors as FaultOf() reads them.
+struct ConnectRequest {
+  // Asked at least ten times a second by connecting and by reading while they wait, on the thread
+  // that called them; true ends them soon.
+  std::function<bool()> give_up;
+  // Of the camera's last frame so far: capture times rise over all its connections.
+  int64_t last_capture_utc_us = std::numeric_limits<int64_t>::min();
+};
+
+// Opens one connection, which may block. Its epochs and ordinals begin at 0. Errors as FaultOf()
+// reads them.
 using ConnectSource =
-    std::function<absl::StatusOr<std::unique_ptr<FrameSource>>(const std::function<bool()>& give_up)>;
+    std::function<absl::StatusOr<std::unique_ptr<FrameSource>>(const ConnectRequest&)>;
 
 class SupervisedSource final : public FrameSource {
  public:
@@ -74,6 +82,7 @@ class SupervisedSource final : public FrameSource {
   uint32_t next_epoch_ = 0;      // of the next one
   uint64_t first_ordinal_ = 0;   // of this connection
   uint64_t next_ordinal_ = 0;
+  int64_t last_capture_utc_us_ = std::numeric_limits<int64_t>::min();
   std::atomic<CameraState> state_{CameraState::kConnecting};
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> retry_{false};

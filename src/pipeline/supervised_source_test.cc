@@ -45,7 +45,7 @@ class Camera {
     SupervisedSource::Parts parts;
     parts.camera = std::make_shared<const CameraInfo>(CameraInfo{.id = "gate", .source = ""});
     parts.ledger = &ledger;
-    parts.connect = [this](const std::function<bool()>& give_up) { return Connect(give_up); };
+    parts.connect = [this](const ConnectRequest& request) { return Connect(request.give_up); };
     parts.info.live = true;
     parts.supervision = options;
     parts.on_change = [this](const CameraStateChange& change) { changes.push_back(change); };

@@ -119,6 +119,23 @@ struct TrackerConfig {
   bool reference_quirks = false;          // exactly as the paper's code: inclusive pixels, ...
 };
 
+enum class LiveTransport : uint8_t { kTcp, kUdp };
+
+// How a live camera is reached and watched over; recordings ignore it. It changes no result.
+struct LiveConfig {
+  LiveTransport transport = LiveTransport::kTcp;  // of RTSP
+  bool verify_tls = true;
+  std::optional<std::string> ca_file;           // PEM; unset: whom the system trusts
+  std::optional<std::string> certificate_file;  // PEM, ours
+  std::optional<std::string> key_file;          // PEM, of the certificate
+  bool allow_basic = false;                     // basic authentication without TLS
+  std::string hardware = "none";                // what decodes
+  int64_t connect_timeout_us = 10'000'000;
+  int64_t stall_after_us = 2'000'000;
+  int64_t frozen_after_us = 10'000'000;
+  int64_t max_backoff_us = 2'000'000;
+};
+
 struct CameraConfig {
   std::string id;     // [A-Za-z0-9_.-], at most 50, unique
   SecretText source;  // path, glob, folder or URL; paths are absolute
@@ -132,6 +149,7 @@ struct CameraConfig {
   std::vector<ZoneConfig> zones;
   std::vector<LineConfig> lines;
   TrackerConfig tracker;  // effective: the file's tracker with the camera's own keys over it
+  LiveConfig live;
   int decode_threads = 1;
   ConfigLocation at;
   ConfigLocation source_at;
