@@ -215,7 +215,7 @@ constexpr Field kCameraFields[] = {
         .LocatedBy(&Bind<&CameraConfig::source_at>::Locate)
         .Example("door.mp4"),
     Key<&CameraConfig::model>("model", kText)
-        .Says("A name under `models`, a built-in detector (`people`, `motion`, `faces`), a package "
+        .Says("A name under `models`, a built-in detector (`people`, `motion`, `faces`, `truth`), a package "
               "added by `sightline models add`, or an ONNX file.")
         .Required()
         .LocatedBy(&Bind<&CameraConfig::model_at>::Locate)
@@ -344,7 +344,7 @@ constexpr Field kModelFields[] = {
         .Example("fast_people"),
     Reference<ModelOrigin::kBuiltin>("builtin", kChoice)
         .Says("A detector that needs no model: people by HOG, motion by background subtraction, "
-              "faces by a cascade.")
+              "faces by a cascade; truth is what a simulated camera really shows.")
         .OneOf(kBuiltinModels)
         .SetBy(&SetBuiltin)
         .GetBy(&GetBuiltin)
