@@ -20,10 +20,11 @@ ALLOWED = {
     "track": ["base", "types", "vision"],
     "events": ["base", "types", "vision"],
     "store": ["base", "types"],
+    "sim": ["base", "types", "media", "vision"],
     "pipeline": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "store"],
     "observe": ["base", "types", "vision", "store"],
     "cli": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "store",
-            "pipeline", "observe"],
+            "sim", "pipeline", "observe"],
 }
 # header prefix: the only modules whose headers may show it.
 ADAPTED = {

@@ -14,6 +14,8 @@
 #include "media/video_writer.h"
 #include "observe/report_sink.h"
 #include "observe/video_sink.h"
+#include "sim/sim_source.h"
+#include "sim/truth_detector.h"
 #include "store/jsonl_sink.h"
 #include "store/sqlite_sink.h"
 
@@ -143,6 +145,13 @@ absl::StatusOr<std::vector<LaneSpec>> MakeSinks(const Config& config,
 
 }  // namespace
 
+void RegisterSources() {
+  static auto& cameras = *new sim::SimCameras;
+  RegisterSourceScheme("sim", [](const SourceOptions& options, FrameLedger& ledger) {
+    return cameras.Open(options, ledger);
+  });
+}
+
 absl::StatusOr<InferenceBackend*> DefaultBackend() { return OnnxRuntimeBackend(); }
 
 absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path, int width,
@@ -165,6 +174,9 @@ absl::StatusOr<std::string> ModelFileOf(const std::string& model) {
 }
 
 absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model) {
+  if (sim::IsTruthModel(model.reference)) {
+    return sim::MakeTruthDetectorFactory(model.reference, model.confidence);
+  }
   DetectorRequest request;
   request.model = model.reference;
   request.confidence = model.confidence;

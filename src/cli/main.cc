@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/composition.h"
 #include "cli/standard_output.h"
 #include "cli/usage_error.h"
 
@@ -40,6 +41,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
   app.parse_complete_callback([&] { SetUpLog(log_level); });
 
+  cli::RegisterSources();
   int exit_code = 0;
   cli::AddRunCommand(app, exit_code);
   cli::AddCheckCommand(app, exit_code);
@@ -50,6 +52,7 @@ int main(int argc, char** argv) {
   cli::AddTrackCommand(app, exit_code);
   cli::AddModelsCommand(app, exit_code);
   cli::AddBenchCommand(app, exit_code);
+  cli::AddSimCommand(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -28,7 +28,7 @@ namespace sightline::cli {
 namespace {
 
 // `--model NAME` means the built-in detectors of these names.
-constexpr std::string_view kBuiltIn[] = {"people", "motion", "faces"};
+constexpr std::string_view kBuiltIn[] = {"people", "motion", "faces", "truth"};
 constexpr uint64_t kMaxDescriptionBytes = 1 << 20;
 
 struct AddOptions {

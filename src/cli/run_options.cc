@@ -90,11 +90,11 @@ std::string ShownSource(const std::string& source) {
 void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options) {
   command.add_option("CONFIG", options->config, "configuration file (YAML); see docs/configuration.md")
       ->check(NotEmpty());
-  command.add_option("--source", options->sources, "video, picture, folder or glob; may be repeated")
+  command.add_option("--source", options->sources, "video, picture, folder, glob or sim:// URL; may be repeated")
       // One a flag, so that a CONFIG after it is not taken for another source.
       ->allow_extra_args(false);
   command.add_option("--model", options->model,
-                     "people, motion, faces, a package of `sightline models list`, or an ONNX file")
+                     "people, motion, faces, truth (sim:// only), a package of `sightline models list`, or an ONNX file")
       ->check(NotEmpty());
   command.add_option("--out", options->out, "folder for the results (default: out)")->check(NotEmpty());
   command.add_option("--for", options->duration, "stop after this wall time: 30s, 5m")->check(NotEmpty());

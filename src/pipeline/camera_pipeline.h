@@ -81,9 +81,12 @@ class CameraPipeline {
 
   CameraParts parts_;
   ReorderWindow window_;
-  // An idle result must not keep a decoder's picture.
+  // An idle result must not keep a decoder's picture, nor what comes with it.
   struct PooledResult : FrameResult {
-    void OnReturn() { frame.pixels.reset(); }
+    void OnReturn() {
+      frame.pixels.reset();
+      frame.truth.reset();
+    }
   };
   ObjectPool<PooledResult> results_;
   ObjectPool<TrackSummary> summaries_;

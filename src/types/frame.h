@@ -11,6 +11,8 @@
 
 namespace sightline {
 
+struct Truth;  // types/truth.h
+
 // 8 bits a sample. The 4:2:0 and 4:2:2 chroma planes are (width+1)/2 wide, those of 4:2:0 also
 // (height+1)/2 high. Sources convert anything else (10 bit, RGBA, 4:1:1) before it gets here.
 enum class PixelFormat : uint8_t {
@@ -105,6 +107,8 @@ struct Frame {
   FrameMeta meta;
   ImageView image;
   std::shared_ptr<const void> pixels;  // keeps the memory behind `image`
+  // What the picture really shows; null but for simulated cameras.
+  std::shared_ptr<const Truth> truth = nullptr;
 };
 
 }  // namespace sightline

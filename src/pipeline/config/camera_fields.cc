@@ -273,8 +273,8 @@ constexpr Field kCameraFields[] = {
         .LocatedBy(&Bind<&CameraConfig::source_at>::Locate)
         .Example("door.mp4"),
     Key<&CameraConfig::model>("model", kText)
-        .Says("A name under `models`, a built-in detector (`people`, `motion`, `faces`), a package "
-              "added by `sightline models add`, or an ONNX file.")
+        .Says("A name under `models`, a built-in detector (`people`, `motion`, `faces`, `truth`), a "
+              "package added by `sightline models add`, or an ONNX file.")
         .Required()
         .LocatedBy(&Bind<&CameraConfig::model_at>::Locate)
         .Example("people"),

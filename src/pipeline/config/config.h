@@ -157,7 +157,7 @@ struct CameraConfig {
 };
 
 enum class ModelOrigin : uint8_t {
-  kBuiltin,  // "people", "motion", "faces"
+  kBuiltin,  // "people", "motion", "faces", "truth"
   kPackage,  // a name in the model store
   kFile      // an ONNX file or a package folder
 };

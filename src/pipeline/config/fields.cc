@@ -104,7 +104,7 @@ constexpr Field kModelFields[] = {
         .Example("fast_people"),
     Reference<ModelOrigin::kBuiltin>("builtin", kChoice)
         .Says("A detector that needs no model: people by HOG, motion by background subtraction, "
-              "faces by a cascade.")
+              "faces by a cascade; truth is what a simulated camera really shows.")
         .OneOf(kBuiltinModels)
         .SetBy(&SetBuiltin)
         .GetBy(&GetBuiltin)

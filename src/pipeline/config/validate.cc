@@ -259,7 +259,8 @@ class Validator {
     if (camera.source_is_url) {
       static constexpr std::string_view kSchemes[] = {"rtsp", "rtsps", "http", "https",
                                                       "rtmp", "rtmps", "srt",  "udp",
-                                                      "rtp",  "tcp",   "file", "s3"};
+                                                      "rtp",  "tcp",   "file", "s3",
+                                                      "sim"};
       const std::string& shown = camera.source.shown();
       const std::string scheme = shown.substr(0, shown.find("://"));
       if (std::find(std::begin(kSchemes), std::end(kSchemes), scheme) == std::end(kSchemes)) {
@@ -362,8 +363,10 @@ class ModelResolver {
            fmt::format("{}: {} is a URL; a local file or a name is wanted", path, Quote(name))});
       return;
     }
+    // What the truth of a simulated camera is told goes behind a question mark: truth?miss=0.1.
     if (std::find(std::begin(kBuiltinModels), std::end(kBuiltinModels), name) !=
-        std::end(kBuiltinModels)) {
+            std::end(kBuiltinModels) ||
+        name.starts_with("truth?")) {
       model.origin = ModelOrigin::kBuiltin;
       model.reference = name;
     } else if (name.find('/') != std::string::npos || extension == ".onnx") {
