@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "cli/sources.h"
 #include "detect/detector_factory.h"
 #include "infer/backends/onnxruntime/onnxruntime_backend.h"
 #include "infer/model_store.h"
@@ -14,7 +15,6 @@
 #include "media/video_writer.h"
 #include "observe/report_sink.h"
 #include "observe/video_sink.h"
-#include "sim/sim_source.h"
 #include "sim/truth_detector.h"
 #include "store/jsonl_sink.h"
 #include "store/sqlite_sink.h"
@@ -145,13 +145,6 @@ absl::StatusOr<std::vector<LaneSpec>> MakeSinks(const Config& config,
 
 }  // namespace
 
-void RegisterSources() {
-  static auto& cameras = *new sim::SimCameras;
-  RegisterSourceScheme("sim", [](const SourceOptions& options, FrameLedger& ledger) {
-    return cameras.Open(options, ledger);
-  });
-}
-
 absl::StatusOr<InferenceBackend*> DefaultBackend() { return OnnxRuntimeBackend(); }
 
 absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path, int width,
@@ -217,6 +210,7 @@ EngineFactories MakeFactories(const Config& config) {
       .open_source = [](const SourceOptions& options, FrameLedger& ledger) {
         return OpenSource(options, ledger);
       },
+      .open_live = OpenLive,
       .open_detector = OpenConfiguredDetector,
       .make_sinks = [config](const std::vector<CameraOutline>& cameras) {
         return MakeSinks(config, cameras);

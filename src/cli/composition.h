@@ -14,9 +14,6 @@
 
 namespace sightline::cli {
 
-// The kinds of sources that are no files. Called once, before any is opened.
-void RegisterSources();
-
 // The inference backend of this program, loaded on first use. Unavailable, with the command that
 // installs it, when its library is not there. Threads: safe.
 absl::StatusOr<InferenceBackend*> DefaultBackend();

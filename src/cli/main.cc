@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
-#include "cli/composition.h"
+#include "cli/sources.h"
 #include "cli/standard_output.h"
 #include "cli/usage_error.h"
 

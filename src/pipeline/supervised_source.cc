@@ -130,7 +130,9 @@ absl::StatusOr<std::optional<Frame>> SupervisedSource::Read() {
     return next;
   }
   if (next.ok()) {
-    supervisor_.EndOfStream(now_us, connection_->info().live);
+    // A live stream that says how long it is (a simulated one) has an end.
+    const SourceInfo& info = connection_->info();
+    supervisor_.EndOfStream(now_us, info.live && info.duration_us == 0);
   } else {
     supervisor_.Failed(now_us, next.status());
   }

@@ -330,28 +330,4 @@ const SourceInfo& SimSource::info() const { return impl_->info(); }
 absl::StatusOr<std::optional<Frame>> SimSource::Next() { return impl_->Next(); }
 void SimSource::Cancel() { impl_->Cancel(); }
 
-absl::StatusOr<std::unique_ptr<FrameSource>> SimCameras::Open(const SourceOptions& options,
-                                                              FrameLedger& ledger) {
-  SimConnection connection;
-  SL_ASSIGN_OR_RETURN(SimOptions sim, ParseSimUrl(options.url));
-  {
-    const std::string id = options.camera != nullptr ? options.camera->id : "";
-    const MutexLock lock(mutex_);
-    const auto found = std::find_if(known_.begin(), known_.end(), [&](const Known& known) {
-      return known.id == id && known.url == options.url;
-    });
-    // A recording begins at its beginning whenever it is opened.
-    if (found != known_.end() && sim.paced) {
-      connection.camera = found->camera;
-    } else {
-      connection.camera = std::make_shared<SimCamera>(std::move(sim));
-      if (connection.camera->options().paced) {
-        if (known_.size() == kMostCameras) known_.erase(known_.begin());
-        known_.push_back({id, options.url, connection.camera});
-      }
-    }
-  }
-  return SimSource::Create(options, ledger, std::move(connection));
-}
-
 }  // namespace sightline::sim

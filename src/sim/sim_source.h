@@ -61,23 +61,4 @@ class SimSource final : public FrameSource {
   std::unique_ptr<Impl> impl_;
 };
 
-// For RegisterSourceScheme("sim", ...): cameras are told apart by id and URL, and remembered while
-// the program runs (the last kMostCameras of them), so that opening one again is connecting again.
-// Threads: safe.
-class SimCameras {
- public:
-  static constexpr size_t kMostCameras = 4096;
-  absl::StatusOr<std::unique_ptr<FrameSource>> Open(const SourceOptions& options,
-                                                    FrameLedger& ledger) EXCLUDES(mutex_);
-
- private:
-  struct Known {
-    std::string id;
-    std::string url;
-    std::shared_ptr<SimCamera> camera;
-  };
-  Mutex mutex_;
-  std::vector<Known> known_ GUARDED_BY(mutex_);  // the latest last
-};
-
 }  // namespace sightline::sim

@@ -311,21 +311,16 @@ TEST(SimSource, FramesOutliveTheSource) {
   EXPECT_EQ((*frame)->truth->seed, 1u);
 }
 
-TEST(SimCameras, OpeningALiveCameraAgainIsConnectingAgain) {
-  SimCameras cameras;
+TEST(SimSource, ARecordingBeginsAtItsBeginningWheneverItIsOpened) {
   FrameLedger ledger;
-  const SourceOptions options = OptionsFor("faults=cut@0s+1h");
-  EXPECT_TRUE(absl::IsUnavailable(cameras.Open(options, ledger).status()));
-  EXPECT_TRUE(absl::IsUnavailable(cameras.Open(options, ledger).status()));
-  const SourceOptions recording = OptionsFor("pace=none&duration=1s");
   for (int i = 0; i < 2; ++i) {
-    auto source = cameras.Open(recording, ledger);
+    auto source = SimSource::Create(OptionsFor("pace=none&duration=1s"), ledger);
     ASSERT_TRUE(source.ok());
     auto next = (*source)->Next();
-    ASSERT_TRUE(next.ok() && next->has_value()) << "a recording begins at its beginning";
+    ASSERT_TRUE(next.ok() && next->has_value());
     EXPECT_EQ((*next)->meta.time.pts_us, 0);
   }
-  EXPECT_TRUE(absl::IsInvalidArgument(cameras.Open(OptionsFor("x=y"), ledger).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(SimSource::Create(OptionsFor("x=y"), ledger).status()));
 }
 
 }  // namespace
