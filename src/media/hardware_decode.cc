@@ -108,7 +108,8 @@ std::vector<HardwareAbility> ProbeHardwareDecoders() {
   std::vector<HardwareAbility> abilities;
   for (const AVHWDeviceType kind : kKinds) {
     if (!FormatOn(codec, kind)) continue;
-    HardwareAbility ability{.name = av_hwdevice_get_type_name(kind)};
+    HardwareAbility ability;
+    ability.name = av_hwdevice_get_type_name(kind);
     const Device& device = DeviceOf(kind);
     ability.usable = device.context != nullptr;
     if (!ability.usable) ability.why = AvErrorText(device.error);

@@ -113,6 +113,18 @@ gboolean SetUpTls(GstRTSPAuth* auth) {
   return TRUE;
 }
 
+// Whether GStreamer's plugins are all there: otherwise every viewer would be told 503.
+gboolean HaveElements(const gchar* media) {
+  GError* error = nullptr;
+  GstElement* element = gst_parse_launch_full(media, nullptr, GST_PARSE_FLAG_FATAL_ERRORS, &error);
+  if (element != nullptr) {
+    gst_object_unref(element);
+    return TRUE;
+  }
+  fprintf(stderr, "rtsp_server: %s\n", error->message);
+  return FALSE;
+}
+
 // Passwords and TLS. Without a password whoever comes in may look.
 gboolean Protect(GstRTSPServer* server, GstRTSPMediaFactory* factory) {
   if (auth_method == nullptr && cert_file == nullptr) return TRUE;
@@ -170,6 +182,7 @@ int main(int argc, char** argv) {
     fprintf(stderr, "rtsp_server: no such codec or size: %s %s\n", codec, size);
     return 2;
   }
+  if (!HaveElements(media)) return 3;
   GstRTSPServer* server = gst_rtsp_server_new();
   gst_rtsp_server_set_address(server, "127.0.0.1");
   gst_rtsp_server_set_service(server, "0");

@@ -92,7 +92,10 @@ absl::StatusOr<LiveAddress> ParseDevice(std::string_view path, std::string_view 
     return InvalidArgument("{}: a local device is given as /dev/video0 or v4l2:///dev/video0",
                            shown);
   }
-  return LiveAddress{.kind = LiveKind::kDevice, .url = std::string(path)};
+  LiveAddress address;
+  address.kind = LiveKind::kDevice;
+  address.url = path;
+  return address;
 }
 
 }  // namespace
@@ -121,7 +124,10 @@ absl::StatusOr<LiveAddress> ParseLiveAddress(const std::string& url, std::string
   if (scheme->kind == LiveKind::kDevice) return ParseDevice(after, shown);
   const size_t slash = std::min(after.find_first_of("/?#"), after.size());
   std::string_view authority = after.substr(0, slash);
-  LiveAddress address{.kind = scheme->kind, .tls = scheme->tls, .port = scheme->port};
+  LiveAddress address;
+  address.kind = scheme->kind;
+  address.tls = scheme->tls;
+  address.port = scheme->port;
   address.rest = after.substr(slash);
   const size_t at = authority.rfind('@');
   if (at != std::string_view::npos) {

@@ -22,6 +22,9 @@ namespace {
 
 // Decoders remember which of these packets a picture came of; more than any holds back.
 constexpr size_t kRememberedPackets = 64;
+// Then the decoder may try: a stream that refreshes its pictures bit by bit may have no key frames
+// at all. Chosen: longer than any camera's group of pictures.
+constexpr int kMaxPacketsWithoutKey = 1000;
 
 bool StandsAlone(AVCodecID id) {
   const AVCodecDescriptor* descriptor = avcodec_descriptor_get(id);
@@ -61,7 +64,9 @@ class LiveStream::Impl {
   const SourceInfo& info() const { return info_; }
   const HardwareChoice& hardware() const { return hardware_; }
   uint64_t parameters_changed() const { return changes_.load(std::memory_order_relaxed); }
-  int64_t last_packet_monotonic_us() const { return last_packet_us_.load(); }
+  int64_t last_packet_monotonic_us() const {
+    return last_packet_us_.load(std::memory_order_relaxed);
+  }
   StreamResume resume() const;
 
  private:
@@ -115,7 +120,9 @@ class LiveStream::Impl {
   uint64_t next_ordinal_;
   FrameTime last_time_;
 
+  bool connected_ = false;
   bool waits_for_key_ = false;
+  int waited_packets_ = 0;
   bool stands_alone_ = false;
   std::optional<Judged> awaited_;    // stands_alone_: the picture that the last packet must give
   std::optional<Frame> first_;       // decoded by Connect() to learn its size
@@ -149,7 +156,7 @@ absl::Status LiveStream::Impl::Connect() {
     info_.width = first_->meta.width;
     info_.height = first_->meta.height;
   }
-  interrupt_.Arm(live_.read_timeout_us);
+  connected_ = true;
   return absl::OkStatus();
 }
 
@@ -167,8 +174,9 @@ absl::Status LiveStream::Impl::OpenDecoder() {
 
 void LiveStream::Impl::StartClock() {
   const AVStream& stream = input_.stream();
-  LiveClock::Options clock{.first_epoch = live_.resume.next_epoch,
-                           .last_capture_utc_us = live_.resume.last_capture_utc_us};
+  LiveClock::Options clock;
+  clock.first_epoch = live_.resume.next_epoch;
+  clock.last_capture_utc_us = live_.resume.last_capture_utc_us;
   clock.stream.fps = FrameRateOf(stream);
   if (input_.has_stamps()) {
     clock.stream.time_base_num = stream.time_base.num;
@@ -189,7 +197,9 @@ StreamResume LiveStream::Impl::resume() const {
 }
 
 absl::StatusOr<std::optional<Frame>> LiveStream::Impl::Next() {
+  if (!connected_) return FailedPrecondition("{}: not connected", name_);
   if (first_) return std::exchange(first_, std::nullopt);
+  interrupt_.Arm(live_.read_timeout_us);  // the caller's own time does not count
   return Decode();
 }
 
@@ -236,8 +246,8 @@ absl::StatusOr<bool> LiveStream::Impl::Feed() {
   for (;;) {
     SL_ASSIGN_OR_RETURN(const bool more, input_.Read(packet_.get()));
     if (!more) return false;
-    if (clock_) last_packet_us_.store(live_.clock->NowMonotonicUs());
-    if (info_.live) interrupt_.Arm(live_.read_timeout_us);  // connected
+    last_packet_us_.store(live_.clock->NowMonotonicUs(), std::memory_order_relaxed);
+    if (connected_) interrupt_.Arm(live_.read_timeout_us);
     TakeTiming(*packet_);
     if (input_.stream().codecpar->codec_id != decoder_->codec_id) {
       SL_RETURN_IF_ERROR(OpenDecoder());
@@ -274,7 +284,8 @@ bool LiveStream::Impl::DropUndecoded(const AVPacket& packet) {
     return judged.skip.has_value();
   }
   if (!waits_for_key_) return false;
-  waits_for_key_ = (packet.flags & AV_PKT_FLAG_KEY) == 0;
+  waits_for_key_ =
+      (packet.flags & AV_PKT_FLAG_KEY) == 0 && ++waited_packets_ < kMaxPacketsWithoutKey;
   if (!waits_for_key_) return false;
   const Judged judged = Judge(StampOf(pts), timing);
   if (judged.skip) {
@@ -288,7 +299,8 @@ bool LiveStream::Impl::DropUndecoded(const AVPacket& packet) {
 // A parser lets a packet go when the next one begins, and with it the next one's side data: what
 // comes with a packet, arrival included, is then the following one's.
 void LiveStream::Impl::TakeTiming(const AVPacket& packet) {
-  Timing now{.arrival_utc_us = live_.clock->NowUtcUs()};
+  Timing now;
+  now.arrival_utc_us = live_.clock->NowUtcUs();
   if (!input_.has_stamps()) now.arrival_stamp_us = live_.clock->NowMonotonicUs();
   size_t size = 0;
   const uint8_t* data = av_packet_get_side_data(&packet, AV_PKT_DATA_PRFT, &size);
