@@ -76,6 +76,9 @@ absl::Status LiveInput::OpenError(int code) const {
         name_);
   }
   if (address_.kind == LiveKind::kDevice) return DeviceError(code);
+  if (notes_.no_video) {
+    return Unimplemented("{}: the stream has no video; choose another path of the camera", name_);
+  }
   const absl::Status http = HttpError(code);
   if (!http.ok()) return http;
   switch (code) {

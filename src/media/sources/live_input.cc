@@ -57,16 +57,25 @@ class LiveInput::Watch final : public AvLogWatch {
     } else if (format.starts_with(kRedirecting)) {
       if (input_.address_.tls) input_.interrupt_.Stop(LiveInterrupt::Cause::kLeftEncryption);
     } else if (format.starts_with(kSending) || format.starts_with(kRequest)) {
-      const bool basic = text.find("Authorization: Basic") != std::string_view::npos;
-      if (basic && !input_.address_.tls && !input_.options_.allow_basic_without_tls) {
-        input_.interrupt_.Stop(LiveInterrupt::Cause::kBasicInClear);
-      }
+      OnRequest(text);
     } else {
       input_.notes_.untrusted = true;
     }
   }
 
  private:
+  void OnRequest(std::string_view text) {
+    const bool basic = text.find("Authorization: Basic") != std::string_view::npos;
+    if (basic && !input_.address_.tls && !input_.options_.allow_basic_without_tls) {
+      input_.interrupt_.Stop(LiveInterrupt::Cause::kBasicInClear);
+    }
+    // Of a description without video libav sets nothing up, and plays it all the same.
+    if (text.find("\nSETUP ") != std::string_view::npos) input_.notes_.set_up = true;
+    if (text.find("\nPLAY ") != std::string_view::npos && !input_.notes_.set_up) {
+      input_.notes_.no_video = true;
+    }
+  }
+
   LiveInput& input_;
 };
 
@@ -240,7 +249,18 @@ absl::Status LiveInput::ChooseStream() {
 }
 
 bool LiveInput::hands_on_late() const {
-  return address_.kind == LiveKind::kRtsp && stream_->codecpar->codec_id != AV_CODEC_ID_MJPEG;
+  if (address_.kind != LiveKind::kRtsp) return false;
+  switch (stream_->codecpar->codec_id) {  // of those with need_parsing in libav's RTP
+    case AV_CODEC_ID_H264:
+    case AV_CODEC_ID_HEVC:
+    case AV_CODEC_ID_H263:
+    case AV_CODEC_ID_MPEG4:
+    case AV_CODEC_ID_MPEG1VIDEO:
+    case AV_CODEC_ID_MPEG2VIDEO:
+      return true;
+    default:
+      return false;
+  }
 }
 
 absl::StatusOr<bool> LiveInput::Read(AVPacket* packet) {

@@ -56,6 +56,8 @@ class LiveInput {
   struct Notes {
     bool unresolved = false;  // no such host
     bool untrusted = false;   // the server's certificate was refused
+    bool set_up = false;      // RTSP: a stream was asked for
+    bool no_video = false;    // RTSP: there was none to ask for
   };
 
   absl::StatusOr<std::string> PrepareUrl();

@@ -9,6 +9,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -57,6 +58,32 @@ struct SslFree {
 };
 using SslContextPtr = std::unique_ptr<SSL_CTX, SslContextFree>;
 using SslPtr = std::unique_ptr<SSL, SslFree>;
+
+// OpenSSL writes to its socket in a way that raises SIGPIPE when the other side is gone. While this
+// lives, the calling thread is spared it.
+class WithoutSigpipe {
+ public:
+  WithoutSigpipe() {
+    sigset_t pending;
+    ::sigpending(&pending);
+    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~WithoutSigpipe() {
+    const timespec at_once{};
+    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &at_once);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  WithoutSigpipe(const WithoutSigpipe&) = delete;
+  WithoutSigpipe& operator=(const WithoutSigpipe&) = delete;
+
+ private:
+  sigset_t pipe_{};
+  sigset_t before_{};
+  bool was_pending_ = false;
+};
 
 // OpenSSL's first reason on this thread; the queue is empty afterwards.
 std::string SslReason() {
@@ -178,6 +205,7 @@ absl::Status HandshakeError(SSL* ssl, const std::string& name) {
 
 absl::StatusOr<SslPtr> ShakeHands(SSL_CTX* context, int fd, const std::string& host,
                                   const std::string& name, const std::function<bool()>& stop) {
+  const WithoutSigpipe spared;
   SslPtr ssl(SSL_new(context));
   if (!ssl || SSL_set_fd(ssl.get(), fd) != 1)
     return ResourceExhausted("{}: no memory for TLS", name);
@@ -363,6 +391,7 @@ bool TlsBridge::Impl::MoveIn() {
 }
 
 void TlsBridge::Impl::Run() {
+  const WithoutSigpipe spared;
   if (!Accept()) return;
   bool alive = MoveIn();  // what came with the handshake shows on no socket
   while (alive) {
