@@ -32,6 +32,8 @@ endforeach()
 if(SIGHTLINE_TESTS)
   find_package(GTest REQUIRED)
   find_package(rapidcheck REQUIRED CONFIG)
+  # Only for the RTSP server that stands in for cameras.
+  pkg_check_modules(GSTREAMER_RTSP IMPORTED_TARGET gstreamer-rtsp-server-1.0 gio-2.0)
 endif()
 if(SIGHTLINE_BENCHMARKS)
   find_package(benchmark REQUIRED)

@@ -7,6 +7,7 @@ extern "C" {
 
 #include <array>
 #include <cstdarg>
+#include <cstdio>
 #include <mutex>
 #include <string_view>
 
@@ -15,7 +16,19 @@ extern "C" {
 namespace sightline {
 namespace {
 
+thread_local AvLogWatch* watch = nullptr;
+
+void TellWatch(const char* format, va_list args) {
+  std::array<char, 8192> text{};  // libav's own requests are at most 4096 bytes
+  va_list copy;
+  va_copy(copy, args);
+  std::vsnprintf(text.data(), text.size(), format, copy);
+  va_end(copy);
+  watch->OnMessage(format, text.data());
+}
+
 void OnAvLog(void* source, int level, const char* format, va_list args) {
+  if (watch != nullptr && watch->Wants(format)) TellWatch(format, args);
   if (level > AV_LOG_WARNING || !Log().should_log(spdlog::level::debug)) return;
   std::array<char, 512> line{};
   int print_prefix = 1;
@@ -26,6 +39,12 @@ void OnAvLog(void* source, int level, const char* format, va_list args) {
 }
 
 }  // namespace
+
+AvLogWatch::AvLogWatch() : outer_(watch) {
+  RouteAvLog();
+  watch = this;
+}
+AvLogWatch::~AvLogWatch() { watch = outer_; }
 
 void RouteAvLog() {
   static std::once_flag once;

@@ -1,9 +1,5 @@
 #include "media/demuxer.h"
 
-extern "C" {
-#include <libavutil/display.h>
-}
-
 #include <cmath>
 #include <string_view>
 
@@ -13,6 +9,7 @@ extern "C" {
 #include "base/whole_file.h"
 #include "media/av_log.h"
 #include "media/file_bytes.h"
+#include "media/video_track.h"
 
 namespace sightline {
 namespace {
@@ -116,8 +113,9 @@ absl::Status Demuxer::ChooseStream(const MediaLimits& limits) {
         "{}: its video codec is not known here; re-encode it, for example with ffmpeg", path_);
   }
   if (codec.width > limits.max_video_side_px || codec.height > limits.max_video_side_px) {
-    return ResourceExhausted("{}: {}x{} pixels, more than {} a side are refused; scale it down first", path_,
-                             codec.width, codec.height, limits.max_video_side_px);
+    return ResourceExhausted(
+        "{}: {}x{} pixels, more than {} a side are refused; scale it down first", path_,
+        codec.width, codec.height, limits.max_video_side_px);
   }
   if (codec.width <= 0 || codec.height <= 0) {
     return DataLoss(
@@ -151,34 +149,6 @@ int Demuxer::Read(AVPacket* packet) {
   }
 }
 
-double Demuxer::fps() const {
-  const auto believable = [](AVRational rate) {
-    const double fps = rate.num > 0 && rate.den > 0 ? av_q2d(rate) : 0;
-    return fps > 0 && fps <= 1000 ? fps : 0;  // 90000 a second is a time base, not a rate
-  };
-  const double average = believable(stream_->avg_frame_rate);
-  return average > 0 ? average : believable(stream_->r_frame_rate);
-}
-
-Orientation Demuxer::orientation() const {
-  size_t size = 0;
-  const uint8_t* data = av_stream_get_side_data(stream_, AV_PKT_DATA_DISPLAYMATRIX, &size);
-  if (data == nullptr || size < 9 * sizeof(int32_t)) return Orientation::kUpright;
-  const double counter_clockwise = av_display_rotation_get(reinterpret_cast<const int32_t*>(data));
-  if (!std::isfinite(counter_clockwise)) return Orientation::kUpright;
-  const auto quarters = static_cast<int>(std::lround(-counter_clockwise / 90.0));
-  switch ((quarters % 4 + 4) % 4) {
-    case 1:
-      return Orientation::kRotate90;
-    case 2:
-      return Orientation::kRotate180;
-    case 3:
-      return Orientation::kRotate270;
-    default:
-      return Orientation::kUpright;
-  }
-}
-
 std::optional<int64_t> Demuxer::creation_utc_us() const {
   for (const AVDictionary* metadata : {input_->metadata, stream_->metadata}) {
     const AVDictionaryEntry* entry = av_dict_get(metadata, "creation_time", nullptr, 0);
@@ -193,11 +163,7 @@ std::optional<int64_t> Demuxer::creation_utc_us() const {
 SourceInfo Demuxer::Describe() const {
   SourceInfo info;
   info.container = input_->iformat->name;
-  info.codec = avcodec_get_name(stream_->codecpar->codec_id);
-  info.width = stream_->codecpar->width;
-  info.height = stream_->codecpar->height;
-  if (SwapsSides(orientation())) std::swap(info.width, info.height);
-  info.fps = fps();
+  DescribeTrack(*stream_, &info);
   // The pictures' own where it is known: sound may go on after them.
   if (stream_->duration > 0) {
     info.duration_us =

@@ -8,7 +8,6 @@
 #include "base/status.h"
 #include "media/av_internal.h"
 #include "media/media_limits.h"
-#include "media/orientation.h"
 #include "types/frame_source.h"
 
 namespace sightline {
@@ -35,8 +34,6 @@ class Demuxer {
   const AVStream& stream() const { return *stream_; }
   // Container, codec, sizes, rates; neither clock nor fingerprint.
   SourceInfo Describe() const;
-  Orientation orientation() const;
-  double fps() const;  // average; 0 when unknown
   // The container's creation time, when it states a believable one.
   std::optional<int64_t> creation_utc_us() const;
 

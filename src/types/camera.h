@@ -3,7 +3,7 @@
 // The law of the ledger, checked in tests and at every exit:
 //   frames_in = processed + sum(skipped) + sum(dropped)      once nothing is in flight.
 // Skipped: not worth the work, by the configuration (every_nth, target_rate, motion).
-// Dropped: should have been processed and was not (decode_error, inference_error, late, shutdown).
+// Dropped: should have been processed and was not (decode_error, no_key_frame, inference_error, late ...).
 #pragma once
 
 #include <array>
@@ -24,6 +24,7 @@ struct CameraInfo {
 enum class SkipReason : uint8_t { kEveryNth, kTargetRate, kNoMotion };
 enum class DropReason : uint8_t {
   kDecodeError,       // the decoder could make no picture of it
+  kNoKeyFrame,        // live sources: it builds on pictures from before the connection
   kPreprocessError,   // no tensor could be made of it (size, format)
   kInferenceError,    // the model failed on it
   kPostprocessError,  // no boxes of what the model gave, or no tracks or events of the boxes
@@ -32,8 +33,9 @@ enum class DropReason : uint8_t {
 };
 inline constexpr std::array<std::string_view, 3> kSkipReasonNames = {"every_nth", "target_rate",
                                                                      "no_motion"};
-inline constexpr std::array<std::string_view, 6> kDropReasonNames = {
-    "decode_error", "preprocess_error", "inference_error", "postprocess_error", "late", "shutdown"};
+inline constexpr std::array<std::string_view, 7> kDropReasonNames = {
+    "decode_error",      "no_key_frame", "preprocess_error", "inference_error",
+    "postprocess_error", "late",         "shutdown"};
 
 // What a live camera is doing (pipeline/supervisor.h).
 enum class CameraState : uint8_t {

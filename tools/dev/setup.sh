@@ -12,6 +12,8 @@ APT_PACKAGES=(
   # tests and the main job
   libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev ffmpeg sqlite3
   opencv-doc opencv-data
+  # the RTSP server of the tests; -good has JPEG and RTP, -bad has H.264 and H.265
+  libgstrtspserver-1.0-dev gstreamer1.0-plugins-good gstreamer1.0-plugins-bad openssl
 )
 # Only for the clang and fuzz presets, ./dev fmt and ./dev check.
 CLANG_PACKAGES=(clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev lld-14)

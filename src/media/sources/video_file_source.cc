@@ -1,9 +1,5 @@
 #include "media/sources/video_file_source.h"
 
-extern "C" {
-#include <libavutil/pixdesc.h>
-}
-
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -14,25 +10,19 @@ extern "C" {
 #include "media/av_log.h"
 #include "media/demuxer.h"
 #include "media/file_bytes.h"
-#include "media/picture_adapter.h"
 #include "media/sources/decode_mode_internal.h"
 #include "media/sources/frame_selector.h"
 #include "media/sources/skip_planner.h"
 #include "media/sources/stream_clock.h"
+#include "media/video_track.h"
 
 namespace sightline {
 namespace {
 
-constexpr int kMaxDecodeThreads = 64;
 constexpr int kMaxReordering = 32;  // pictures; twice what any codec allows
 constexpr uint64_t kUnplanned = std::numeric_limits<uint64_t>::max();
 constexpr PresentationKey kLast = {std::numeric_limits<uint32_t>::max(),
                                    std::numeric_limits<int64_t>::max(), kUnplanned};
-
-std::optional<int64_t> Stamp(int64_t value) {
-  if (value == AV_NOPTS_VALUE) return std::nullopt;
-  return value;
-}
 
 }  // namespace
 
@@ -130,7 +120,7 @@ absl::Status VideoFileSource::Impl::Open() {
   SL_ASSIGN_OR_RETURN(demuxer_, Demuxer::Open(options_.url, limits_, cancelled_));
   info_ = demuxer_->Describe();
   SL_ASSIGN_OR_RETURN(info_.fingerprint, FingerprintFile(options_.url));
-  adapter_.emplace(demuxer_->orientation());
+  adapter_.emplace(OrientationOf(demuxer_->stream()));
   const StreamClock::Options clock = ClockOptions();
   info_.clock = clock.clock;
   clock_.emplace(clock);
@@ -152,7 +142,7 @@ StreamClock::Options VideoFileSource::Impl::ClockOptions() const {
   StreamClock::Options clock{.time_base_num = stream.time_base.num,
                              .time_base_den = stream.time_base.den,
                              .wrap_bits = stream.pts_wrap_bits,
-                             .fps = demuxer_->fps()};
+                             .fps = FrameRateOf(stream)};
   if (options_.start_utc_us) {
     clock.start_utc_us = *options_.start_utc_us;
     clock.clock = ClockSource::kConfigured;
@@ -164,23 +154,10 @@ StreamClock::Options VideoFileSource::Impl::ClockOptions() const {
 }
 
 absl::Status VideoFileSource::Impl::OpenDecoder() {
-  const LibraryAllocations library;
   const AVStream& stream = demuxer_->stream();
-  const AVCodec* codec = avcodec_find_decoder(stream.codecpar->codec_id);
-  if (codec == nullptr) {
-    return Unimplemented(
-        "{}: there is no decoder for {} in this machine's libavcodec; re-encode the clip",
-        options_.url, info_.codec);
-  }
-  decoder_.reset(avcodec_alloc_context3(codec));
-  if (!decoder_ || avcodec_parameters_to_context(decoder_.get(), stream.codecpar) < 0) {
-    return ResourceExhausted("{}: no memory for a decoder", options_.url);
-  }
-  mode_ = ChooseDecodeMode(*stream.codecpar, *codec, options_);
-  decoder_->pkt_timebase = stream.time_base;
-  decoder_->max_pixels =
-      static_cast<int64_t>(limits_.max_video_side_px) * limits_.max_video_side_px;
-  decoder_->thread_count = std::clamp(options_.decode_threads, 1, kMaxDecodeThreads);
+  SL_ASSIGN_OR_RETURN(decoder_,
+                      MakeVideoDecoder(stream, limits_, options_.decode_threads, options_.url));
+  mode_ = ChooseDecodeMode(*stream.codecpar, *decoder_->codec, options_);
   // Frame threads hold pictures back; where packets and pictures are matched one to one, that must
   // not be.
   decoder_->thread_type =
@@ -190,12 +167,7 @@ absl::Status VideoFileSource::Impl::OpenDecoder() {
     // which some will be missing. 4: deeper B-pyramids are not made in practice (chosen).
     decoder_->has_b_frames = std::max(decoder_->has_b_frames, 4);
   }
-  const int opened = avcodec_open2(decoder_.get(), codec, nullptr);
-  if (opened < 0) {
-    return DataLoss("{}: the {} decoder cannot start: {}", options_.url, info_.codec,
-                    AvErrorText(opened));
-  }
-  return absl::OkStatus();
+  return OpenVideoDecoder(decoder_.get(), options_.url);
 }
 
 absl::StatusOr<std::optional<Frame>> VideoFileSource::Impl::Next() {
@@ -249,7 +221,7 @@ int VideoFileSource::Impl::FeedIntra() {
       continue;
     }
     const int64_t pts = packet_->pts != AV_NOPTS_VALUE ? packet_->pts : packet_->dts;
-    const Judged judged = Judge(Stamp(pts), true);
+    const Judged judged = Judge(StampOf(pts), true);
     if (!judged.skip) {
       awaited_ = judged;
     } else {
@@ -302,7 +274,7 @@ int VideoFileSource::Impl::FeedPlanned() {
     ++queue_count_;
     back.planned = (back.packet->flags & AV_PKT_FLAG_DISCARD) == 0;
     if (back.planned &&
-        !planner_->Push(next_sequence_++, Stamp(back.packet->pts), Stamp(back.packet->dts))) {
+        !planner_->Push(next_sequence_++, StampOf(back.packet->pts), StampOf(back.packet->dts))) {
       mode_ = DecodeMode::kPlain;
     }
   }
@@ -416,7 +388,7 @@ std::optional<Frame> VideoFileSource::Impl::OnPicture() {
   } else if (!pending_.empty() && ++unplanned_pictures_ > kMaxReordering) {
     SettlePending(kLast);  // planning was given up, and all that it touched has come out by now
   }
-  const Judged judged = Judge(Stamp(picture_->best_effort_timestamp), true);
+  const Judged judged = Judge(StampOf(picture_->best_effort_timestamp), true);
   if (key) planner_->Correct(sequence, judged.ordinal);
   if (judged.skip) {
     ledger_.CountSkipped(*judged.skip);
@@ -428,28 +400,13 @@ std::optional<Frame> VideoFileSource::Impl::OnPicture() {
 }
 
 std::optional<Frame> VideoFileSource::Impl::MakeFrame(const Judged& judged) {
-  absl::StatusOr<PictureAdapter::Picture> picture;
-  if (picture_->width > limits_.max_video_side_px || picture_->height > limits_.max_video_side_px) {
-    picture = ResourceExhausted("a picture of {}x{} pixels is beyond the limit", picture_->width,
-                                picture_->height);
-  } else {
-    picture = adapter_->Adapt(picture_.get());
-  }
-  if (!picture.ok()) {
-    if (refused_++ == 0) Log().warn("{}: {}", options_.url, MessageOf(picture.status()));
-    ledger_.CountDropped(DropReason::kDecodeError);
-    av_frame_unref(picture_.get());
-    return std::nullopt;
-  }
-  Frame frame;
-  frame.meta = {.camera = options_.camera,
-                .ordinal = judged.ordinal,
-                .time = judged.time,
-                .width = picture->image.width,
-                .height = picture->image.height};
-  frame.image = picture->image;
-  frame.pixels = std::move(picture->memory);
-  return frame;
+  absl::StatusOr<Frame> frame = sightline::MakeFrame(picture_.get(), *adapter_, limits_,
+                                                     options_.camera, judged.ordinal, judged.time);
+  if (frame.ok()) return *std::move(frame);
+  if (refused_++ == 0) Log().warn("{}: {}", options_.url, MessageOf(frame.status()));
+  ledger_.CountDropped(DropReason::kDecodeError);
+  av_frame_unref(picture_.get());
+  return std::nullopt;
 }
 
 // Containers are off by a frame or two, and sound may go on after the pictures; a recording that
@@ -460,9 +417,10 @@ void VideoFileSource::Impl::WarnIfCutOff() const {
   if (info_.duration_us == 0 || last_time_.epoch > 0) return;
   const int64_t read_us = last_time_.pts_us;
   if (info_.duration_us - read_us < std::max(kSlackUs, info_.duration_us / 20)) return;
-  Log().warn("{}: ends after {:.1f} s of the {:.1f} s that it states: it was cut off; what is there "
-             "was read",
-             options_.url, read_us * 1e-6, info_.duration_us * 1e-6);
+  Log().warn(
+      "{}: ends after {:.1f} s of the {:.1f} s that it states: it was cut off; what is there "
+      "was read",
+      options_.url, read_us * 1e-6, info_.duration_us * 1e-6);
 }
 
 absl::StatusOr<std::optional<Frame>> VideoFileSource::Impl::Finish() {

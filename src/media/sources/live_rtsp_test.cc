@@ -1,0 +1,263 @@
+// Against a real RTSP server (tests/servers).
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#include "base/redact.h"
+#include "media/sources/test_live.h"
+
+namespace sightline::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class RtspKinds : public testing::TestWithParam<std::pair<const char*, RtspTransport>> {};
+
+TEST_P(RtspKinds, FramesArrive) {
+  const auto [codec, transport] = GetParam();
+  RtspServer server({"--codec", codec, "--size", "328x248"});
+  SKIP_UNLESS_STARTED(server);
+  LiveOptions options;
+  options.rtsp_transport = transport;
+  Live live(server.Url(), options);
+  const std::vector<FrameMeta> frames = live.Read(40);
+  ASSERT_TRUE(live.status.ok()) << live.status;
+  ASSERT_EQ(frames.size(), 40u);
+  ExpectLiveLaws(frames, live);
+  const SourceInfo& info = live.stream->info();
+  EXPECT_TRUE(info.live);
+  EXPECT_EQ(info.container, "rtsp");
+  EXPECT_EQ(info.codec, codec == std::string("h265") ? "hevc" : codec);
+  EXPECT_EQ(info.width, 328);
+  EXPECT_EQ(info.height, 248);
+  EXPECT_TRUE(info.fingerprint == Hash128{});
+  EXPECT_EQ(frames[0].width, 328);
+  EXPECT_GT(live.stream->last_packet_monotonic_us(), 0);
+  EXPECT_EQ(live.stream->hardware().name, "none");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RtspKinds,
+                         testing::Values(std::pair{"h264", RtspTransport::kTcp},
+                                         std::pair{"h264", RtspTransport::kUdp},
+                                         std::pair{"h265", RtspTransport::kTcp},
+                                         std::pair{"h265", RtspTransport::kUdp},
+                                         std::pair{"mjpeg", RtspTransport::kTcp},
+                                         std::pair{"mjpeg", RtspTransport::kUdp}),
+                         [](const auto& info) {
+                           return std::string(info.param.first) +
+                                  (info.param.second == RtspTransport::kTcp ? "_tcp" : "_udp");
+                         });
+
+TEST(LiveRtsp, SenderReportsGiveTheCaptureTime) {
+  RtspServer server;
+  SKIP_UNLESS_STARTED(server);
+  Live live(server.Url());
+  std::vector<FrameMeta> frames = live.Read(30);
+  // Reports come every few seconds.
+  while (live.status.ok() && frames.size() < 1500 &&
+         frames.back().time.clock != ClockSource::kSender) {
+    for (const FrameMeta& frame : live.Read(1)) frames.push_back(frame);
+  }
+  ASSERT_TRUE(live.status.ok()) << live.status;
+  ASSERT_EQ(frames.back().time.clock, ClockSource::kSender);
+  // Arrival times that were later are waited for; after that the sender's times go with the stamps.
+  for (const FrameMeta& frame : live.Read(50)) frames.push_back(frame);
+  ExpectLiveLaws(frames, live);
+  const FrameMeta& before = frames[frames.size() - 11];
+  const FrameMeta& last = frames.back();
+  ASSERT_EQ(last.time.clock, ClockSource::kSender);
+  EXPECT_NEAR(last.time.capture_utc_us - before.time.capture_utc_us,
+              last.time.pts_us - before.time.pts_us, 1000);
+}
+
+TEST(LiveRtsp, TheRtpCounterWrapsWithoutANewEpoch) {
+  RtspServer server({"--rtp-offset", std::to_string((int64_t{1} << 32) - 90'000)});  // one second
+  SKIP_UNLESS_STARTED(server);
+  Live live(server.Url());
+  const std::vector<FrameMeta> frames = live.Read(75);
+  ASSERT_EQ(frames.size(), 75u) << live.status;
+  ExpectLiveLaws(frames, live);
+  EXPECT_EQ(frames.back().time.epoch, 0u);
+  for (size_t i = 1; i < frames.size(); ++i) {
+    EXPECT_LT(frames[i].time.pts_us - frames[i - 1].time.pts_us, 5'000'000);
+    EXPECT_LT(frames[i].time.capture_utc_us - frames[i - 1].time.capture_utc_us, 60'000'000);
+  }
+}
+
+TEST(LiveRtsp, DigestIsAnswered) {
+  RtspServer server({"--auth", "digest", "--user", "viewer", "--password", "secret word"});
+  SKIP_UNLESS_STARTED(server);
+  Live live(server.Url("viewer:secret%20word"));
+  EXPECT_EQ(live.Read(5).size(), 5u) << live.status;
+}
+
+TEST(LiveRtsp, DigestIsPreferredToBasic) {
+  RtspServer server({"--auth", "both", "--user", "viewer", "--password", "secretword"});
+  SKIP_UNLESS_STARTED(server);
+  Live live(server.Url("viewer:secretword"));
+  EXPECT_EQ(live.Read(5).size(), 5u) << live.status;
+}
+
+TEST(LiveRtsp, AWrongOrMissingPasswordIsUnauthenticated) {
+  RtspServer server({"--auth", "digest", "--user", "viewer", "--password", "secretword"});
+  SKIP_UNLESS_STARTED(server);
+  Live wrong(server.Url("viewer:mistaken"));
+  EXPECT_TRUE(absl::IsUnauthenticated(wrong.Connect())) << wrong.status;
+  EXPECT_THAT(std::string(MessageOf(wrong.status)),
+              AllOf(HasSubstr("cam://door"), HasSubstr("password"), Not(HasSubstr("mistaken"))));
+  Live missing(server.Url());
+  EXPECT_TRUE(absl::IsUnauthenticated(missing.Connect())) << missing.status;
+}
+
+TEST(LiveRtsp, BasicAloneIsRefusedWithoutTls) {
+  RtspServer server({"--auth", "basic", "--user", "viewer", "--password", "secretword"});
+  SKIP_UNLESS_STARTED(server);
+  Live live(server.Url("viewer:secretword"));
+  EXPECT_TRUE(absl::IsUnauthenticated(live.Connect())) << live.status;
+  EXPECT_THAT(std::string(MessageOf(live.status)), HasSubstr("only basic authentication"));
+  LiveOptions trusted;
+  trusted.allow_basic_without_tls = true;
+  Live allowed(server.Url("viewer:secretword"), trusted);
+  EXPECT_EQ(allowed.Read(3).size(), 3u) << allowed.status;
+}
+
+// The one that matters: what went over the wire.
+TEST(LiveRtsp, BasicAloneNeverSeesThePassword) {
+  std::mutex mutex;
+  std::string heard;
+  TcpServer server([&](int fd) {
+    for (std::string head = ReadHead(fd); !head.empty(); head = ReadHead(fd)) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      heard += head;
+      const size_t cseq = head.find("CSeq: ");
+      SendAll(fd, "RTSP/1.0 401 Unauthorized\r\n" +
+                      head.substr(cseq, head.find("\r\n", cseq) - cseq) +
+                      "\r\nWWW-Authenticate: Basic realm=\"camera\"\r\n\r\n");
+    }
+  });
+  Live live("rtsp://viewer:secretword@127.0.0.1:" + std::to_string(server.port()) + "/live");
+  EXPECT_TRUE(absl::IsUnauthenticated(live.Connect())) << live.status;
+  EXPECT_THAT(std::string(MessageOf(live.status)), HasSubstr("only basic authentication"));
+  const std::lock_guard<std::mutex> lock(mutex);
+  EXPECT_THAT(heard, HasSubstr("OPTIONS"));
+  EXPECT_THAT(heard, Not(HasSubstr("Authorization")));
+}
+
+TEST(LiveRtsp, AnUnknownPathIsUnavailable) {
+  RtspServer server;
+  SKIP_UNLESS_STARTED(server);
+  Live live(server.Url("", "rtsp", "/nothing"));
+  EXPECT_TRUE(absl::IsUnavailable(live.Connect())) << live.status;
+  EXPECT_THAT(std::string(MessageOf(live.status)), HasSubstr("404"));
+}
+
+TEST(LiveRtsp, SoundAloneIsUnimplemented) {
+  RtspServer server({"--codec", "audio"});
+  SKIP_UNLESS_STARTED(server);
+  Live live(server.Url());
+  EXPECT_TRUE(absl::IsUnimplemented(live.Connect())) << live.status;
+}
+
+TEST(LiveRtsp, AKilledServerEndsTheStream) {
+  for (const RtspTransport transport : {RtspTransport::kTcp, RtspTransport::kUdp}) {
+    RtspServer server;
+    SKIP_UNLESS_STARTED(server);
+    LiveOptions options;
+    options.rtsp_transport = transport;
+    Live live(server.Url(), options);
+    ASSERT_EQ(live.Read(5).size(), 5u) << live.status;
+    server.Signal(SIGKILL);
+    live.ReadAll();
+    EXPECT_TRUE(live.ended || absl::IsUnavailable(live.status)) << live.status;
+    EXPECT_EQ(live.ledger.Snapshot().in_flight(), 0);
+  }
+}
+
+TEST(LiveRtsp, AStoppedServerIsGivenUp) {
+  RtspServer server;
+  SKIP_UNLESS_STARTED(server);
+  std::atomic<bool> stopped{false};
+  std::atomic<int> asked{0};
+  LiveOptions options;
+  options.give_up = [&] { return stopped && ++asked > 30; };
+  Live live(server.Url(), options);
+  ASSERT_EQ(live.Read(5).size(), 5u) << live.status;
+  server.Signal(SIGSTOP);
+  stopped = true;
+  live.ReadAll();
+  EXPECT_TRUE(absl::IsCancelled(live.status)) << live.status;
+  // It stays what it was.
+  EXPECT_TRUE(absl::IsCancelled(live.stream->Next().status()));
+}
+
+// Time passes by a step at every look at it.
+class SteppingClock final : public Clock {
+ public:
+  int64_t NowUtcUs() const override { return Real().NowUtcUs(); }
+  int64_t NowMonotonicUs() const override { return now_us_ += step_us.load(); }
+  std::atomic<int64_t> step_us{0};
+
+ private:
+  mutable std::atomic<int64_t> now_us_{1};
+};
+
+TEST(LiveRtsp, AStoppedServerTimesOut) {
+  RtspServer server;
+  SKIP_UNLESS_STARTED(server);
+  SteppingClock clock;
+  LiveOptions options;
+  options.clock = &clock;
+  Live live(server.Url(), options);
+  ASSERT_EQ(live.Read(5).size(), 5u) << live.status;
+  server.Signal(SIGSTOP);
+  clock.step_us = 1'000'000;
+  live.ReadAll();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(live.status)) << live.status;
+}
+
+TEST(LiveRtsp, ARestartedServerIsGoneOnFrom) {
+  StreamResume resume;
+  FrameMeta last;
+  {
+    RtspServer server({"--size", "320x240"});
+    SKIP_UNLESS_STARTED(server);
+    Live live(server.Url());
+    const std::vector<FrameMeta> frames = live.Read(10);
+    ASSERT_EQ(frames.size(), 10u) << live.status;
+    last = frames.back();
+    resume = live.stream->resume();
+  }
+  RtspServer server({"--size", "160x120"});
+  SKIP_UNLESS_STARTED(server);
+  LiveOptions options;
+  options.resume = resume;
+  Live live(server.Url(), options);
+  const std::vector<FrameMeta> frames = live.Read(10);
+  ASSERT_EQ(frames.size(), 10u) << live.status;
+  EXPECT_GT(frames[0].ordinal, last.ordinal);
+  EXPECT_EQ(frames[0].time.epoch, last.time.epoch + 1);
+  EXPECT_GT(frames[0].time.capture_utc_us, last.time.capture_utc_us);
+  EXPECT_EQ(frames[0].width, 160);
+}
+
+TEST(LiveRtsp, TheSelectionLeavesOutAndCounts) {
+  for (const char* codec : {"h264", "mjpeg"}) {
+    RtspServer server({"--codec", codec, "--frames", "90"});
+    SKIP_UNLESS_STARTED(server);
+    Live live(server.Url(), {}, {.every_nth = 3});
+    const std::vector<FrameMeta> frames = live.Read(20);
+    ASSERT_EQ(frames.size(), 20u) << live.status;
+    ExpectLiveLaws(frames, live);
+    for (const FrameMeta& frame : frames) EXPECT_EQ(frame.ordinal % 3, 0u);
+    const FrameCounts counts = live.ledger.Snapshot();
+    EXPECT_EQ(counts.skipped[static_cast<size_t>(SkipReason::kEveryNth)],
+              counts.frames_in - counts.processed - counts.total_dropped());
+  }
+}
+
+}  // namespace
+}  // namespace sightline::test
