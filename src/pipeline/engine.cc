@@ -43,19 +43,16 @@ void LogStateChange(const CameraStateChange& change) {
   const std::string& id = change.camera->id;
   switch (change.to) {
     case CameraState::kLive:
-      if (change.from == CameraState::kFrozen) return Log().info("camera {}: the picture moves again", id);
+      // As loud as the warnings before it: who read them wants to know that it is over.
+      if (change.from == CameraState::kFrozen) return Log().warn("camera {}: the picture moves again", id);
       if (change.gap_us == 0) return Log().info("camera {}: live", id);
-      return Log().info("camera {}: live again after {:.1f} s without a frame", id, change.gap_us * 1e-6);
+      return Log().warn("camera {}: live again after {:.1f} s without a frame", id, change.gap_us * 1e-6);
     case CameraState::kStalled:
     case CameraState::kFrozen:
     case CameraState::kFailed:
       return Log().warn("camera {}: {}: {}", id, ToString(change.to), change.reason);
     case CameraState::kBackingOff:
-      // A camera that is away for a night would fill the log: 1, 2, 4, 8 ... attempts.
-      if ((change.attempts & (change.attempts - 1)) == 0 || change.from == CameraState::kLive) {
-        Log().warn("camera {}: {}; trying again (attempt {} so far)", id, change.reason, change.attempts);
-      }
-      return;
+      return Log().warn("camera {}: {}; trying again", id, change.reason);
     default:
       Log().debug("camera {}: {}", id, ToString(change.to));
   }

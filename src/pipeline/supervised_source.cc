@@ -83,17 +83,30 @@ bool SupervisedSource::GiveUp() {
   return supervisor_.state() == CameraState::kStalled && Ask() == Supervisor::Action::kClose;
 }
 
+std::string SupervisedSource::ReasonFor(CameraState state) const {
+  switch (state) {
+    case CameraState::kFrozen: return "the picture does not change";
+    case CameraState::kStalled:
+    case CameraState::kBackingOff:
+    case CameraState::kFailed: return supervisor_.reason();
+    default: return "";
+  }
+}
+
 void SupervisedSource::Tell() {
   const CameraState now = supervisor_.state();
   state_.store(now, std::memory_order_relaxed);
-  if (std::exchange(first_told_, true) && now == told_) return;
+  // A further attempt, and one that fails as the last did, is no news: a camera that is away for a
+  // night would fill the disk.
+  const bool again = now == CameraState::kConnecting && supervisor_.attempts() > 1;
+  if (first_told_ && (again || (now == told_ && ReasonFor(now) == told_reason_))) return;
+  first_told_ = true;
+  told_reason_ = ReasonFor(now);
   const CameraStateChange change{
       .camera = parts_.camera,
       .from = std::exchange(told_, now),
       .to = now,
-      .reason = now == CameraState::kLive || now == CameraState::kConnecting ? ""
-                : now == CameraState::kFrozen ? "the picture does not change"
-                                              : supervisor_.reason(),
+      .reason = told_reason_,
       .utc_us = parts_.clock->NowUtcUs(),
       .epoch = now == CameraState::kLive ? first_epoch_ : next_epoch_,
       .attempts = supervisor_.attempts(),

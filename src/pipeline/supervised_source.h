@@ -17,6 +17,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <string>
 
 #include "base/mutex.h"
 #include "base/time.h"
@@ -46,7 +47,8 @@ class SupervisedSource final : public FrameSource {
     ConnectSource connect;
     SourceInfo info;  // what is known before the first connection
     SupervisorOptions supervision;
-    // Called on the reading thread at every change of state; may be empty.
+    // Called on the reading thread at every change of state, but not for attempts that end as the one
+    // before them did; may be empty.
     std::function<void(const CameraStateChange&)> on_change;
     const Clock* clock = &Clock::Real();
     // Waits for so long or until woken; empty: really. For tests, which make time pass themselves.
@@ -66,6 +68,7 @@ class SupervisedSource final : public FrameSource {
   bool GiveUp();
   Supervisor::Action Ask();
   void Tell();
+  std::string ReasonFor(CameraState state) const;
   void Connect();
   void Disconnect();
   absl::StatusOr<std::optional<Frame>> Read();
@@ -76,6 +79,7 @@ class SupervisedSource final : public FrameSource {
   Supervisor supervisor_;
   std::unique_ptr<FrameSource> connection_;
   CameraState told_ = CameraState::kConnecting;
+  std::string told_reason_;
   bool first_told_ = false;
   uint64_t arrivals_ = 0;        // of the ledger, when it was last looked at
   uint32_t first_epoch_ = 0;     // of this connection

@@ -155,12 +155,12 @@ TEST(SupervisedSource, GoesOnInANewEpochAfterAFault) {
   EXPECT_THAT(epochs, ElementsAre(0, 1, 2, 2));
   EXPECT_THAT(ordinals, ElementsAre(0, 1, 2, 3));
   EXPECT_THAT(camera.States(),
-              ElementsAre("connecting", "live", "backing_off", "connecting", "live"));
+              ElementsAre("connecting", "live", "backing_off", "live"));
   EXPECT_EQ(camera.changes[2].reason, "reset");
   EXPECT_EQ(camera.changes[2].from, CameraState::kLive);
-  EXPECT_EQ(camera.changes[4].gap_us, 40'000 + 250'000 + 40'000);
-  EXPECT_EQ(camera.changes[4].attempts, 2u);
-  EXPECT_EQ(camera.changes[4].epoch, 2u);
+  EXPECT_EQ(camera.changes[3].gap_us, 40'000 + 250'000 + 40'000);
+  EXPECT_EQ(camera.changes[3].attempts, 2u);
+  EXPECT_EQ(camera.changes[3].epoch, 2u);
   EXPECT_EQ(source->state(), CameraState::kLive);
 }
 
@@ -170,8 +170,7 @@ TEST(SupervisedSource, FindsAStallWithoutASecondThread) {
   const auto source = camera.Make();
   NextFrame(*source);
   NextFrame(*source);
-  EXPECT_THAT(camera.States(), ElementsAre("connecting", "live", "stalled", "backing_off",
-                                           "connecting", "live"));
+  EXPECT_THAT(camera.States(), ElementsAre("connecting", "live", "stalled", "backing_off", "live"));
   EXPECT_EQ(camera.changes[3].reason, "nothing came for 2 s");
   EXPECT_LE(camera.changes[2].utc_us - camera.changes[1].utc_us, 2'100'000);
 }
@@ -197,8 +196,7 @@ TEST(SupervisedSource, WhatCannotBeDecodedIsAStall) {
   const auto source = camera.Make();
   NextFrame(*source);
   NextFrame(*source);
-  EXPECT_THAT(camera.States(), ElementsAre("connecting", "live", "stalled", "backing_off",
-                                           "connecting", "live"));
+  EXPECT_THAT(camera.States(), ElementsAre("connecting", "live", "stalled", "backing_off", "live"));
 }
 
 // A stream joined in the middle brings data for a while before its first key frame.
@@ -234,6 +232,7 @@ TEST(SupervisedSource, DoesNotHammerARefusingCamera) {
   const auto source = camera.Make();
   NextFrame(*source);
   EXPECT_THAT(camera.connected_at_us, ElementsAre(0, 30 * kSecond, 90 * kSecond));
+  EXPECT_THAT(camera.States(), ElementsAre("connecting", "backing_off", "live")) << "told once";
 }
 
 TEST(SupervisedSource, EndsWithWhatCannotBeMended) {
@@ -254,7 +253,7 @@ TEST(SupervisedSource, ALiveStreamThatEndsIsConnectedAgain) {
   NextFrame(*source);
   NextFrame(*source);
   EXPECT_THAT(camera.States(),
-              ElementsAre("connecting", "live", "backing_off", "connecting", "live"));
+              ElementsAre("connecting", "live", "backing_off", "live"));
 }
 
 TEST(SupervisedSource, CancelEndsAReadInTheMiddle) {
