@@ -1,11 +1,12 @@
 // A camera for tests: one RTSP stream of a moving ball at rtsp[s]://127.0.0.1:PORT/live.
 //
-// The port is the system's choice and is printed on standard output as "PORT n". The server ends
+// The port is the system's choice, unless --port says which, and is printed on standard output as
+// "PORT n". The server ends
 // when its standard input closes, so that no test leaves it behind.
 //
 // rtsp_server [--codec h264|h265|mjpeg|audio] [--size WxH] [--fps N] [--gop N]
 //             [--auth digest|basic|both --user NAME --password WORD]
-//             [--cert FILE --key FILE [--client-ca FILE]] [--rtp-offset N] [--frames N]
+//             [--port N] [--cert FILE --key FILE [--client-ca FILE]] [--rtp-offset N] [--frames N]
 //   --gop         frames from one key frame to the next
 //   --rtp-offset  the RTP time stamp of the first frame, to see the 32-bit counter wrap
 //   --frames      the stream ends after so many frames
@@ -31,6 +32,7 @@ const gchar* cert_file = nullptr;
 const gchar* key_file = nullptr;
 const gchar* client_ca = nullptr;
 gint64 rtp_offset = -1;
+gint port = 0;
 gint frames = -1;
 
 GOptionEntry entries[] = {{"codec", 0, 0, G_OPTION_ARG_STRING, &codec, nullptr, nullptr},
@@ -43,6 +45,7 @@ GOptionEntry entries[] = {{"codec", 0, 0, G_OPTION_ARG_STRING, &codec, nullptr, 
                           {"cert", 0, 0, G_OPTION_ARG_FILENAME, &cert_file, nullptr, nullptr},
                           {"key", 0, 0, G_OPTION_ARG_FILENAME, &key_file, nullptr, nullptr},
                           {"client-ca", 0, 0, G_OPTION_ARG_FILENAME, &client_ca, nullptr, nullptr},
+                          {"port", 0, 0, G_OPTION_ARG_INT, &port, nullptr, nullptr},
                           {"rtp-offset", 0, 0, G_OPTION_ARG_INT64, &rtp_offset, nullptr, nullptr},
                           {"frames", 0, 0, G_OPTION_ARG_INT, &frames, nullptr, nullptr},
                           {nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr}};
@@ -185,7 +188,8 @@ int main(int argc, char** argv) {
   if (!HaveElements(media)) return 3;
   GstRTSPServer* server = gst_rtsp_server_new();
   gst_rtsp_server_set_address(server, "127.0.0.1");
-  gst_rtsp_server_set_service(server, "0");
+  g_autofree gchar* service = g_strdup_printf("%d", port);
+  gst_rtsp_server_set_service(server, service);
   GstRTSPMediaFactory* factory = gst_rtsp_media_factory_new();
   gst_rtsp_media_factory_set_launch(factory, media);
   gst_rtsp_media_factory_set_shared(factory, TRUE);
