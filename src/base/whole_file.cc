@@ -15,20 +15,15 @@ namespace {
 
 std::string WordsOf(int error) { return std::generic_category().message(error); }
 
-absl::Status WriteAll(int fd, const std::string& path, std::string_view content) {
-  while (!content.empty()) {
-    const ssize_t written = write(fd, content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return FileError(written < 0 ? errno : EIO, "writing to", path);
-    content.remove_prefix(static_cast<size_t>(written));
-  }
-  return absl::OkStatus();
+absl::Status WriteContent(int fd, const std::string& path, std::string_view content) {
+  const int error = WriteAll(fd, content);
+  return error == 0 ? absl::OkStatus() : FileError(error, "writing to", path);
 }
 
 absl::Status WriteAsItIs(const std::string& path, std::string_view content) {
   const FileHandle file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (file.get() < 0) return FileError(errno, "opening", path);
-  return WriteAll(file.get(), path, content);
+  return WriteContent(file.get(), path, content);
 }
 
 absl::Status WriteBesideAndRename(const std::string& path, std::string_view content) {
@@ -38,7 +33,7 @@ absl::Status WriteBesideAndRename(const std::string& path, std::string_view cont
   {
     const FileHandle file(open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
     if (file.get() < 0) return FileError(errno, "writing to", path);
-    status = WriteAll(file.get(), path, content);
+    status = WriteContent(file.get(), path, content);
     if (status.ok() && fsync(file.get()) != 0) status = FileError(errno, "writing to", path);
   }
   if (status.ok() && rename(beside.c_str(), path.c_str()) != 0) {
@@ -49,6 +44,17 @@ absl::Status WriteBesideAndRename(const std::string& path, std::string_view cont
 }
 
 }  // namespace
+
+int WriteAll(int fd, std::string_view bytes, int64_t* written) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return n < 0 ? errno : EIO;
+    bytes.remove_prefix(static_cast<size_t>(n));
+    if (written != nullptr) *written += n;
+  }
+  return 0;
+}
 
 FileHandle::~FileHandle() {
   if (fd_ >= 0) close(fd_);

@@ -22,6 +22,10 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& path, uint64_t max_
 absl::Status WriteWholeFile(const std::string& path, std::string_view content);
 absl::Status WriteWholeFile(const std::string& path, std::span<const uint8_t> content);
 
+// Writes until all is written; 0, or an errno. What was written, also before an error, is added to
+// *written, which may be null.
+int WriteAll(int fd, std::string_view bytes, int64_t* written = nullptr);
+
 // One line for an errno of open, write, fsync or rename. `doing` reads like "writing to".
 //   ResourceExhausted   no space, quota, size limit, too many open files
 //   FailedPrecondition  no such folder, not a file, no permission, read-only

@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "base/json_text.h"
+#include "base/ascii_text.h"
 #include "base/nearest_word.h"
 #include "base/redact.h"
 #include "cli/commands.h"
@@ -135,8 +135,7 @@ void CheckProviders(const ModelConfig& model, std::vector<ConfigError>& errors) 
   const std::vector<std::string> there = (*backend)->providers();
   const std::vector<std::string_view> known(there.begin(), there.end());
   for (const std::string& provider : model.providers) {
-    std::string name = provider.substr(0, provider.find(':'));
-    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const std::string name = AsciiLower(provider.substr(0, provider.find(':')));
     if (std::ranges::find(there, name) != there.end()) continue;
     const std::string near = NearestWord(name, known);
     errors.push_back({model.at, fmt::format("{} on this machine has no execution provider \"{}\"{}; "

@@ -9,7 +9,7 @@
 // weights: a source that was silent makes up for at most `kCredit` jobs later.
 //
 // Not thread-safe. Cost: a pass over the sources per call. Memory: grows with the number of sources
-// ever seen until Forget().
+// ever seen.
 #pragma once
 
 #include <algorithm>
@@ -41,9 +41,7 @@ class LatestJobs {
     Source& source = FindOrMake(job->source);
     BatchJob* evicted = nullptr;
     if (source.waiting.size() >= most_waiting) {
-      evicted = source.waiting.front().job;
-      source.waiting.erase(source.waiting.begin());
-      --size_;
+      evicted = TakeOldest(source);
     } else if (source.waiting.empty()) {
       source.served = std::max(source.served, least_served_ - std::min(least_served_, kCredit));
     }
@@ -56,9 +54,7 @@ class LatestJobs {
   void TakeStale(int64_t limit_us, std::vector<BatchJob*>& stale) {
     for (Source& source : sources_) {
       while (!source.waiting.empty() && source.waiting.front().added_us < limit_us) {
-        stale.push_back(source.waiting.front().job);
-        source.waiting.erase(source.waiting.begin());
-        --size_;
+        stale.push_back(TakeOldest(source));
       }
     }
   }
@@ -80,15 +76,7 @@ class LatestJobs {
     least_served_ = std::max(least_served_, least);
     ++next->served;
     // Its oldest first: the frames of a source stay in order, and none that had room is passed over.
-    BatchJob* const job = next->waiting.front().job;
-    next->waiting.erase(next->waiting.begin());
-    --size_;
-    return job;
-  }
-
-  // The source is gone; nothing of it waits.
-  void Forget(uint32_t id) {
-    std::erase_if(sources_, [id](const Source& s) { return s.id == id && s.waiting.empty(); });
+    return TakeOldest(*next);
   }
 
  private:
@@ -101,6 +89,13 @@ class LatestJobs {
     uint64_t served = 0;            // jobs taken, raised where it was silent
     std::vector<Waiting> waiting;   // oldest first; a few at most
   };
+
+  BatchJob* TakeOldest(Source& source) {
+    BatchJob* const job = source.waiting.front().job;
+    source.waiting.erase(source.waiting.begin());
+    --size_;
+    return job;
+  }
 
   Source& FindOrMake(uint32_t id) {
     for (Source& source : sources_) {

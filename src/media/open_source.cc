@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/ascii_text.h"
 #include "base/mutex.h"
 #include "media/file_bytes.h"
 #include "media/image_codec.h"
@@ -28,12 +29,6 @@ Registry& TheRegistry() {
   return registry;
 }
 
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return lower;
-}
-
 // The scheme of "scheme://..." in lower case (RFC 3986, section 3.1); empty for a path.
 std::string SchemeOf(std::string_view url) {
   const size_t end = url.find("://");
@@ -44,14 +39,7 @@ std::string SchemeOf(std::string_view url) {
     if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '+' && c != '-' && c != '.')
       return "";
   }
-  return Lower(scheme);
-}
-
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
+  return AsciiLower(scheme);
 }
 
 // The path of a file:// URL (RFC 8089): no host or this one, percent-decoded.
@@ -63,24 +51,14 @@ absl::StatusOr<std::string> PathOfFileUrl(const std::string& url) {
                            url);
   }
   std::string path;
-  for (size_t i = 0; i < rest.size(); ++i) {
-    if (rest[i] != '%') {
-      path += rest[i];
-      continue;
-    }
-    const int high = i + 2 < rest.size() ? HexDigit(rest[i + 1]) : -1;
-    const int low = i + 2 < rest.size() ? HexDigit(rest[i + 2]) : -1;
-    if (high < 0 || low < 0 || (high == 0 && low == 0)) {
-      return InvalidArgument("{}: a % must be followed by two hexadecimal digits (%25 is %)", url);
-    }
-    path += static_cast<char>(high * 16 + low);
-    i += 2;
+  if (!PercentDecode(rest, &path) || rest.find("%00") != std::string_view::npos) {
+    return InvalidArgument("{}: a % must be followed by two hexadecimal digits (%25 is %)", url);
   }
   return path;
 }
 
 bool IsVideoByName(const std::string& path) {
-  const std::string extension = Lower(std::filesystem::path(path).extension().string());
+  const std::string extension = AsciiLower(std::filesystem::path(path).extension().string());
   return extension == ".mjpeg" || extension == ".mjpg" || extension == ".apng";
 }
 
@@ -134,7 +112,7 @@ std::vector<std::string> LocalFilesOf(const std::string& url) {
 void RegisterSourceScheme(std::string_view scheme, SourceFactory factory) {
   Registry& registry = TheRegistry();
   const MutexLock lock(registry.mutex);
-  registry.factories[Lower(scheme)] = std::move(factory);
+  registry.factories[AsciiLower(scheme)] = std::move(factory);
 }
 
 absl::StatusOr<std::unique_ptr<FrameSource>> OpenSource(const SourceOptions& options,

@@ -117,14 +117,11 @@ class VideoWriter::Impl {
 
 int VideoWriter::Impl::OnWrite(void* self, uint8_t* data, int size) {
   auto& writer = *static_cast<Impl*>(self);
-  for (int done = 0; done < size;) {
-    const ssize_t put = ::write(writer.file_->fd(), data + done, static_cast<size_t>(size - done));
-    if (put > 0) done += static_cast<int>(put);
-    if (put > 0 || (put < 0 && errno == EINTR)) continue;
-    writer.write_errno_ = put < 0 ? errno : EIO;
-    return AVERROR(writer.write_errno_);
-  }
-  return size;
+  const std::string_view bytes(reinterpret_cast<const char*>(data), static_cast<size_t>(size));
+  const int error = WriteAll(writer.file_->fd(), bytes);
+  if (error == 0) return size;
+  writer.write_errno_ = error;
+  return AVERROR(error);
 }
 
 int64_t VideoWriter::Impl::OnSeek(void* self, int64_t offset, int whence) {

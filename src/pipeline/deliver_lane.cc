@@ -8,6 +8,16 @@
 
 namespace sightline {
 
+namespace {
+
+absl::Status WriteTo(ResultSink& sink, const FrameResult& result) { return sink.Write(result); }
+absl::Status WriteTo(ResultSink& sink, const TrackSummary& track) { return sink.WriteTrack(track); }
+absl::Status WriteTo(ResultSink& sink, const CameraStateChange& change) {
+  return sink.WriteCameraState(change);
+}
+
+}  // namespace
+
 DeliverLane::DeliverLane(std::string name, std::vector<std::unique_ptr<ResultSink>> sinks,
                          size_t capacity, ErrorCallback on_error)
     : name_(std::move(name)),
@@ -33,15 +43,15 @@ absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(
 DeliverLane::~DeliverLane() { Finish({}).IgnoreError(); }
 
 void DeliverLane::Send(std::shared_ptr<const FrameResult> result) {
-  queue_.Push({.result = std::move(result), .track = nullptr, .change = nullptr});
+  queue_.Push(std::move(result));
 }
 
 void DeliverLane::Send(std::shared_ptr<const TrackSummary> track) {
-  queue_.Push({.result = nullptr, .track = std::move(track), .change = nullptr});
+  queue_.Push(std::move(track));
 }
 
 void DeliverLane::Send(std::shared_ptr<const CameraStateChange> change) {
-  queue_.Push({.result = nullptr, .track = nullptr, .change = std::move(change)});
+  queue_.Push(std::move(change));
 }
 
 void DeliverLane::Loop() {
@@ -55,8 +65,7 @@ void DeliverLane::Loop() {
       continue;
     }
     ForEachSink([&](ResultSink& sink) {
-      if (item->change) return sink.WriteCameraState(*item->change);
-      return item->result ? sink.Write(*item->result) : sink.WriteTrack(*item->track);
+      return std::visit([&](const auto& record) { return WriteTo(sink, *record); }, *item);
     });
   }
 }

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <variant>
 #include <vector>
 
 #include "base/bounded_queue.h"
@@ -49,11 +50,8 @@ class DeliverLane {
  private:
   DeliverLane(std::string name, std::vector<std::unique_ptr<ResultSink>> sinks, size_t capacity,
               ErrorCallback on_error);
-  struct Item {
-    std::shared_ptr<const FrameResult> result;
-    std::shared_ptr<const TrackSummary> track;
-    std::shared_ptr<const CameraStateChange> change;
-  };
+  using Item = std::variant<std::shared_ptr<const FrameResult>, std::shared_ptr<const TrackSummary>,
+                            std::shared_ptr<const CameraStateChange>>;
   void Loop();
   // Runs `call` on every sink that still works.
   void ForEachSink(const std::function<absl::Status(ResultSink&)>& call);

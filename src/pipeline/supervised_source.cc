@@ -83,7 +83,7 @@ bool SupervisedSource::GiveUp() {
   return supervisor_.state() == CameraState::kStalled && Ask() == Supervisor::Action::kClose;
 }
 
-std::string SupervisedSource::ReasonFor(CameraState state) const {
+std::string_view SupervisedSource::ReasonFor(CameraState state) const {
   switch (state) {
     case CameraState::kFrozen: return "the picture does not change";
     case CameraState::kStalled:

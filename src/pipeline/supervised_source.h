@@ -18,6 +18,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/mutex.h"
 #include "base/time.h"
@@ -68,7 +69,7 @@ class SupervisedSource final : public FrameSource {
   bool GiveUp();
   Supervisor::Action Ask();
   void Tell();
-  std::string ReasonFor(CameraState state) const;
+  std::string_view ReasonFor(CameraState state) const;
   void Connect();
   void Disconnect();
   absl::StatusOr<std::optional<Frame>> Read();

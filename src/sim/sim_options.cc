@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/ascii_text.h"
 #include "base/nearest_word.h"
 #include "base/time.h"
 #include "sim/chance.h"
@@ -198,31 +199,6 @@ absl::Status TakeKey(std::string_view key, std::string_view value, SimOptions* o
                          fmt::format("{}", fmt::join(kKeys, ", ")));
 }
 
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-absl::StatusOr<std::string> PercentDecoded(std::string_view text) {
-  std::string decoded;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      decoded += text[i];
-      continue;
-    }
-    const int high = i + 2 < text.size() ? HexDigit(text[i + 1]) : -1;
-    const int low = i + 2 < text.size() ? HexDigit(text[i + 2]) : -1;
-    if (high < 0 || low < 0) {
-      return InvalidArgument("a % must be followed by two hexadecimal digits (%25 is %)");
-    }
-    decoded += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
-  return decoded;
-}
-
 absl::StatusOr<SimOptions> Parse(std::string_view url) {
   constexpr std::string_view kScheme = "sim://";
   if (!url.starts_with(kScheme)) {
@@ -250,9 +226,10 @@ absl::StatusOr<SimOptions> Parse(std::string_view url) {
       return InvalidArgument("{} is given twice", key);
     }
     seen.push_back(key);
-    SL_ASSIGN_OR_RETURN(const std::string value,
-                        PercentDecoded(equals == std::string_view::npos ? std::string_view()
-                                                                        : pair.substr(equals + 1)));
+    std::string value;
+    if (equals != std::string_view::npos && !PercentDecode(pair.substr(equals + 1), &value)) {
+      return InvalidArgument("a % must be followed by two hexadecimal digits (%25 is %)");
+    }
     SL_RETURN_IF_ERROR(TakeKey(key, value, &options));
   }
   constexpr int64_t kUsualRecordingUs = 60'000'000;

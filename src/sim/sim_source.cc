@@ -30,8 +30,7 @@ bool Breaks(const Fault& fault) {
 absl::Status ErrorOf(const Fault& fault) {
   const double at_s = static_cast<double>(fault.at_us) * 1e-6;
   if (fault.kind == FaultKind::kRefuse) {
-    return MakeError(absl::StatusCode::kUnauthenticated,
-                     "the simulated camera refuses the password for now (refuse@{}s)", at_s);
+    return Unauthenticated("the simulated camera refuses the password for now (refuse@{}s)", at_s);
   }
   return Unavailable("the simulated camera cannot be reached for now (cut@{}s)", at_s);
 }

@@ -1,9 +1,6 @@
 #include "sim/truth_files.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -42,12 +39,8 @@ class TextFile {
   TextFile(std::string path, std::unique_ptr<PartialFile> file)
       : path_(std::move(path)), file_(std::move(file)) {}
   absl::Status Flush() {
-    for (size_t done = 0; done < text_.size();) {
-      const ssize_t put = ::write(file_->fd(), text_.data() + done, text_.size() - done);
-      if (put > 0) done += static_cast<size_t>(put);
-      if (put > 0 || (put < 0 && errno == EINTR)) continue;
-      return FileError(put < 0 ? errno : EIO, "writing to", path_);
-    }
+    const int error = WriteAll(file_->fd(), text_);
+    if (error != 0) return FileError(error, "writing to", path_);
     text_.clear();
     return absl::OkStatus();
   }

@@ -18,18 +18,6 @@
 namespace sightline {
 namespace {
 
-// 0, or an errno. Bytes written so far are added to *written.
-int WriteAll(int fd, std::string_view bytes, int64_t* written) {
-  while (!bytes.empty()) {
-    const ssize_t n = write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return n < 0 ? errno : EIO;
-    bytes.remove_prefix(static_cast<size_t>(n));
-    *written += n;
-  }
-  return 0;
-}
-
 // Where the last whole line of the file ends.
 absl::StatusOr<int64_t> EndOfLastLine(int fd, int64_t size_bytes, const std::string& file) {
   char block[4096];
@@ -110,10 +98,9 @@ absl::Status JsonlSink::Write(const FrameResult& result) {
     return MakeError(absl::StatusCode::kInternal, "{}: a frame that cannot be written", file_);
   }
   if (result.end_of_stream && result.events.empty()) return absl::OkStatus();
-  if (buffer_.empty()) first_waiting_us_ = options_.clock->NowMonotonicUs();
+  BeforeLine();
   AppendFrameLine(result, buffer_);
-  if (static_cast<int64_t>(buffer_.size()) >= options_.flush_bytes) return Flush();
-  return FlushIfDue();
+  return AfterLine();
 }
 
 absl::Status JsonlSink::WriteCameraState(const CameraStateChange& change) {
@@ -121,9 +108,17 @@ absl::Status JsonlSink::WriteCameraState(const CameraStateChange& change) {
   if (SL_BUG_IF(closed_, "a change of state after Close reached the JSON lines sink")) {
     return MakeError(absl::StatusCode::kInternal, "{}: a change of state after the end", file_);
   }
-  if (buffer_.empty()) first_waiting_us_ = options_.clock->NowMonotonicUs();
+  BeforeLine();
   AppendCameraStateLine(change, buffer_);
-  return FlushIfDue();
+  return AfterLine();
+}
+
+void JsonlSink::BeforeLine() {
+  if (buffer_.empty()) first_waiting_us_ = options_.clock->NowMonotonicUs();
+}
+
+absl::Status JsonlSink::AfterLine() {
+  return static_cast<int64_t>(buffer_.size()) >= options_.flush_bytes ? Flush() : FlushIfDue();
 }
 
 absl::Status JsonlSink::FlushIfDue() {

@@ -52,6 +52,8 @@ class JsonlSink final : public ResultSink {
  private:
   JsonlSink(const JsonlSinkOptions& options, std::string file, int fd,
             std::unique_ptr<PartialFile> partial);
+  void BeforeLine();
+  absl::Status AfterLine();
   absl::Status Flush();
   absl::Status Fail(int error, std::string_view doing);
 

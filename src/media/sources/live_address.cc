@@ -1,10 +1,10 @@
 #include "media/sources/live_address.h"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <optional>
 
+#include "base/ascii_text.h"
 #include "base/redact.h"
 
 namespace sightline {
@@ -28,39 +28,12 @@ constexpr Scheme kSchemes[] = {
     {"v4l2", LiveKind::kDevice, false, 0},
 };
 
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return lower;
-}
-
 const Scheme* FindScheme(std::string_view name) {
-  const std::string lower = Lower(name);
+  const std::string lower = AsciiLower(name);
   for (const Scheme& scheme : kSchemes) {
     if (scheme.name == lower) return &scheme;
   }
   return nullptr;
-}
-
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-std::string PercentDecoded(std::string_view text) {
-  std::string decoded;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const int high = text[i] == '%' && i + 2 < text.size() ? HexDigit(text[i + 1]) : -1;
-    const int low = high >= 0 ? HexDigit(text[i + 2]) : -1;
-    if (low >= 0) {
-      decoded += static_cast<char>(high * 16 + low);
-      i += 2;
-    } else {
-      decoded += text[i];
-    }
-  }
-  return decoded;
 }
 
 // "host", "host:port", "[v6]" or "[v6]:port" into `address`; false when it is none of them.
@@ -99,6 +72,8 @@ absl::StatusOr<LiveAddress> ParseDevice(std::string_view path, std::string_view 
 }
 
 }  // namespace
+
+bool IsLiveScheme(std::string_view scheme) { return FindScheme(scheme) != nullptr; }
 
 absl::StatusOr<LiveAddress> ParseLiveAddress(const std::string& url, std::string_view shown) {
   if (url.size() > kMaxUrlBytes) {
@@ -166,7 +141,9 @@ void HideSecretsOf(const LiveAddress& address, std::string_view shown) {
   if (password.empty()) return;
   HideSecret(address.credentials, "***");
   HideSecret(password, "***");
-  HideSecret(PercentDecoded(password), "***");
+  std::string decoded;
+  PercentDecode(password, &decoded);  // what is no escape is meant as it stands
+  HideSecret(decoded, "***");
 }
 
 }  // namespace sightline

@@ -2,7 +2,6 @@
 // module.
 #pragma once
 
-#include <array>
 #include <string>
 #include <string_view>
 
@@ -22,9 +21,8 @@ struct LiveAddress {
   std::string rest;         // path and query, from the slash on
 };
 
-// The schemes that ParseLiveAddress knows.
-inline constexpr std::array<std::string_view, 9> kLiveSchemes = {
-    "rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "srt", "v4l2"};
+// Whether ParseLiveAddress knows the scheme ("rtsp"); case does not matter.
+bool IsLiveScheme(std::string_view scheme);
 
 // `shown`: the address for people, without secrets, for the errors, which are all InvalidArgument.
 absl::StatusOr<LiveAddress> ParseLiveAddress(const std::string& url, std::string_view shown);

@@ -10,15 +10,15 @@ absl::Status LiveInput::HttpError(int code) const {
   switch (code) {
     case AVERROR_HTTP_UNAUTHORIZED:
       if (address_.credentials.empty()) {
-        return MakeError(absl::StatusCode::kUnauthenticated,
-                         "{}: the camera wants a user name and a password; put them into its "
-                         "address",
-                         name_);
+        return Unauthenticated(
+            "{}: the camera wants a user name and a password; put them into its "
+            "address",
+            name_);
       }
-      return MakeError(absl::StatusCode::kUnauthenticated,
-                       "{}: the camera refuses the user name or the password; correct them in its "
-                       "address",
-                       name_);
+      return Unauthenticated(
+          "{}: the camera refuses the user name or the password; correct them in its "
+          "address",
+          name_);
     case AVERROR_HTTP_FORBIDDEN:
       return MakeError(absl::StatusCode::kPermissionDenied,
                        "{}: the camera forbids this user to see the stream (403); allow it there",
@@ -64,10 +64,10 @@ absl::Status LiveInput::OpenError(int code) const {
   if (!interrupted.ok()) return interrupted;
   if (bridge_ && !bridge_->error().ok()) return bridge_->error();
   if (notes_.untrusted) {
-    return MakeError(absl::StatusCode::kUnauthenticated,
-                     "{}: its certificate is not trusted, or is another host's; name the authority "
-                     "that signed it as the camera's ca_file",
-                     name_);
+    return Unauthenticated(
+        "{}: its certificate is not trusted, or is another host's; name the authority "
+        "that signed it as the camera's ca_file",
+        name_);
   }
   if (notes_.unresolved) {
     return Unavailable(
@@ -85,8 +85,7 @@ absl::Status LiveInput::OpenError(int code) const {
     case AVERROR(ENOMEM):
       return ResourceExhausted("{}: no memory to open it", name_);
     case AVERROR(ETIMEDOUT):
-      return MakeError(absl::StatusCode::kDeadlineExceeded,
-                       "{}: no answer; check that the camera is on and reachable", name_);
+      return DeadlineExceeded("{}: no answer; check that the camera is on and reachable", name_);
     case AVERROR(ECONNREFUSED):
       return Unavailable(
           "{}: nothing listens there (connection refused); check the port, or wait "

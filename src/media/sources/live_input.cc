@@ -299,20 +299,19 @@ absl::Status LiveInput::InterruptError() const {
       return Cancelled("{}: given up", name_);
     case LiveInterrupt::Cause::kTimedOut:
       if (stream_ == nullptr) {
-        return MakeError(absl::StatusCode::kDeadlineExceeded,
-                         "{}: no video within {:.3g} s of connecting; check that the address and "
-                         "port are the camera's and that it is on",
-                         name_, static_cast<double>(interrupt_.timeout_us()) * 1e-6);
+        return DeadlineExceeded(
+            "{}: no video within {:.3g} s of connecting; check that the address and "
+            "port are the camera's and that it is on",
+            name_, static_cast<double>(interrupt_.timeout_us()) * 1e-6);
       }
-      return MakeError(absl::StatusCode::kDeadlineExceeded,
-                       "{}: no picture for {:.3g} s; check the camera and the network", name_,
-                       static_cast<double>(interrupt_.timeout_us()) * 1e-6);
+      return DeadlineExceeded("{}: no picture for {:.3g} s; check the camera and the network",
+                              name_, static_cast<double>(interrupt_.timeout_us()) * 1e-6);
     case LiveInterrupt::Cause::kBasicInClear:
-      return MakeError(absl::StatusCode::kUnauthenticated,
-                       "{}: the camera offers only basic authentication, which would send the "
-                       "password readable over the network; turn digest authentication on in the "
-                       "camera, or use {}",
-                       name_, address_.kind == LiveKind::kRtsp ? "rtsps://" : "https://");
+      return Unauthenticated(
+          "{}: the camera offers only basic authentication, which would send the "
+          "password readable over the network; turn digest authentication on in the "
+          "camera, or use {}",
+          name_, address_.kind == LiveKind::kRtsp ? "rtsps://" : "https://");
     case LiveInterrupt::Cause::kLeftEncryption:
       return MakeError(absl::StatusCode::kPermissionDenied,
                        "{}: the camera redirects to another address, which is not followed out of "

@@ -1,9 +1,7 @@
 #include "media/sources/live_stream.h"
 
-#include <algorithm>
 #include <array>
 #include <atomic>
-#include <cctype>
 #include <utility>
 
 #include "base/allocation_scope.h"
@@ -404,10 +402,7 @@ std::optional<Frame> LiveStream::Impl::OnPicture() {
 bool IsLiveAddress(const std::string& url) {
   if (url.starts_with("/dev/video")) return true;
   const size_t end = url.find("://");
-  if (end == std::string::npos) return false;
-  std::string scheme = url.substr(0, end);
-  for (char& c : scheme) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return std::ranges::find(kLiveSchemes, scheme) != kLiveSchemes.end();
+  return end != std::string::npos && IsLiveScheme(std::string_view(url).substr(0, end));
 }
 
 absl::StatusOr<std::unique_ptr<LiveStream>> LiveStream::Create(const SourceOptions& options,

@@ -180,10 +180,10 @@ absl::Status HandshakeError(SSL* ssl, const std::string& name) {
   const bool ours = ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
   if (ours && verified != X509_V_OK) {
     ERR_clear_error();
-    return MakeError(absl::StatusCode::kUnauthenticated,
-                     "{}: its certificate is not trusted ({}); name the authority that signed it "
-                     "as the camera's ca_file",
-                     name, X509_verify_cert_error_string(verified));
+    return Unauthenticated(
+        "{}: its certificate is not trusted ({}); name the authority that signed it "
+        "as the camera's ca_file",
+        name, X509_verify_cert_error_string(verified));
   }
   // An alert about a certificate: the server wants one of ours, or another.
   const int alert = ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET;
@@ -192,10 +192,10 @@ absl::Status HandshakeError(SSL* ssl, const std::string& name) {
                           alert == SSL_AD_CERTIFICATE_UNKNOWN || alert == SSL_AD_ACCESS_DENIED;
   const std::string reason = SslReason();
   if (about_ours) {
-    return MakeError(absl::StatusCode::kUnauthenticated,
-                     "{}: the camera refuses our certificate ({}); set certificate_file and "
-                     "key_file to one that it knows",
-                     name, reason);
+    return Unauthenticated(
+        "{}: the camera refuses our certificate ({}); set certificate_file and "
+        "key_file to one that it knows",
+        name, reason);
   }
   return Unavailable(
       "{}: no TLS connection can be made ({}); check that the port is the camera's "

@@ -12,6 +12,10 @@
 
 namespace sightline::config {
 
+// For the bounds of durations.
+inline constexpr double kSecondUs = 1e6;
+inline constexpr double kDayUs = 24 * 3600e6;
+
 template <typename M>
 struct MemberOf;
 template <typename Owner, typename Member>

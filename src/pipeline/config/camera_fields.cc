@@ -7,8 +7,6 @@
 namespace sightline::config {
 namespace {
 
-constexpr double kSecondUs = 1e6;
-constexpr double kDayUs = 24 * 3600e6;
 constexpr double kYear10kUs = 253402300800e6;
 
 // The order of choices is the order of the enums' values.

@@ -8,8 +8,6 @@
 namespace sightline::config {
 namespace {
 
-constexpr double kSecondUs = 1e6;
-constexpr double kDayUs = 24 * 3600e6;
 
 // The order of choices is the order of the enums' values.
 constexpr std::string_view kNmsKinds[] = {"hard", "soft_linear", "soft_gaussian"};

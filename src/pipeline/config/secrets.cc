@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/ascii_text.h"
 #include "base/redact.h"
 #include "pipeline/config/document.h"
 
@@ -20,12 +21,6 @@ constexpr std::string_view kMask = "***";
 // name, so that access_token and X-Amz-Signature are covered.
 constexpr std::array<std::string_view, 10> kSecretParameters = {
     "pass", "pwd", "token", "secret", "key", "sig", "auth", "credential", "session", "jwt"};
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return lower;
-}
 
 // Length of "scheme" in "scheme://", or npos.
 size_t SchemeLength(std::string_view text) {
@@ -62,7 +57,7 @@ std::string_view PasswordOf(std::string_view rest) {
 }
 
 bool IsSecretParameter(std::string_view name) {
-  const std::string lower = Lower(name);
+  const std::string lower = AsciiLower(name);
   return std::any_of(kSecretParameters.begin(), kSecretParameters.end(),
                      [&](std::string_view part) { return lower.find(part) != std::string::npos; });
 }

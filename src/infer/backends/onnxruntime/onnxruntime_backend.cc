@@ -4,13 +4,13 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <map>
 #include <optional>
 #include <utility>
 
 #include "base/allocation_scope.h"
+#include "base/ascii_text.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "infer/backends/onnxruntime/onnxruntime_library.h"
@@ -52,16 +52,10 @@ void LogFromRuntime(void*, OrtLoggingLevel severity, const char* category, const
   Log().log(level, "onnxruntime {}: {} ({})", category, message, location);
 }
 
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return lower;
-}
-
 // "CUDAExecutionProvider" -> "cuda"
 std::string ShortName(std::string_view provider) {
   if (provider.ends_with(kProviderSuffix)) provider.remove_suffix(kProviderSuffix.size());
-  return Lower(provider);
+  return AsciiLower(provider);
 }
 
 // One entry of SessionOptions::providers: "cuda:1".
@@ -73,7 +67,7 @@ struct ProviderChoice {
 std::optional<ProviderChoice> ParseChoice(const std::string& text) {
   ProviderChoice choice;
   const size_t colon = text.find(':');
-  choice.name = Lower(text.substr(0, colon));
+  choice.name = AsciiLower(text.substr(0, colon));
   if (colon == std::string::npos) return choice;
   const char* begin = text.data() + colon + 1;
   const char* end = text.data() + text.size();

@@ -1,0 +1,40 @@
+#include "base/ascii_text.h"
+
+namespace sightline {
+namespace {
+
+char LowerOf(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  const char lower = LowerOf(c);
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+}  // namespace
+
+std::string AsciiLower(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = LowerOf(c);
+  return lower;
+}
+
+bool PercentDecode(std::string_view text, std::string* decoded) {
+  bool good = true;
+  decoded->clear();
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool escape = text[i] == '%';
+    const int high = escape && i + 2 < text.size() ? HexDigit(text[i + 1]) : -1;
+    const int low = high >= 0 ? HexDigit(text[i + 2]) : -1;
+    if (low < 0) {
+      good = good && !escape;
+      *decoded += text[i];
+      continue;
+    }
+    *decoded += static_cast<char>(high * 16 + low);
+    i += 2;
+  }
+  return good;
+}
+
+}  // namespace sightline

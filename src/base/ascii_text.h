@@ -1,0 +1,16 @@
+// Letters and escapes of ASCII text, whatever the locale. Threads: reentrant.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace sightline {
+
+// A to Z in lower case; every other byte as it is.
+std::string AsciiLower(std::string_view text);
+
+// Every %XX as the byte that it stands for (RFC 3986, section 2.1), into *decoded. A % without two
+// hexadecimal digits stays as it is; false when there was one.
+bool PercentDecode(std::string_view text, std::string* decoded);
+
+}  // namespace sightline

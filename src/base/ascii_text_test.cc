@@ -1,0 +1,23 @@
+#include "base/ascii_text.h"
+
+#include <gtest/gtest.h>
+
+namespace sightline {
+namespace {
+
+TEST(AsciiText, LowersLettersAlone) { EXPECT_EQ(AsciiLower("RTSP-\xC3\x84z9"), "rtsp-\xC3\x84z9"); }
+
+TEST(AsciiText, DecodesEscapesAndKeepsTheRest) {
+  std::string decoded = "old";
+  EXPECT_TRUE(PercentDecode("a%20b%2Fc%2f%25", &decoded));
+  EXPECT_EQ(decoded, "a b/c/%");
+  EXPECT_TRUE(PercentDecode("", &decoded));
+  EXPECT_EQ(decoded, "");
+  for (const char* broken : {"%", "%4", "%g0", "%0g", "a%%"}) {
+    EXPECT_FALSE(PercentDecode(broken, &decoded)) << broken;
+    EXPECT_EQ(decoded, broken);
+  }
+}
+
+}  // namespace
+}  // namespace sightline
