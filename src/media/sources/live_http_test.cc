@@ -52,6 +52,20 @@ TEST(LiveHttp, MjpegOfAnOddSize) {
   EXPECT_EQ(frames[7].time.clock, ClockSource::kArrival);
 }
 
+// Nothing is held back while the stream is looked at: one picture of it is enough.
+TEST(LiveHttp, TheFirstPictureNeedsNoOther) {
+  TcpServer server([jpeg = Jpeg(960, 640)](int fd) {
+    ReadHead(fd);
+    SendAll(fd,
+            "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+            "--frame\r\nContent-Type: image/jpeg\r\nContent-Length: " +
+                std::to_string(jpeg.size()) + "\r\n\r\n" + jpeg + "\r\n--frame\r\n");
+    ReadHead(fd);  // until the viewer leaves
+  });
+  Live live("http://127.0.0.1:" + std::to_string(server.port()) + "/video");
+  EXPECT_EQ(live.Read(1).size(), 1u) << live.status;
+}
+
 TEST(LiveHttp, MjpegEndsWithItsConnection) {
   HttpServer server;
   server.AddMjpeg("/video", Jpeg(96, 64), 12);

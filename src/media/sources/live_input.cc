@@ -65,6 +65,7 @@ class LiveInput::Watch final : public AvLogWatch {
 
  private:
   void OnRequest(std::string_view text) {
+    input_.phases_.OnRequest(text, input_.NowUs());
     const bool basic = text.find("Authorization: Basic") != std::string_view::npos;
     if (basic && !input_.address_.tls && !input_.options_.allow_basic_without_tls) {
       input_.interrupt_.Stop(LiveInterrupt::Cause::kBasicInClear);
@@ -78,6 +79,8 @@ class LiveInput::Watch final : public AvLogWatch {
 
   LiveInput& input_;
 };
+
+int64_t LiveInput::NowUs() const { return options_.clock->NowMonotonicUs(); }
 
 LiveInput::~LiveInput() {
   interrupt_.BeginClosing();
@@ -121,6 +124,7 @@ void LiveInput::SetOptions(AvDictionary* options) const {
   options->Set("probesize", kProbeBytes);
   options->Set("analyzeduration", kAnalyzeUs);
   options->Set("fpsprobesize", int64_t{0});  // else it waits for frames to measure their rate
+  options->Set("max_ts_probe", int64_t{0});  // and for as many to learn how H.264 orders them
   // Not fflags=nobuffer: it throws away what was looked at, and with it the first key frame.
   switch (address_.kind) {
     case LiveKind::kRtsp:
@@ -202,9 +206,31 @@ absl::Status LiveInput::OpenContainer(const std::string& url) {
   if (address_.kind == LiveKind::kDevice) context->flags |= AVFMT_FLAG_NONBLOCK;
   AvDictionary options;
   SetOptions(&options);
+  phases_.begun_us = NowUs();
   const int opened = avformat_open_input(&context, url.c_str(), format, options.address());
   if (opened < 0) return OpenError(opened);  // libav has freed the context
   input_.reset(context);
+  phases_.opened_us = NowUs();
+  if (!IsDescribed()) SL_RETURN_IF_ERROR(Probe());
+  phases_.known_us = NowUs();
+  return absl::OkStatus();
+}
+
+// Whether the server has said what the video is. Looking at frames to find out would hold them
+// back, and then give them out all at once.
+bool LiveInput::IsDescribed() const {
+  const std::string_view format = container();
+  if (format != "rtsp" && format != "mpjpeg") return false;
+  for (unsigned i = 0; i < input_->nb_streams; ++i) {
+    const AVCodecParameters& codec = *input_->streams[i]->codecpar;
+    if (codec.codec_type == AVMEDIA_TYPE_VIDEO && codec.codec_id != AV_CODEC_ID_NONE) return true;
+  }
+  return false;
+}
+
+// Reads until libav knows what is in it.
+absl::Status LiveInput::Probe() {
+  AVFormatContext* const context = input_.get();
   // The probing decodes, too: the limit must hold there already.
   std::vector<AVDictionary*> per_stream(context->nb_streams, nullptr);
   const auto max_pixels =

@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "media/av_internal.h"
 #include "media/media_limits.h"
+#include "media/sources/connect_phases.h"
 #include "media/sources/live_address.h"
 #include "media/sources/live_interrupt.h"
 #include "media/sources/live_options.h"
@@ -48,6 +49,8 @@ class LiveInput {
   const char* container() const { return input_->iformat->name; }
   // False: the stamps are made up by libav from an assumed rate.
   bool has_stamps() const { return (input_->iformat->flags & AVFMT_NOTIMESTAMPS) == 0; }
+  // When connecting came how far.
+  const ConnectPhases& phases() const { return phases_; }
   // True where a parser gives a packet out when the next one begins, with that one's side data.
   bool hands_on_late() const;
 
@@ -62,6 +65,9 @@ class LiveInput {
 
   absl::StatusOr<std::string> PrepareUrl();
   absl::Status OpenContainer(const std::string& url);
+  bool IsDescribed() const;
+  absl::Status Probe();
+  int64_t NowUs() const;
   absl::Status ChooseStream();
   void SetOptions(AvDictionary* options) const;
   void SetTlsOptions(AVDictionary** options) const;
@@ -78,6 +84,7 @@ class LiveInput {
   const std::string name_;
   LiveInterrupt& interrupt_;
   Notes notes_;
+  ConnectPhases phases_;
   std::unique_ptr<TlsBridge> bridge_;  // outlives input_
   AvInputPtr input_;
   AVStream* stream_ = nullptr;  // owned by input_

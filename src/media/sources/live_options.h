@@ -36,7 +36,8 @@ struct LiveOptions {
   // Basic authentication shows the password to whoever listens. Without TLS it is refused, unless
   // the network is trusted by this.
   bool allow_basic_without_tls = false;
-  int64_t connect_timeout_us = 10'000'000;  // until the video is known; 0 = never
+  // Until the first packet of video, and then between two until the first picture; 0 = never.
+  int64_t connect_timeout_us = 10'000'000;
   int64_t read_timeout_us = 10'000'000;     // without a packet of video; 0 = never
   // "none", "auto", or what ProbeHardwareDecoders() names; where that cannot be had, software.
   std::string hardware = "none";

@@ -194,6 +194,92 @@ TEST(LiveRtsp, AStoppedServerIsGivenUp) {
   EXPECT_TRUE(absl::IsCancelled(live.stream->Next().status()));
 }
 
+// A camera that sends a few access units of H.264 and then nothing more.
+class ShortCamera {
+ public:
+  // `units`: each the NAL units of one picture.
+  explicit ShortCamera(std::vector<std::vector<std::string>> units)
+      : units_(std::move(units)), server_([this](int fd) { Serve(fd); }) {}
+  std::string Url() const { return "rtsp://127.0.0.1:" + std::to_string(server_.port()) + "/live"; }
+
+ private:
+  void Serve(int fd) {
+    for (std::string head = ReadHead(fd); !head.empty(); head = ReadHead(fd)) {
+      const size_t cseq = head.find("CSeq: ");
+      std::string answer = "RTSP/1.0 200 OK\r\n" +
+                           head.substr(cseq, head.find("\r\n", cseq) - cseq) + "\r\nSession: 1\r\n";
+      if (head.starts_with("DESCRIBE")) {
+        const std::string sdp =
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n"
+            "a=rtpmap:96 H264/90000\r\na=control:video\r\n";
+        answer += "Content-Type: application/sdp\r\nContent-Length: " + std::to_string(sdp.size()) +
+                  "\r\n\r\n" + sdp;
+      } else {
+        answer += "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n";
+      }
+      SendAll(fd, answer);
+      if (head.starts_with("PLAY")) Play(fd);
+    }
+  }
+  void Play(int fd) const {
+    uint16_t sequence = 0;
+    for (size_t unit = 0; unit < units_.size(); ++unit) {
+      for (const std::string& nal : units_[unit]) {
+        const auto big_endian = [](uint32_t value, int bytes) {
+          std::string text;
+          for (int i = bytes - 1; i >= 0; --i) text += static_cast<char>(value >> (8 * i));
+          return text;
+        };
+        const bool last = &nal == &units_[unit].back();
+        SendAll(fd, std::string{'$', '\0'} + big_endian(static_cast<uint32_t>(nal.size()) + 12, 2) +
+                        '\x80' + static_cast<char>(last ? 0xE0 : 0x60) + big_endian(sequence++, 2) +
+                        big_endian(static_cast<uint32_t>(unit) * 3600, 4) + big_endian(7, 4) + nal);
+      }
+    }
+  }
+
+  const std::vector<std::vector<std::string>> units_;
+  TcpServer server_;
+};
+
+// The pictures of an H.264 file with start codes.
+std::vector<std::vector<std::string>> AccessUnits(const std::vector<uint8_t>& bytes) {
+  std::vector<std::vector<std::string>> units(1);
+  const std::string all(bytes.begin(), bytes.end());
+  const std::string code("\0\0\1", 3);
+  for (size_t at = all.find(code); at != std::string::npos;) {
+    const size_t next = all.find(code, at + 3);
+    std::string nal = all.substr(at + 3, next == std::string::npos ? next : next - at - 3);
+    while (nal.ends_with('\0')) nal.pop_back();
+    const int type = nal[0] & 31;
+    units.back().push_back(std::move(nal));
+    if (type == 1 || type == 5) units.emplace_back();
+    at = next;
+  }
+  units.pop_back();
+  return units;
+}
+
+// Nothing is held back to look at the stream or to learn how its pictures are ordered: the first
+// one is there when the second begins.
+TEST(LiveRtsp, TheFirstPictureNeedsOnlyTheNext) {
+  SKIP_WITHOUT_FFMPEG();
+  const TempDir dir;
+  ASSERT_TRUE(Ffmpeg(TestPicture("128x96", 2) +
+                     "-c:v libx264 -preset ultrafast -tune zerolatency -x264-params "
+                     "sliced-threads=0:slices=1 -pix_fmt yuv420p -f h264 '" +
+                     (dir / "clip.h264") + "'"));
+  const auto units = AccessUnits(Bytes(dir / "clip.h264"));
+  ASSERT_EQ(units.size(), 2u);
+  const ShortCamera camera(units);
+  Live live(camera.Url());
+  const std::vector<FrameMeta> frames = live.Read(1);
+  ASSERT_EQ(frames.size(), 1u) << live.status;
+  EXPECT_EQ(frames[0].width, 128);
+  EXPECT_EQ(live.stream->info().width, 128);
+  EXPECT_EQ(live.ledger.Snapshot().total_dropped(), 0u);
+}
+
 // Time passes by a step at every look at it.
 class SteppingClock final : public Clock {
  public:

@@ -100,6 +100,7 @@ class LiveStream::Impl {
   const std::string name_;
   LiveInterrupt interrupt_;
   LiveInput input_;
+  ConnectPhases phases_;
   SourceInfo info_;
   HardwareChoice hardware_;
   AvCodecContextPtr decoder_;
@@ -141,6 +142,7 @@ absl::Status LiveStream::Impl::Connect() {
   interrupt_.Arm(live_.connect_timeout_us);
   if (interrupt_.Poll() != LiveInterrupt::Cause::kNone) return input_.InterruptError();
   SL_RETURN_IF_ERROR(input_.Open());
+  phases_ = input_.phases();
   SL_RETURN_IF_ERROR(OpenDecoder());
   StartClock();
   info_.container = input_.container();
@@ -148,11 +150,12 @@ absl::Status LiveStream::Impl::Connect() {
   info_.live = true;
   info_.clock = ClockSource::kArrival;
   if (info_.width <= 0 || info_.height <= 0) {
-    // No key frame was among what libav looked at. The ledger sees the frames on the way to it.
+    // Only a picture says it. The ledger sees the frames on the way to it.
     SL_ASSIGN_OR_RETURN(first_, Decode());
     if (!first_) return Unavailable("{}: the stream ended before its first picture", name_);
     info_.width = first_->meta.width;
     info_.height = first_->meta.height;
+    if (info_.fps <= 0 && decoder_->framerate.num > 0) info_.fps = av_q2d(decoder_->framerate);
   }
   connected_ = true;
   return absl::OkStatus();
@@ -245,7 +248,9 @@ absl::StatusOr<bool> LiveStream::Impl::Feed() {
     SL_ASSIGN_OR_RETURN(const bool more, input_.Read(packet_.get()));
     if (!more) return false;
     last_packet_us_.store(live_.clock->NowMonotonicUs(), std::memory_order_relaxed);
-    if (connected_) interrupt_.Arm(live_.read_timeout_us);
+    // Packets are a sign of life, also on a long way to the first key frame.
+    interrupt_.Arm(connected_ ? live_.read_timeout_us : live_.connect_timeout_us);
+    if (phases_.first_packet_us == 0) phases_.first_packet_us = live_.clock->NowMonotonicUs();
     TakeTiming(*packet_);
     if (input_.stream().codecpar->codec_id != decoder_->codec_id) {
       SL_RETURN_IF_ERROR(OpenDecoder());
@@ -364,7 +369,10 @@ void LiveStream::Impl::NoteParameters() {
 }
 
 std::optional<Frame> LiveStream::Impl::OnPicture() {
-  ++pictures_;
+  if (pictures_++ == 0) {
+    phases_.first_picture_us = live_.clock->NowMonotonicUs();
+    Log().debug("{}: {}", name_, phases_.Describe());
+  }
   NoteParameters();
   Judged judged;
   if (stands_alone_) {

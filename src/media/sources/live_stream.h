@@ -25,6 +25,10 @@
 // (no_key_frame) undecoded, or skipped where the selection leaves them out anyway. Of codecs in
 // which every frame stands alone, packets left out by the selection are not decoded.
 //
+// Connecting. What the server describes (RTSP, multipart MJPEG) is not looked at first: frames come
+// as they arrive. Other containers are read until the codec is known, a second of them at most, and
+// these frames come at once. How long each step took is in the log (debug).
+//
 // Delay. The decoder holds nothing back that the stream does not make it. libav hands on an RTP
 // frame of H.264 or H.265 when the next one begins: its capture time is right, its delay is a frame.
 //
@@ -67,7 +71,7 @@ class LiveStream final : public FrameSource {
   //   Unauthenticated   password wrong or missing, only basic without TLS, a certificate refused
   //   PermissionDenied  403; a device that this user may not open
   //   Unavailable       unknown host, refused, reset, closed, 404, 5xx, garbage
-  //   DeadlineExceeded  nothing within connect_timeout_us
+  //   DeadlineExceeded  no packet of video within connect_timeout_us
   //   Unimplemented     no video in it, no decoder for it, too large a picture
   //   Cancelled         by Cancel() or give_up
   absl::Status Connect();
