@@ -38,6 +38,7 @@ SIGHTLINE_DEFINE_ERROR(DataLoss)            // corrupt or truncated bytes
 SIGHTLINE_DEFINE_ERROR(Unimplemented)       // a known thing that this build does not do
 SIGHTLINE_DEFINE_ERROR(Internal)            // our own bug
 SIGHTLINE_DEFINE_ERROR(Unauthenticated)     // wrong or missing credentials
+SIGHTLINE_DEFINE_ERROR(PermissionDenied)    // known, and not allowed
 SIGHTLINE_DEFINE_ERROR(DeadlineExceeded)    // it took too long
 SIGHTLINE_DEFINE_ERROR(Cancelled)           // asked to stop
 #undef SIGHTLINE_DEFINE_ERROR

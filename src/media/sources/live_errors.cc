@@ -20,9 +20,8 @@ absl::Status LiveInput::HttpError(int code) const {
           "address",
           name_);
     case AVERROR_HTTP_FORBIDDEN:
-      return MakeError(absl::StatusCode::kPermissionDenied,
-                       "{}: the camera forbids this user to see the stream (403); allow it there",
-                       name_);
+      return PermissionDenied(
+          "{}: the camera forbids this user to see the stream (403); allow it there", name_);
     case AVERROR_HTTP_NOT_FOUND:
       return Unavailable("{}: the camera knows no stream of that path (404); check the address",
                          name_);
@@ -46,8 +45,8 @@ absl::Status LiveInput::DeviceError(int code) const {
       return Unavailable("{}: there is no such device; plug it in, or see ls /dev/video*", name_);
     case EACCES:
     case EPERM:
-      return MakeError(absl::StatusCode::kPermissionDenied,
-                       "{}: this user may not open the device; add it to the group video", name_);
+      return PermissionDenied("{}: this user may not open the device; add it to the group video",
+                              name_);
     case EBUSY:
       return Unavailable("{}: another program is using the device; stop it", name_);
     case ENOTTY:

@@ -339,10 +339,10 @@ absl::Status LiveInput::InterruptError() const {
           "camera, or use {}",
           name_, address_.kind == LiveKind::kRtsp ? "rtsps://" : "https://");
     case LiveInterrupt::Cause::kLeftEncryption:
-      return MakeError(absl::StatusCode::kPermissionDenied,
-                       "{}: the camera redirects to another address, which is not followed out of "
-                       "TLS; give that address itself",
-                       name_);
+      return PermissionDenied(
+          "{}: the camera redirects to another address, which is not followed out of "
+          "TLS; give that address itself",
+          name_);
   }
   return Internal("{}: interrupted without a cause", name_);
 }
