@@ -37,4 +37,15 @@ bool PercentDecode(std::string_view text, std::string* decoded) {
   return good;
 }
 
+bool NextPair(std::string_view* query, std::string_view* key, std::string_view* value) {
+  while (query->starts_with('&')) query->remove_prefix(1);
+  if (query->empty()) return false;
+  const std::string_view pair = query->substr(0, query->find('&'));
+  query->remove_prefix(pair.size());
+  const size_t equals = pair.find('=');
+  *key = pair.substr(0, equals);
+  *value = equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
+  return true;
+}
+
 }  // namespace sightline

@@ -13,4 +13,8 @@ std::string AsciiLower(std::string_view text);
 // hexadecimal digits stays as it is; false when there was one.
 bool PercentDecode(std::string_view text, std::string* decoded);
 
+// Cuts the first key=value off a query "a=1&b=2" (empty pairs are passed over); false at its end.
+// Values are as they stand; a key without "=" has an empty one.
+bool NextPair(std::string_view* query, std::string_view* key, std::string_view* value);
+
 }  // namespace sightline

@@ -19,5 +19,14 @@ TEST(AsciiText, DecodesEscapesAndKeepsTheRest) {
   }
 }
 
+TEST(NextPair, TakesAQueryApart) {
+  std::string_view query = "&a=1&&b=&c&d=x=y&";
+  std::string_view key;
+  std::string_view value;
+  std::string all;
+  while (NextPair(&query, &key, &value)) all += std::string(key) + ":" + std::string(value) + ";";
+  EXPECT_EQ(all, "a:1;b:;c:;d:x=y;");
+}
+
 }  // namespace
 }  // namespace sightline

@@ -27,6 +27,9 @@ std::string FormatUtc(int64_t utc_us);
 // "2026-01-31T12:34:56.5+02:00"). InvalidArgument for anything else.
 absl::StatusOr<int64_t> ParseUtc(std::string_view text);
 
+// The longest time that may be asked for: a leap year. Sums of some of them fit.
+inline constexpr int64_t kLongestDurationUs = int64_t{366} * 24 * 3600 * 1'000'000;
+
 // "250ms", "30s", "5m", "2h", "1.5s" to microseconds; InvalidArgument for anything else, for
 // negative durations and for those of more than 100 years.
 absl::StatusOr<int64_t> ParseDurationUs(std::string_view text);

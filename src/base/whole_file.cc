@@ -136,4 +136,13 @@ absl::Status FileError(int error, std::string_view doing, const std::string& pat
   }
 }
 
+absl::Status MakeFolder(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!error && std::filesystem::is_directory(folder, error)) return absl::OkStatus();
+  return FailedPrecondition(
+      "cannot make the folder {} for the results: {}; choose another with --out", folder,
+      error ? error.message() : "a file of that name is there");
+}
+
 }  // namespace sightline

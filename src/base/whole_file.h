@@ -36,6 +36,10 @@ inline std::span<const uint8_t> AsBytes(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
+// The folder, with those above it. FailedPrecondition with what stands in the way: an output folder
+// that cannot be made is its user's to mend.
+absl::Status MakeFolder(const std::string& folder);
+
 // A file descriptor that closes itself.
 class FileHandle {
  public:

@@ -115,17 +115,12 @@ std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model) {
   std::filesystem::path folder = model.reference;
   std::error_code ignored;
   const bool file = model.origin == ModelOrigin::kFile && !std::filesystem::is_directory(folder, ignored);
-  if (file) folder = folder.parent_path();
   if (model.origin == ModelOrigin::kPackage) {
     folder = std::filesystem::path(ModelStore::Default().root()) / model.reference;
   }
-  const auto package = PeekModelPackage(folder.string());
-  if (!package.ok()) return nullptr;
-  // A model.yaml beside the file may be another file's.
-  if (file && !std::filesystem::equivalent(package->spec.file, model.reference, ignored)) {
-    return nullptr;
-  }
-  return package->spec.labels;
+  const auto package =
+      file ? PeekPackageBeside(model.reference) : PeekModelPackage(folder.string());
+  return package.ok() ? package->spec.labels : nullptr;
 }
 
 void CheckProviders(const ModelConfig& model, std::vector<ConfigError>& errors) {

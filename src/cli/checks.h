@@ -10,6 +10,8 @@
 #include <string>
 #include <system_error>
 
+#include "base/time.h"
+
 namespace sightline::cli {
 
 template <typename Number>
@@ -41,6 +43,14 @@ inline CLI::Validator NotEmpty() {
   return CLI::Validator(
       [](std::string& text) { return text.empty() ? std::string("it is empty") : std::string(); },
       "");
+}
+
+// The value of --for.
+inline absl::StatusOr<int64_t> ParseFor(const std::string& text) {
+  SL_ASSIGN_OR_RETURN(const int64_t length_us, ParseDurationUs(text));
+  if (length_us > 0 && length_us <= kLongestDurationUs) return length_us;
+  return InvalidArgument("--for {}: more than 0 and at most 366 days are possible, such as 30s",
+                         text);
 }
 
 }  // namespace sightline::cli

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/whole_file.h"
 #include "cli/sources.h"
 #include "detect/detector_factory.h"
 #include "infer/backends/onnxruntime/onnxruntime_backend.h"
@@ -26,17 +27,6 @@ namespace fs = std::filesystem;
 
 std::string InFolder(const std::string& folder, const std::string& path) {
   return fs::path(path).is_absolute() ? path : (fs::path(folder) / path).string();
-}
-
-// An output folder that cannot be made is the user's to mend; say which part stands in the way.
-absl::Status MakeFolder(const std::string& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error || !fs::is_directory(folder)) {
-    return FailedPrecondition("cannot make the folder {} for the results: {}; choose another with --out",
-                              folder, error ? error.message() : "a file of that name is there");
-  }
-  return absl::OkStatus();
 }
 
 // The encoder of media, as observe knows it.

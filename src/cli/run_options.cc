@@ -131,12 +131,7 @@ absl::StatusOr<Config> ConfigOf(const RunOptions& options) {
   if (options.threads > 0) config.limits.threads = options.threads;
   if (options.max_frames > 0) config.limits.max_frames = options.max_frames;
   if (!options.duration.empty()) {
-    SL_ASSIGN_OR_RETURN(config.limits.duration_us, ParseDurationUs(options.duration));
-    constexpr int64_t kMostUs = int64_t{366} * 24 * 3600 * 1'000'000;  // as limits.duration
-    if (*config.limits.duration_us <= 0 || *config.limits.duration_us > kMostUs) {
-      return InvalidArgument("--for {}: more than 0 and at most 366 days are possible, such as 30s",
-                             options.duration);
-    }
+    SL_ASSIGN_OR_RETURN(config.limits.duration_us, ParseFor(options.duration));
   }
   for (CameraConfig& camera : config.cameras) {
     if (options.every > 0) camera.selection.every_nth = options.every;

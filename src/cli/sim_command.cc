@@ -59,13 +59,8 @@ absl::StatusOr<sim::NamedLine> ParseLine(const std::string& text, size_t index) 
 // How much of the stream: --for, else the URL's duration, else a minute.
 absl::StatusOr<int64_t> LengthOf(const SimArguments& arguments, const sim::SimOptions& sim) {
   constexpr int64_t kUsualUs = 60'000'000;
-  constexpr int64_t kMostUs = int64_t{366} * 24 * 3600 * 1'000'000;
   if (arguments.length.empty()) return sim.duration_us > 0 ? sim.duration_us : kUsualUs;
-  SL_ASSIGN_OR_RETURN(const int64_t length, ParseDurationUs(arguments.length));
-  if (length <= 0 || length > kMostUs) {
-    return InvalidArgument("--for {}: more than 0 and at most 366 days are possible, such as 30s",
-                           arguments.length);
-  }
+  SL_ASSIGN_OR_RETURN(const int64_t length, ParseFor(arguments.length));
   return sim.duration_us > 0 ? std::min(length, sim.duration_us) : length;
 }
 

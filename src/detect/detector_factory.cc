@@ -82,12 +82,10 @@ absl::Status NoSuchModel(const std::string& name, const ModelStore& store) {
 
 // The package in `folder` when its model file is `path`; NotFound when there is none.
 absl::StatusOr<ModelSpec> PackageBeside(const fs::path& path) {
+  SL_RETURN_IF_ERROR(PeekPackageBeside(path.string()).status());
   std::error_code error;
-  const fs::path folder = fs::absolute(path, error).parent_path();
-  if (!fs::exists(folder / kModelYaml, error)) return NotFound("no {}", kModelYaml);
-  SL_ASSIGN_OR_RETURN(ModelPackage package, PeekModelPackage(folder.string()));
-  if (!fs::equivalent(package.spec.file, path, error)) return NotFound("of another file");
-  SL_ASSIGN_OR_RETURN(package, LoadModelPackage(folder.string()));
+  SL_ASSIGN_OR_RETURN(ModelPackage package,
+                      LoadModelPackage(fs::absolute(path, error).parent_path().string()));
   return std::move(package.spec);
 }
 

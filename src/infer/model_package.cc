@@ -485,4 +485,15 @@ absl::Status SetInModelPackage(std::string_view key, std::string_view value,
   }
 }
 
+absl::StatusOr<ModelPackage> PeekPackageBeside(const std::string& model_file) {
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::absolute(model_file, error).parent_path();
+  if (!std::filesystem::exists(folder / kModelYaml, error)) return NotFound("no {}", kModelYaml);
+  SL_ASSIGN_OR_RETURN(ModelPackage package, PeekModelPackage(folder.string()));
+  if (!std::filesystem::equivalent(package.spec.file, model_file, error)) {
+    return NotFound("of another file");
+  }
+  return package;
+}
+
 }  // namespace sightline

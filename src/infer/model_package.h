@@ -33,6 +33,8 @@ absl::StatusOr<ModelPackage> LoadModelPackage(const std::string& folder);
 
 // The same without the check of the model file's content. For lists.
 absl::StatusOr<ModelPackage> PeekModelPackage(const std::string& folder);
+// The package in the folder of a model file; NotFound when there is none, or it is another file's.
+absl::StatusOr<ModelPackage> PeekPackageBeside(const std::string& model_file);
 
 // The YAML alone; nothing is opened; spec.labels is never null. spec.file is as the text says.
 // `where` stands in front of errors. A labels file is not read: its name comes back in

@@ -21,7 +21,6 @@ constexpr std::array<std::string_view, 9> kFaultNames = {
     "cut", "refuse", "stall", "freeze", "garbage", "slow", "resize", "clockstep", "wrap"};
 constexpr int64_t kUsualFaultUs = 5'000'000;
 constexpr size_t kMostFaults = 10'000;  // chosen: a day of 500 cuts many times over
-constexpr int64_t kMostTimeUs = int64_t{366} * 24 * 3600 * 1'000'000;
 constexpr int64_t kForGood = std::numeric_limits<int64_t>::max();
 
 std::string DidYouMean(std::string_view word, std::span<const std::string_view> known) {
@@ -66,7 +65,7 @@ absl::Status TakeWord(std::string_view key, std::string_view text, std::string_v
 
 absl::Status TakeDuration(std::string_view key, std::string_view text, int64_t* value) {
   const absl::StatusOr<int64_t> read = ParseDurationUs(text);
-  if (!read.ok() || *read > kMostTimeUs) {
+  if (!read.ok() || *read > kLongestDurationUs) {
     return InvalidArgument("{}={}: a time of at most 366 days is wanted, such as 500ms, 10s or 5m",
                            key, text);
   }
@@ -215,19 +214,16 @@ absl::StatusOr<SimOptions> Parse(std::string_view url) {
       question == std::string_view::npos ? std::string_view() : url.substr(question + 1);
   SimOptions options;
   std::vector<std::string> seen;
-  while (!query.empty()) {
-    const size_t end = query.find('&');
-    const std::string_view pair = query.substr(0, end);
-    query = end == std::string_view::npos ? std::string_view() : query.substr(end + 1);
-    if (pair.empty()) continue;
-    const size_t equals = pair.find('=');
-    const std::string key(pair.substr(0, equals));
+  std::string_view name;
+  std::string_view escaped;
+  while (NextPair(&query, &name, &escaped)) {
+    const std::string key(name);
     if (std::find(seen.begin(), seen.end(), key) != seen.end()) {
       return InvalidArgument("{} is given twice", key);
     }
     seen.push_back(key);
     std::string value;
-    if (equals != std::string_view::npos && !PercentDecode(pair.substr(equals + 1), &value)) {
+    if (!PercentDecode(escaped, &value)) {
       return InvalidArgument("a % must be followed by two hexadecimal digits (%25 is %)");
     }
     SL_RETURN_IF_ERROR(TakeKey(key, value, &options));

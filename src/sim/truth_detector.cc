@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/ascii_text.h"
 #include "base/nearest_word.h"
 #include "sim/chance.h"
 #include "types/truth.h"
@@ -40,15 +41,9 @@ absl::StatusOr<TruthOptions> Parse(std::string_view model) {
   TruthOptions options;
   std::string_view query = model.substr(kName.size());
   if (query.starts_with('?')) query.remove_prefix(1);
-  while (!query.empty()) {
-    const size_t end = query.find('&');
-    const std::string_view pair = query.substr(0, end);
-    query = end == std::string_view::npos ? std::string_view() : query.substr(end + 1);
-    if (pair.empty()) continue;
-    const size_t equals = pair.find('=');
-    const std::string_view key = pair.substr(0, equals);
-    const std::string_view value =
-        equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
+  std::string_view key;
+  std::string_view value;
+  while (NextPair(&query, &key, &value)) {
     constexpr std::array<std::string_view, 4> kKeys = {"miss", "noise", "false", "visible"};
     if (key == "miss") {
       SL_RETURN_IF_ERROR(TakeNumber(key, value, 1, &options.miss));

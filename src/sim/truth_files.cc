@@ -50,15 +50,6 @@ class TextFile {
   std::string text_;
 };
 
-absl::Status MakeFolder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (!error && fs::is_directory(folder, error)) return absl::OkStatus();
-  return FailedPrecondition("cannot make the folder {}: {}; choose another with --out",
-                            folder.string(),
-                            error ? error.message() : "a file of that name is there");
-}
-
 int MotClassOf(const TruthObject& object) {
   switch (object.object_class) {
     case TruthClass::kPerson:
@@ -108,7 +99,7 @@ absl::StatusOr<TruthSummary> WriteTruthFiles(const SimOptions& sim,
     finders.emplace_back(line.a_px, line.b_px);
     summary.lines.push_back({.name = line.name});
   }
-  SL_RETURN_IF_ERROR(MakeFolder(folder / "gt"));
+  SL_RETURN_IF_ERROR(MakeFolder((folder / "gt").string()));
   SL_ASSIGN_OR_RETURN(const std::unique_ptr<TextFile> boxes,
                       TextFile::Open((folder / "gt" / "gt.txt").string()));
   SL_ASSIGN_OR_RETURN(const std::unique_ptr<TextFile> crossings,

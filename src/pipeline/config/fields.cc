@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/time.h"
 #include "pipeline/config/binding.h"
 #include "pipeline/config/sections.h"
 
@@ -198,7 +199,7 @@ constexpr Field kLimitFields[] = {
         .Range(0, 1e15),
     Key<&LimitsConfig::duration_us>("duration", kDuration)
         .Says("Stop the run after this time on the wall clock.")
-        .Above(0, 366 * kDayUs)
+        .Above(0, static_cast<double>(kLongestDurationUs))
         .Unset("to the end of the sources")
         .Example("30s"),
 };
