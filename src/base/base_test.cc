@@ -7,6 +7,7 @@
 #include "base/object_pool.h"
 #include "base/redact.h"
 #include "base/status.h"
+#include "base/thread.h"
 #include "base/time.h"
 #include "base/uuid.h"
 
@@ -125,6 +126,19 @@ TEST(ObjectPool, TellsTheObjectThatItCameBack) {
   pool.Acquire()->held = value;
   EXPECT_EQ(value.use_count(), 1);
   EXPECT_EQ(pool.created(), 1u);
+}
+
+TEST(Thread, NamesAreShortAndPlain) {
+  EXPECT_EQ(ShownThreadName("read-door"), "read-door");
+  EXPECT_EQ(ShownThreadName("batch-truth?miss=0.1"), "batch-truth_mis");
+  EXPECT_EQ(ShownThreadName("a\nb \xC3\xA4"), "a_b___");
+  std::string name(32, '\0');
+  auto thread = StartThread("batch-a?b/c d", [&] {
+    pthread_getname_np(pthread_self(), name.data(), name.size());
+  });
+  ASSERT_TRUE(thread.ok());
+  thread->join();
+  EXPECT_STREQ(name.c_str(), "batch-a_b_c_d");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -16,12 +17,24 @@
 
 namespace sightline {
 
-// Runs `body` on a thread called `name` (its first 15 bytes). ResourceExhausted when there is none.
+// What the system shows for a thread of that name: its first 15 bytes, of which those that are
+// neither letters nor digits nor one of _ - . : are "_".
+inline std::string ShownThreadName(std::string_view name) {
+  std::string shown(name.substr(0, 15));
+  for (char& c : shown) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '_' || c == '-' || c == '.' || c == ':';
+    if (!plain) c = '_';
+  }
+  return shown;
+}
+
+// Runs `body` on a thread called ShownThreadName(name). ResourceExhausted when there is none.
 template <typename Body>
 absl::StatusOr<std::thread> StartThread(const std::string& name, Body body) {
   try {
     // By the thread itself, so that it has its name from the first step on.
-    return std::thread([name = name.substr(0, 15), body = std::move(body)]() mutable {
+    return std::thread([name = ShownThreadName(name), body = std::move(body)]() mutable {
       pthread_setname_np(pthread_self(), name.c_str());
       body();
     });
