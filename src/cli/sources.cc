@@ -63,7 +63,7 @@ absl::StatusOr<ConnectSource> OpenLive(const SourceOptions& options, const LiveC
                            -> absl::StatusOr<std::unique_ptr<FrameSource>> {
     LiveOptions now = live;
     now.give_up = request.give_up;
-    now.resume.last_capture_utc_us = request.last_capture_utc_us;
+    now.last_capture_utc_us = request.last_capture_utc_us;
     return Connected(options, now, ledger);
   });
 }

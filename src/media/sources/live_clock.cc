@@ -35,7 +35,6 @@ std::optional<int64_t> SenderClock::At(int64_t stamp_us) const {
 }
 
 LiveClock::LiveClock(const Options& options) : options_(options), stream_(options.stream) {
-  last_.epoch = options.first_epoch;
   last_.capture_utc_us = options.last_capture_utc_us;
   last_.clock = ClockSource::kArrival;
 }
@@ -69,7 +68,7 @@ FrameTime LiveClock::Next(std::optional<int64_t> stamp, int64_t arrival_utc_us,
     }
   }
   time.pts_us = stream_pts_us - epoch_start_us_;
-  time.epoch = options_.first_epoch + stream_epoch_ + clock_epochs_;
+  time.epoch = stream_epoch_ + clock_epochs_;
   first_ = false;
   last_ = time;
   return time;

@@ -41,7 +41,6 @@ class LiveClock {
                                                     // at once from cameras that keep a group
   struct Options {
     StreamClock::Options stream;  // its start and clock are not used
-    uint32_t first_epoch = 0;
     int64_t last_capture_utc_us = std::numeric_limits<int64_t>::min();  // of an earlier connection
     int64_t max_sender_skew_us = 60'000'000;  // chosen: no live picture is that long on its way
   };
@@ -50,8 +49,6 @@ class LiveClock {
   FrameTime Next(std::optional<int64_t> stamp, int64_t arrival_utc_us,
                  std::optional<int64_t> sender_utc_us);
 
-  uint32_t epoch() const { return last_.epoch; }
-  int64_t last_capture_utc_us() const { return last_.capture_utc_us; }
   // Sender times that were not believed.
   uint64_t disbelieved() const { return disbelieved_; }
 

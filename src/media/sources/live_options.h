@@ -23,13 +23,6 @@ struct TlsOptions {
   std::string key_file;          // of the certificate
 };
 
-// Where an earlier connection to the same camera stopped, so that the next one goes on from there.
-struct StreamResume {
-  uint64_t next_ordinal = 0;
-  uint32_t next_epoch = 0;
-  int64_t last_capture_utc_us = std::numeric_limits<int64_t>::min();
-};
-
 struct LiveOptions {
   RtspTransport rtsp_transport = RtspTransport::kTcp;
   TlsOptions tls;
@@ -44,7 +37,9 @@ struct LiveOptions {
   // Asked often by a blocking call, on the caller's own thread; true ends the call.
   std::function<bool()> give_up;
   const Clock* clock = &Clock::Real();  // for arrival times and timeouts
-  StreamResume resume;
+  NameLookup* names = nullptr;          // null: the system's; for tests
+  // Of the last frame of an earlier connection to the same camera: capture times rise over them.
+  int64_t last_capture_utc_us = std::numeric_limits<int64_t>::min();
 };
 
 }  // namespace sightline

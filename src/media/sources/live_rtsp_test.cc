@@ -36,7 +36,6 @@ TEST_P(RtspKinds, FramesArrive) {
   EXPECT_EQ(info.height, 248);
   EXPECT_TRUE(info.fingerprint == Hash128{});
   EXPECT_EQ(frames[0].width, 328);
-  EXPECT_GT(live.stream->last_packet_monotonic_us(), 0);
   EXPECT_EQ(live.stream->hardware().name, "none");
 }
 
@@ -305,29 +304,15 @@ TEST(LiveRtsp, AStoppedServerTimesOut) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(live.status)) << live.status;
 }
 
-TEST(LiveRtsp, ARestartedServerIsGoneOnFrom) {
-  StreamResume resume;
-  FrameMeta last;
-  {
-    RtspServer server({"--size", "320x240"});
-    SKIP_UNLESS_STARTED(server);
-    Live live(server.Url());
-    const std::vector<FrameMeta> frames = live.Read(10);
-    ASSERT_EQ(frames.size(), 10u) << live.status;
-    last = frames.back();
-    resume = live.stream->resume();
-  }
-  RtspServer server({"--size", "160x120"});
+TEST(LiveRtsp, CaptureTimesRiseOverConnections) {
+  RtspServer server;
   SKIP_UNLESS_STARTED(server);
   LiveOptions options;
-  options.resume = resume;
+  options.last_capture_utc_us = Clock::Real().NowUtcUs() + 1'000'000;  // the clock was set back
   Live live(server.Url(), options);
-  const std::vector<FrameMeta> frames = live.Read(10);
-  ASSERT_EQ(frames.size(), 10u) << live.status;
-  EXPECT_GT(frames[0].ordinal, last.ordinal);
-  EXPECT_EQ(frames[0].time.epoch, last.time.epoch + 1);
-  EXPECT_GT(frames[0].time.capture_utc_us, last.time.capture_utc_us);
-  EXPECT_EQ(frames[0].width, 160);
+  const std::vector<FrameMeta> frames = live.Read(3);
+  ASSERT_EQ(frames.size(), 3u) << live.status;
+  EXPECT_GT(frames[0].time.capture_utc_us, options.last_capture_utc_us);
 }
 
 TEST(LiveRtsp, TheSelectionLeavesOutAndCounts) {

@@ -53,8 +53,7 @@ class LiveStream::Impl {
         name_(std::move(name)),
         interrupt_(live.give_up, *live.clock),
         input_(std::move(address), live_, limits, name_, interrupt_),
-        selector_(options.selection),
-        next_ordinal_(live.resume.next_ordinal) {}
+        selector_(options.selection) {}
 
   absl::Status Connect();
   absl::StatusOr<std::optional<Frame>> Next();
@@ -62,10 +61,6 @@ class LiveStream::Impl {
   const SourceInfo& info() const { return info_; }
   const HardwareChoice& hardware() const { return hardware_; }
   uint64_t parameters_changed() const { return changes_.load(std::memory_order_relaxed); }
-  int64_t last_packet_monotonic_us() const {
-    return last_packet_us_.load(std::memory_order_relaxed);
-  }
-  StreamResume resume() const;
 
  private:
   struct Judged {
@@ -116,7 +111,7 @@ class LiveStream::Impl {
   std::optional<Timing> coming_;  // of the packet after the last one read
   std::optional<int64_t> sender_reading_us_;
   FrameSelector selector_;
-  uint64_t next_ordinal_;
+  uint64_t next_ordinal_ = 0;
   FrameTime last_time_;
 
   bool connected_ = false;
@@ -133,7 +128,6 @@ class LiveStream::Impl {
   int height_ = 0;
   int format_ = -1;
   std::atomic<uint64_t> changes_{0};
-  std::atomic<int64_t> last_packet_us_{0};
 };
 
 absl::Status LiveStream::Impl::Connect() {
@@ -176,8 +170,7 @@ absl::Status LiveStream::Impl::OpenDecoder() {
 void LiveStream::Impl::StartClock() {
   const AVStream& stream = input_.stream();
   LiveClock::Options clock;
-  clock.first_epoch = live_.resume.next_epoch;
-  clock.last_capture_utc_us = live_.resume.last_capture_utc_us;
+  clock.last_capture_utc_us = live_.last_capture_utc_us;
   clock.stream.fps = FrameRateOf(stream);
   if (input_.has_stamps()) {
     clock.stream.time_base_num = stream.time_base.num;
@@ -186,15 +179,6 @@ void LiveStream::Impl::StartClock() {
   }
   clock_.emplace(clock);
   sender_.emplace(stream.time_base.num == 1 ? stream.time_base.den : 0);
-}
-
-StreamResume LiveStream::Impl::resume() const {
-  StreamResume resume = live_.resume;
-  resume.next_ordinal = next_ordinal_;
-  if (next_ordinal_ == live_.resume.next_ordinal || !clock_) return resume;  // not one frame
-  resume.next_epoch = clock_->epoch() + 1;
-  resume.last_capture_utc_us = clock_->last_capture_utc_us();
-  return resume;
 }
 
 absl::StatusOr<std::optional<Frame>> LiveStream::Impl::Next() {
@@ -247,7 +231,6 @@ absl::StatusOr<bool> LiveStream::Impl::Feed() {
   for (;;) {
     SL_ASSIGN_OR_RETURN(const bool more, input_.Read(packet_.get()));
     if (!more) return false;
-    last_packet_us_.store(live_.clock->NowMonotonicUs(), std::memory_order_relaxed);
     // Packets are a sign of life, also on a long way to the first key frame.
     interrupt_.Arm(connected_ ? live_.read_timeout_us : live_.connect_timeout_us);
     if (phases_.first_packet_us == 0) phases_.first_packet_us = live_.clock->NowMonotonicUs();
@@ -435,7 +418,5 @@ void LiveStream::Cancel() { impl_->Cancel(); }
 const SourceInfo& LiveStream::info() const { return impl_->info(); }
 const HardwareChoice& LiveStream::hardware() const { return impl_->hardware(); }
 uint64_t LiveStream::parameters_changed() const { return impl_->parameters_changed(); }
-int64_t LiveStream::last_packet_monotonic_us() const { return impl_->last_packet_monotonic_us(); }
-StreamResume LiveStream::resume() const { return impl_->resume(); }
 
 }  // namespace sightline

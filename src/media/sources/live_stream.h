@@ -38,8 +38,8 @@
 //
 // Memory: libav's queues are bounded by options (live_input.cc); the decoder's pictures; one picture
 // per Frame still held by anyone.
-// Threads: as FrameSource: Connect() and Next() on one thread, Cancel(), last_packet_monotonic_us()
-// and parameters_changed() on any. rtsps:// has one thread more (TlsBridge).
+// Threads: as FrameSource: Connect() and Next() on one thread, Cancel() and parameters_changed() on
+// any. rtsps:// has one thread more (TlsBridge).
 #pragma once
 
 #include <cstdint>
@@ -89,11 +89,6 @@ class LiveStream final : public FrameSource {
 
   // How often size, pixel format or codec have changed in mid-stream.
   uint64_t parameters_changed() const;
-  // When the last packet of video arrived, decoded or not, by the clock's monotonic time; 0 before
-  // the first.
-  int64_t last_packet_monotonic_us() const;
-  // What the next connection to this camera goes on from.
-  StreamResume resume() const;
 
  private:
   class Impl;
