@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "base/log.h"
 #include "media/av_log.h"
 #include "media/sources/device_library.h"
+#include "media/sources/name_lookup.h"
 
 namespace sightline {
 namespace {
@@ -160,7 +162,9 @@ void LiveInput::SetOptions(AvDictionary* options) const {
 // here, so that it has the same rules as the first.
 int LiveInput::OpenNested(AVFormatContext* context, AVIOContext** io, const char* url, int flags,
                           AVDictionary** options) {
-  const auto* self = static_cast<const LiveInput*>(context->opaque);
+  auto* self = static_cast<LiveInput*>(context->opaque);
+  const absl::StatusOr<LiveAddress> address = ParseLiveAddress(url, "");
+  if (address.ok() && !self->LookUp(address->host).ok()) return AVERROR(EIO);
   AVDictionary* own = nullptr;
   AVDictionary** merged = options != nullptr ? options : &own;
   av_dict_set(merged, "protocol_whitelist", self->Protocols().c_str(), 0);
@@ -193,7 +197,22 @@ absl::Status LiveInput::Open() {
 
 absl::Status LiveInput::OpenContainer(const std::string& url) {
   const LibraryAllocations library;
+// libav looks the name up again, and cannot be stopped while it does. Behind a proxy names are the
+// proxy's to look up.
+absl::Status LiveInput::LookUp(const std::string& host) {
+  const bool proxied = address_.kind == LiveKind::kHttp && std::getenv("http_proxy") != nullptr;
+  if (host.empty() || proxied) return absl::OkStatus();
+  NameLookup& names = options_.names != nullptr ? *options_.names : NameLookup::System();
+  const std::optional<int> code =
+      names.Find(host, [this] { return interrupt_.Poll() != LiveInterrupt::Cause::kNone; });
+  if (!code) return InterruptError();
+  notes_.unresolved = *code != 0;
+  return notes_.unresolved ? OpenError(AVERROR(EIO)) : absl::OkStatus();
+}
+
   Watch watch(this);
+  phases_.begun_us = NowUs();
+  SL_RETURN_IF_ERROR(LookUp(address_.host));
   const AVInputFormat* format = nullptr;
   if (address_.kind == LiveKind::kDevice) {
     SL_ASSIGN_OR_RETURN(format, VideoDeviceFormat(name_));
@@ -206,7 +225,6 @@ absl::Status LiveInput::OpenContainer(const std::string& url) {
   if (address_.kind == LiveKind::kDevice) context->flags |= AVFMT_FLAG_NONBLOCK;
   AvDictionary options;
   SetOptions(&options);
-  phases_.begun_us = NowUs();
   const int opened = avformat_open_input(&context, url.c_str(), format, options.address());
   if (opened < 0) return OpenError(opened);  // libav has freed the context
   input_.reset(context);

@@ -71,6 +71,7 @@ class LiveInput {
   absl::Status ChooseStream();
   void SetOptions(AvDictionary* options) const;
   void SetTlsOptions(AVDictionary** options) const;
+  absl::Status LookUp(const std::string& host);
   absl::Status OpenError(int code) const;
   absl::Status HttpError(int code) const;
   absl::Status DeviceError(int code) const;

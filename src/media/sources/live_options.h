@@ -10,6 +10,8 @@
 
 namespace sightline {
 
+class NameLookup;
+
 enum class RtspTransport : uint8_t {
   kTcp,  // interleaved: nothing is lost on the way, and it passes firewalls
   kUdp   // RTP over UDP: late packets are lost instead of waited for

@@ -32,9 +32,8 @@
 // Delay. The decoder holds nothing back that the stream does not make it. libav hands on an RTP
 // frame of H.264 or H.265 when the next one begins: its capture time is right, its delay is a frame.
 //
-// Limits of libav 5.1: looking up a host's name cannot be interrupted (the resolver gives up by
-// itself, by default after 5 s and more per name server); everything else is polled ten times a
-// second. HLS: EXT-X-PROGRAM-DATE-TIME is not read.
+// Limits of libav 5.1: everything that waits is polled ten times a second, but the second look-up of
+// a host's name (docs/decisions/live_streams.md). HLS: EXT-X-PROGRAM-DATE-TIME is not read.
 //
 // Memory: libav's queues are bounded by options (live_input.cc); the decoder's pictures; one picture
 // per Frame still held by anyone.
