@@ -12,7 +12,6 @@
 #include "infer/backends/onnxruntime/onnxruntime_backend.h"
 #include "infer/model_store.h"
 #include "media/image_codec.h"
-#include "media/open_source.h"
 #include "media/video_writer.h"
 #include "observe/report_sink.h"
 #include "observe/video_sink.h"
@@ -197,9 +196,7 @@ OutputPaths PathsOf(const Config& config) {
 
 EngineFactories MakeFactories(const Config& config) {
   return {
-      .open_source = [](const SourceOptions& options, FrameLedger& ledger) {
-        return OpenSource(options, ledger);
-      },
+      .open_source = OpenRecording,
       .open_live = OpenLive,
       .open_detector = OpenConfiguredDetector,
       .make_sinks = [config](const std::vector<CameraOutline>& cameras) {

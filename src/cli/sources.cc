@@ -1,11 +1,17 @@
 #include "cli/sources.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "media/open_source.h"
+#include "media/sources/http_recording.h"
 #include "media/sources/live_stream.h"
 #include "sim/sim_source.h"
+#include "sim/truth_detector.h"
 
 namespace sightline::cli {
 namespace {
@@ -32,7 +38,69 @@ absl::StatusOr<std::unique_ptr<LiveStream>> Connected(const SourceOptions& optio
   SL_ASSIGN_OR_RETURN(std::unique_ptr<LiveStream> stream,
                       LiveStream::Create(options, ledger, {}, live));
   SL_RETURN_IF_ERROR(stream->Connect());
-  return stream;
+  if (!stream->is_recording()) return stream;
+  // It was not there when the run began, and cannot become a recording under way: as a live stream
+  // it would lose frames, and be read again and again.
+  const std::string& name = options.camera->source;
+  if (stream->info().container == "hls") {
+    return Unavailable("{}: the stream has ended (its playlist says so)", name);
+  }
+  return Unimplemented(
+      "{}: a recording, whose server did not answer when the run began; start the run again", name);
+}
+
+// The recording at an HTTP address; null when what is there is live.
+absl::StatusOr<std::unique_ptr<FrameSource>> HttpRecordingOf(const SourceOptions& options,
+                                                             const LiveOptions& live,
+                                                             FrameLedger& ledger) {
+  if (!IsHttpAddress(options.url)) return std::unique_ptr<FrameSource>();
+  return OpenHttpRecording(options, ledger, {}, live);
+}
+
+bool IsHttpRecording(const SourceOptions& options, LiveOptions live) {
+  constexpr int64_t kLongestLookUs = 3'000'000;  // chosen: cameras that are off hold up a start
+  live.connect_timeout_us = live.connect_timeout_us > 0
+                                ? std::min(live.connect_timeout_us, kLongestLookUs)
+                                : kLongestLookUs;
+  FrameLedger none;
+  const auto recording = HttpRecordingOf(options, live, none);
+  return recording.ok() && *recording != nullptr;
+}
+
+// One sentence; empty when all is well.
+std::string WhatIsWrongWith(const CameraConfig& camera, const ModelConfig& model) {
+  const std::string& url = camera.source.Reveal();
+  const bool truth = sim::IsTruthModel(model.reference);
+  if (IsSimulated(url)) {
+    const absl::StatusOr<sim::SimOptions> parsed = sim::ParseSimUrl(url);
+    if (!parsed.ok()) return std::string(MessageOf(parsed.status()));
+    if (parsed->render) return "";
+    if (!truth) {
+      return fmt::format(
+          "with render=none its frames have no pixels, which model {} needs; leave render=none "
+          "out, or take model truth",
+          model.name);
+    }
+    if (camera.motion) {
+      return "with render=none its frames have no pixels, which motion needs; leave one of them out";
+    }
+    return "";
+  }
+  if (truth) {
+    return fmt::format(
+        "model truth knows what simulated cameras show (sim://street?people=20), not {}; choose "
+        "another model",
+        camera.source.shown());
+  }
+  if (!IsLiveAddress(url)) return "";
+  FrameLedger none;
+  SourceOptions options;
+  options.url = url;
+  options.camera = std::make_shared<const CameraInfo>(
+      CameraInfo{.id = camera.id, .source = camera.source.shown()});
+  const absl::Status status =
+      LiveStream::Create(options, none, {}, LiveOptionsOf(camera.live)).status();
+  return std::string(MessageOf(status));
 }
 
 absl::StatusOr<ConnectSource> OpenSimulated(const SourceOptions& options, FrameLedger& ledger) {
@@ -59,6 +127,7 @@ absl::StatusOr<ConnectSource> OpenLive(const SourceOptions& options, const LiveC
   if (!IsLiveAddress(options.url)) return ConnectSource();
   const LiveOptions live = LiveOptionsOf(config);
   SL_RETURN_IF_ERROR(LiveStream::Create(options, ledger, {}, live).status());
+  if (IsHttpRecording(options, live)) return ConnectSource();
   return ConnectSource([options, &ledger, live](const ConnectRequest& request)
                            -> absl::StatusOr<std::unique_ptr<FrameSource>> {
     LiveOptions now = live;
@@ -66,6 +135,49 @@ absl::StatusOr<ConnectSource> OpenLive(const SourceOptions& options, const LiveC
     now.last_capture_utc_us = request.last_capture_utc_us;
     return Connected(options, now, ledger);
   });
+}
+
+absl::StatusOr<std::unique_ptr<FrameSource>> OpenRecording(const SourceOptions& options,
+                                                           const LiveConfig& config,
+                                                           FrameLedger& ledger) {
+  LiveOptions live = LiveOptionsOf(config);
+  live.read_timeout_us = LiveOptions().read_timeout_us;
+  SL_ASSIGN_OR_RETURN(std::unique_ptr<FrameSource> recording,
+                      HttpRecordingOf(options, live, ledger));
+  if (recording) return recording;
+  return OpenSource(options, ledger);
+}
+
+absl::StatusOr<std::unique_ptr<FrameSource>> OpenOnce(const SourceOptions& options,
+                                                      FrameLedger& ledger,
+                                                      std::function<bool()> give_up) {
+  if (IsSimulated(options.url)) {
+    return sim::SimSource::Create(options, ledger, {.give_up = std::move(give_up)});
+  }
+  if (!IsLiveAddress(options.url)) return OpenSource(options, ledger);
+  LiveOptions live;
+  live.give_up = std::move(give_up);
+  SL_ASSIGN_OR_RETURN(std::unique_ptr<FrameSource> recording,
+                      HttpRecordingOf(options, live, ledger));
+  if (recording) return recording;
+  return Connected(options, live, ledger);
+}
+
+std::vector<ConfigError> CheckSources(const Config& config) {
+  std::vector<ConfigError> errors;
+  for (const CameraConfig& camera : config.cameras) {
+    const std::string wrong = WhatIsWrongWith(camera, config.models[camera.model_index]);
+    if (!wrong.empty()) {
+      errors.push_back({camera.source_at, fmt::format("camera {}: {}", camera.id, wrong)});
+    }
+  }
+  for (const ModelConfig& model : config.models) {
+    if (!sim::IsTruthModel(model.reference)) continue;
+    const absl::Status status =
+        sim::MakeTruthDetectorFactory(model.reference, model.confidence).status();
+    if (!status.ok()) errors.push_back({model.at, std::string(MessageOf(status))});
+  }
+  return errors;
 }
 
 }  // namespace sightline::cli

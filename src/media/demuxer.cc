@@ -66,14 +66,13 @@ absl::Status OpenError(const std::string& path, int code) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Demuxer>> Demuxer::Open(const std::string& path,
-                                                       const MediaLimits& limits,
-                                                       const std::atomic<bool>& cancelled) {
+                                                       const MediaLimits& limits) {
   RouteAvLog();
   SL_RETURN_IF_ERROR(CheckReadableFile(path));
   std::unique_ptr<Demuxer> demuxer(new Demuxer(path));
   AVFormatContext* context = avformat_alloc_context();
   if (context == nullptr) return ResourceExhausted("{}: no memory to open it", path);
-  context->interrupt_callback = {&IsCancelled, const_cast<std::atomic<bool>*>(&cancelled)};
+  context->interrupt_callback = {&IsCancelled, &demuxer->cancelled_};
   AvDictionary options;
   options.Set("protocol_whitelist", "file");
   options.Set("format_whitelist", AllowedFormats().c_str());
@@ -149,8 +148,10 @@ int Demuxer::Read(AVPacket* packet) {
   }
 }
 
-std::optional<int64_t> Demuxer::creation_utc_us() const {
-  for (const AVDictionary* metadata : {input_->metadata, stream_->metadata}) {
+absl::StatusOr<Hash128> Demuxer::Fingerprint() { return FingerprintFile(path_); }
+
+std::optional<int64_t> CreationTimeOf(const AVFormatContext& input, const AVStream& stream) {
+  for (const AVDictionary* metadata : {input.metadata, stream.metadata}) {
     const AVDictionaryEntry* entry = av_dict_get(metadata, "creation_time", nullptr, 0);
     if (entry == nullptr) continue;
     const absl::StatusOr<int64_t> utc_us = ParseUtc(entry->value);
@@ -160,18 +161,17 @@ std::optional<int64_t> Demuxer::creation_utc_us() const {
   return std::nullopt;
 }
 
-SourceInfo Demuxer::Describe() const {
+SourceInfo DescribeRecording(const AVFormatContext& input, const AVStream& stream) {
   SourceInfo info;
-  info.container = input_->iformat->name;
-  DescribeTrack(*stream_, &info);
+  info.container = input.iformat->name;
+  DescribeTrack(stream, &info);
   // The pictures' own where it is known: sound may go on after them.
-  if (stream_->duration > 0) {
-    info.duration_us =
-        av_rescale_q(stream_->duration, stream_->time_base, AVRational{1, 1'000'000});
-  } else if (input_->duration > 0) {
-    info.duration_us = input_->duration;
+  if (stream.duration > 0) {
+    info.duration_us = av_rescale_q(stream.duration, stream.time_base, AVRational{1, 1'000'000});
+  } else if (input.duration > 0) {
+    info.duration_us = input.duration;
   }
-  info.frames_estimate = stream_->nb_frames;
+  info.frames_estimate = stream.nb_frames;
   if (info.frames_estimate <= 0 && info.fps > 0) {
     info.frames_estimate = std::llround(static_cast<double>(info.duration_us) / 1e6 * info.fps);
   }

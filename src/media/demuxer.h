@@ -5,10 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "base/status.h"
-#include "media/av_internal.h"
 #include "media/media_limits.h"
-#include "types/frame_source.h"
+#include "media/recording_input.h"
 
 namespace sightline {
 
@@ -16,32 +14,31 @@ namespace sightline {
 // playlists, scripts and descriptions (HLS, DASH, concat, SDP, AviSynth ...) are not; picture sizes
 // are checked against the limits before a decoder is opened.
 //
-// Threads: one; `cancelled` may be set from any thread and makes a running call return soon.
-class Demuxer {
+// Threads: as RecordingInput.
+class Demuxer final : public RecordingInput {
  public:
   // `path`: a local file. Errors are one sentence with the path: NotFound, DataLoss (empty,
   // garbage, cut off before the index), InvalidArgument (no video in it), ResourceExhausted (too
   // large a picture).
   static absl::StatusOr<std::unique_ptr<Demuxer>> Open(const std::string& path,
-                                                       const MediaLimits& limits,
-                                                       const std::atomic<bool>& cancelled);
+                                                       const MediaLimits& limits);
 
-  // Reads the next packet of the video stream with at least one byte. 0, AVERROR_EOF at the end
-  // (also where the file is cut off), or AVERROR_EXIT when cancelled. Places that cannot be read
-  // are passed over and logged once.
-  int Read(AVPacket* packet);
-
-  const AVStream& stream() const { return *stream_; }
-  // Container, codec, sizes, rates; neither clock nor fingerprint.
-  SourceInfo Describe() const;
-  // The container's creation time, when it states a believable one.
-  std::optional<int64_t> creation_utc_us() const;
+  // Places that cannot be read are passed over and logged once; a file that is cut off ends there.
+  int Read(AVPacket* packet) override;
+  void Cancel() override { cancelled_.store(true, std::memory_order_relaxed); }
+  const AVStream& stream() const override { return *stream_; }
+  SourceInfo Describe() const override { return DescribeRecording(*input_, *stream_); }
+  absl::StatusOr<Hash128> Fingerprint() override;
+  std::optional<int64_t> creation_utc_us() const override {
+    return CreationTimeOf(*input_, *stream_);
+  }
 
  private:
   explicit Demuxer(std::string path) : path_(std::move(path)) {}
   absl::Status ChooseStream(const MediaLimits& limits);
 
   std::string path_;
+  std::atomic<bool> cancelled_{false};
   AvInputPtr input_;
   AVStream* stream_ = nullptr;  // owned by input_
   bool damage_logged_ = false;

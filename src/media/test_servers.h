@@ -193,6 +193,9 @@ class HttpServer {
   void AddMjpeg(const std::string& path, const std::string& jpeg, int parts) {
     contents_[path] = {"", jpeg, parts};
   }
+  // Parts of a file are sent when they are asked for; the first answer of all breaks off half-way.
+  void AllowRanges() { ranges_ = true; }
+  void BreakOnce() { break_once_ = true; }
   // Every request is answered by a wish for basic authentication.
   void WantBasic() { wants_basic_ = true; }
   std::string Url(const std::string& path, const std::string& credentials = "") const {
@@ -219,6 +222,7 @@ class HttpServer {
       return;
     }
     const Content& content = found->second;
+    if (content.parts == 0 && ranges_) return ServeRange(fd, head, content);
     if (content.parts == 0) {
       SendAll(fd, "HTTP/1.1 200 OK\r\nContent-Type: " + content.type +
                       "\r\nContent-Length: " + std::to_string(content.body.size()) +
@@ -235,7 +239,22 @@ class HttpServer {
     }
   }
 
+  void ServeRange(int fd, const std::string& head, const Content& content) {
+    const size_t range = head.find("Range: bytes=");
+    const size_t from = range == std::string::npos ? 0 : std::stoull(head.substr(range + 13));
+    const std::string size = std::to_string(content.body.size());
+    std::string body = from < content.body.size() ? content.body.substr(from) : "";
+    const std::string length = std::to_string(body.size());
+    if (break_once_.exchange(false)) body.resize(body.size() / 2);
+    SendAll(fd, "HTTP/1.1 206 Partial Content\r\nAccept-Ranges: bytes\r\nContent-Type: " +
+                    content.type + "\r\nContent-Range: bytes " + std::to_string(from) + "-" +
+                    std::to_string(content.body.size() - 1) + "/" + size +
+                    "\r\nContent-Length: " + length + "\r\n\r\n" + body);
+  }
+
   std::map<std::string, Content> contents_;
+  bool ranges_ = false;
+  std::atomic<bool> break_once_{false};
   bool wants_basic_ = false;
   std::atomic<bool> saw_authorization_{false};
   TcpServer server_;

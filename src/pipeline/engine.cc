@@ -191,7 +191,7 @@ absl::Status Engine::OpenCameraSource(size_t index, CameraParts* parts) {
     }
   }
   absl::StatusOr<std::unique_ptr<FrameSource>> source =
-      factories_.open_source(options, *parts->ledger);
+      factories_.open_source(options, config.live, *parts->ledger);
   if (!source.ok()) return AsFailure(source.status());
   parts->source = std::move(*source);
   return absl::OkStatus();

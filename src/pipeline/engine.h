@@ -38,10 +38,12 @@ struct LaneSpec {
 };
 
 struct EngineFactories {
-  std::function<absl::StatusOr<std::unique_ptr<FrameSource>>(const SourceOptions&, FrameLedger&)>
+  // A recording; the LiveConfig says how a server is reached.
+  std::function<absl::StatusOr<std::unique_ptr<FrameSource>>(const SourceOptions&, const LiveConfig&,
+                                                             FrameLedger&)>
       open_source;
   // How to connect to a live source; empty for a recording, which open_source then opens. Checks the
-  // address, connects to nothing. May be missing.
+  // address; asks HTTP servers alone what they have. May be missing.
   std::function<absl::StatusOr<ConnectSource>(const SourceOptions&, const LiveConfig&, FrameLedger&)>
       open_live = {};
   std::function<absl::StatusOr<DetectorFactory>(const ModelConfig&)> open_detector;

@@ -142,7 +142,7 @@ class FakeSink final : public ResultSink {
 
 EngineFactories FactoriesOf(World& world) {
   EngineFactories factories;
-  factories.open_source = [](const SourceOptions&, FrameLedger&)
+  factories.open_source = [](const SourceOptions&, const LiveConfig&, FrameLedger&)
       -> absl::StatusOr<std::unique_ptr<FrameSource>> { return Internal("no recording here"); };
   factories.open_live = [&world](const SourceOptions& options, const LiveConfig&,
                                  FrameLedger& ledger) -> absl::StatusOr<ConnectSource> {

@@ -130,7 +130,7 @@ class FakeSink final : public ResultSink {
 
 EngineFactories FactoriesOf(World& world) {
   return {
-      .open_source = [&world](const SourceOptions& options, FrameLedger& ledger)
+      .open_source = [&world](const SourceOptions& options, const LiveConfig&, FrameLedger& ledger)
           -> absl::StatusOr<std::unique_ptr<FrameSource>> {
         return std::make_unique<FakeSource>(world, options, ledger);
       },

@@ -125,8 +125,10 @@ void LiveInput::SetOptions(AvDictionary* options) const {
   options->Set("protocol_whitelist", Protocols().c_str());
   options->Set("probesize", kProbeBytes);
   options->Set("analyzeduration", kAnalyzeUs);
-  options->Set("fpsprobesize", int64_t{0});  // else it waits for frames to measure their rate
-  options->Set("max_ts_probe", int64_t{0});  // and for as many to learn how H.264 orders them
+  if (!as_recording_) {
+    options->Set("fpsprobesize", int64_t{0});  // else it waits for frames to measure their rate
+    options->Set("max_ts_probe", int64_t{0});  // and for as many to learn how H.264 orders them
+  }
   // Not fflags=nobuffer: it throws away what was looked at, and with it the first key frame.
   switch (address_.kind) {
     case LiveKind::kRtsp:
@@ -139,9 +141,15 @@ void LiveInput::SetOptions(AvDictionary* options) const {
       break;
     case LiveKind::kHttp:
       options->Set("user_agent", "Sightline");
-      options->Set("seekable", int64_t{0});
       options->Set("http_persistent", int64_t{0});  // HLS: kept ones forget the TLS options
-      options->Set("live_start_index", int64_t{-1});
+      if (as_recording_) {
+        options->Set("live_start_index", int64_t{0});
+        options->Set("reconnect", int64_t{1});  // goes on where the connection broke
+        options->Set("reconnect_delay_max", int64_t{4});
+      } else {
+        options->Set("seekable", int64_t{0});
+        options->Set("live_start_index", int64_t{-1});
+      }
       break;
     case LiveKind::kRtmp:
       options->Set("rtmp_live", "live");
@@ -189,14 +197,6 @@ absl::StatusOr<std::string> LiveInput::PrepareUrl() {
                      address_.credentials.empty() ? "" : "@", bridge_->port(), address_.rest);
 }
 
-absl::Status LiveInput::Open() {
-  SL_ASSIGN_OR_RETURN(const std::string url, PrepareUrl());
-  SL_RETURN_IF_ERROR(OpenContainer(url));
-  return ChooseStream();
-}
-
-absl::Status LiveInput::OpenContainer(const std::string& url) {
-  const LibraryAllocations library;
 // libav looks the name up again, and cannot be stopped while it does. Behind a proxy names are the
 // proxy's to look up.
 absl::Status LiveInput::LookUp(const std::string& host) {
@@ -210,9 +210,17 @@ absl::Status LiveInput::LookUp(const std::string& host) {
   return notes_.unresolved ? OpenError(AVERROR(EIO)) : absl::OkStatus();
 }
 
-  Watch watch(this);
+absl::Status LiveInput::Open() {
   phases_.begun_us = NowUs();
   SL_RETURN_IF_ERROR(LookUp(address_.host));
+  SL_ASSIGN_OR_RETURN(const std::string url, PrepareUrl());
+  SL_RETURN_IF_ERROR(OpenContainer(url));
+  return ChooseStream();
+}
+
+absl::Status LiveInput::OpenContainer(const std::string& url) {
+  const LibraryAllocations library;
+  Watch watch(this);
   const AVInputFormat* format = nullptr;
   if (address_.kind == LiveKind::kDevice) {
     SL_ASSIGN_OR_RETURN(format, VideoDeviceFormat(name_));
@@ -290,6 +298,14 @@ absl::Status LiveInput::ChooseStream() {
                          codec.width, codec.height, limits_.max_video_side_px);
   }
   return absl::OkStatus();
+}
+
+bool LiveInput::is_recording() const {
+  if (address_.kind != LiveKind::kHttp || input_->duration <= 0) return false;
+  const std::string_view format = container();
+  if (format == "hls") return true;  // has a duration when its playlist has an end
+  const bool pictures = format == "mpjpeg" || format.ends_with("_pipe");
+  return !pictures && input_->pb != nullptr && avio_size(input_->pb) > 0;
 }
 
 bool LiveInput::hands_on_late() const {

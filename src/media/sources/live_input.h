@@ -38,6 +38,9 @@ class LiveInput {
         interrupt_(interrupt) {}
   ~LiveInput();
 
+  // To be called before Open(): read as a recording, from its beginning, with seeking.
+  void ReadAsRecording() { as_recording_ = true; }
+
   // Connects and looks at the stream. Errors: see LiveStream::Connect.
   absl::Status Open();
   // The next packet of the video stream; false at the end. Errors: see LiveStream::Next.
@@ -49,6 +52,10 @@ class LiveInput {
   const char* container() const { return input_->iformat->name; }
   // False: the stamps are made up by libav from an assumed rate.
   bool has_stamps() const { return (input_->iformat->flags & AVFMT_NOTIMESTAMPS) == 0; }
+  // Whether all of it is there already: the server states its length and the container its
+  // duration, or the playlist an end.
+  bool is_recording() const;
+  const AVFormatContext& context() const { return *input_; }
   // When connecting came how far.
   const ConnectPhases& phases() const { return phases_; }
   // True where a parser gives a packet out when the next one begins, with that one's side data.
@@ -64,6 +71,7 @@ class LiveInput {
   };
 
   absl::StatusOr<std::string> PrepareUrl();
+  absl::Status LookUp(const std::string& host);
   absl::Status OpenContainer(const std::string& url);
   bool IsDescribed() const;
   absl::Status Probe();
@@ -71,7 +79,6 @@ class LiveInput {
   absl::Status ChooseStream();
   void SetOptions(AvDictionary* options) const;
   void SetTlsOptions(AVDictionary** options) const;
-  absl::Status LookUp(const std::string& host);
   absl::Status OpenError(int code) const;
   absl::Status HttpError(int code) const;
   absl::Status DeviceError(int code) const;
@@ -86,6 +93,7 @@ class LiveInput {
   LiveInterrupt& interrupt_;
   Notes notes_;
   ConnectPhases phases_;
+  bool as_recording_ = false;
   std::unique_ptr<TlsBridge> bridge_;  // outlives input_
   AvInputPtr input_;
   AVStream* stream_ = nullptr;  // owned by input_

@@ -33,7 +33,7 @@ struct LiveOptions {
   bool allow_basic_without_tls = false;
   // Until the first packet of video, and then between two until the first picture; 0 = never.
   int64_t connect_timeout_us = 10'000'000;
-  int64_t read_timeout_us = 10'000'000;     // without a packet of video; 0 = never
+  int64_t read_timeout_us = 10'000'000;  // without a packet of video; 0 = never
   // "none", "auto", or what ProbeHardwareDecoders() names; where that cannot be had, software.
   std::string hardware = "none";
   // Asked often by a blocking call, on the caller's own thread; true ends the call.

@@ -59,6 +59,7 @@ class LiveStream::Impl {
   absl::StatusOr<std::optional<Frame>> Next();
   void Cancel() { interrupt_.Cancel(); }
   const SourceInfo& info() const { return info_; }
+  bool is_recording() const { return input_.is_recording(); }
   const HardwareChoice& hardware() const { return hardware_; }
   uint64_t parameters_changed() const { return changes_.load(std::memory_order_relaxed); }
 
@@ -416,6 +417,7 @@ absl::Status LiveStream::Connect() { return impl_->Connect(); }
 absl::StatusOr<std::optional<Frame>> LiveStream::Next() { return impl_->Next(); }
 void LiveStream::Cancel() { impl_->Cancel(); }
 const SourceInfo& LiveStream::info() const { return impl_->info(); }
+bool LiveStream::is_recording() const { return impl_->is_recording(); }
 const HardwareChoice& LiveStream::hardware() const { return impl_->hardware(); }
 uint64_t LiveStream::parameters_changed() const { return impl_->parameters_changed(); }
 

@@ -83,6 +83,8 @@ class LiveStream final : public FrameSource {
   // After Connect(). `live` is set, the fingerprint zero; `clock` is kArrival, each frame says its
   // own.
   const SourceInfo& info() const override;
+  // After Connect(): whether it is no live stream but a recording, whole on its HTTP server.
+  bool is_recording() const;
   // After Connect(): what decodes.
   const HardwareChoice& hardware() const;
 

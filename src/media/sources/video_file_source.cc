@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "media/av_log.h"
 #include "media/demuxer.h"
-#include "media/file_bytes.h"
 #include "media/sources/decode_mode_internal.h"
 #include "media/sources/frame_selector.h"
 #include "media/sources/skip_planner.h"
@@ -29,16 +28,21 @@ constexpr PresentationKey kLast = {std::numeric_limits<uint32_t>::max(),
 class VideoFileSource::Impl {
  public:
   Impl(const SourceOptions& options, FrameLedger& ledger, const MediaLimits& limits,
-       const Tuning& tuning)
+       const Tuning& tuning, std::unique_ptr<RecordingInput> input, std::string name)
       : options_(options),
+        name_(std::move(name)),
         ledger_(ledger),
         limits_(limits),
         tuning_(tuning),
+        input_(std::move(input)),
         selector_(options.selection) {}
 
   absl::Status Open();
   absl::StatusOr<std::optional<Frame>> Next();
-  void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+  void Cancel() {
+    cancelled_.store(true, std::memory_order_relaxed);
+    input_->Cancel();
+  }
   const SourceInfo& info() const { return info_; }
   uint64_t packets_spared() const { return spared_; }
 
@@ -78,12 +82,13 @@ class VideoFileSource::Impl {
   absl::StatusOr<std::optional<Frame>> Finish();
 
   const SourceOptions options_;
+  const std::string name_;
   FrameLedger& ledger_;
   const MediaLimits limits_;
   const Tuning tuning_;
   std::atomic<bool> cancelled_{false};
   SourceInfo info_;
-  std::unique_ptr<Demuxer> demuxer_;
+  const std::unique_ptr<RecordingInput> input_;
   AvCodecContextPtr decoder_;
   AvPacketPtr packet_{av_packet_alloc()};
   AvFramePtr picture_{av_frame_alloc()};
@@ -116,11 +121,10 @@ class VideoFileSource::Impl {
 };
 
 absl::Status VideoFileSource::Impl::Open() {
-  if (!packet_ || !picture_) return ResourceExhausted("{}: no memory to open it", options_.url);
-  SL_ASSIGN_OR_RETURN(demuxer_, Demuxer::Open(options_.url, limits_, cancelled_));
-  info_ = demuxer_->Describe();
-  SL_ASSIGN_OR_RETURN(info_.fingerprint, FingerprintFile(options_.url));
-  adapter_.emplace(OrientationOf(demuxer_->stream()));
+  if (!packet_ || !picture_) return ResourceExhausted("{}: no memory to open it", name_);
+  info_ = input_->Describe();
+  SL_ASSIGN_OR_RETURN(info_.fingerprint, input_->Fingerprint());
+  adapter_.emplace(OrientationOf(input_->stream()));
   const StreamClock::Options clock = ClockOptions();
   info_.clock = clock.clock;
   clock_.emplace(clock);
@@ -131,14 +135,14 @@ absl::Status VideoFileSource::Impl::Open() {
     queue_.resize(2 * SkipPlanner::kMaxLookahead);
     for (Queued& queued : queue_) {
       queued.packet.reset(av_packet_alloc());
-      if (!queued.packet) return ResourceExhausted("{}: no memory to open it", options_.url);
+      if (!queued.packet) return ResourceExhausted("{}: no memory to open it", name_);
     }
   }
   return absl::OkStatus();
 }
 
 StreamClock::Options VideoFileSource::Impl::ClockOptions() const {
-  const AVStream& stream = demuxer_->stream();
+  const AVStream& stream = input_->stream();
   StreamClock::Options clock{.time_base_num = stream.time_base.num,
                              .time_base_den = stream.time_base.den,
                              .wrap_bits = stream.pts_wrap_bits,
@@ -146,7 +150,7 @@ StreamClock::Options VideoFileSource::Impl::ClockOptions() const {
   if (options_.start_utc_us) {
     clock.start_utc_us = *options_.start_utc_us;
     clock.clock = ClockSource::kConfigured;
-  } else if (const std::optional<int64_t> created = demuxer_->creation_utc_us()) {
+  } else if (const std::optional<int64_t> created = input_->creation_utc_us()) {
     clock.start_utc_us = *created;
     clock.clock = ClockSource::kContainer;
   }
@@ -154,9 +158,8 @@ StreamClock::Options VideoFileSource::Impl::ClockOptions() const {
 }
 
 absl::Status VideoFileSource::Impl::OpenDecoder() {
-  const AVStream& stream = demuxer_->stream();
-  SL_ASSIGN_OR_RETURN(decoder_,
-                      MakeVideoDecoder(stream, limits_, options_.decode_threads, options_.url));
+  const AVStream& stream = input_->stream();
+  SL_ASSIGN_OR_RETURN(decoder_, MakeVideoDecoder(stream, limits_, options_.decode_threads, name_));
   mode_ = ChooseDecodeMode(*stream.codecpar, *decoder_->codec, options_);
   // Frame threads hold pictures back; where packets and pictures are matched one to one, that must
   // not be.
@@ -167,7 +170,7 @@ absl::Status VideoFileSource::Impl::OpenDecoder() {
     // which some will be missing. 4: deeper B-pyramids are not made in practice (chosen).
     decoder_->has_b_frames = std::max(decoder_->has_b_frames, 4);
   }
-  return OpenVideoDecoder(decoder_.get(), options_.url);
+  return OpenVideoDecoder(decoder_.get(), name_);
 }
 
 absl::StatusOr<std::optional<Frame>> VideoFileSource::Impl::Next() {
@@ -175,7 +178,7 @@ absl::StatusOr<std::optional<Frame>> VideoFileSource::Impl::Next() {
       64;  // beyond it the decoder is stuck while it is being emptied
   int refusals = 0;
   for (;;) {
-    if (cancelled_.load(std::memory_order_relaxed)) return Cancelled("{}: cancelled", options_.url);
+    if (cancelled_.load(std::memory_order_relaxed)) return Cancelled("{}: cancelled", name_);
     if (ended_) return Finish();
     int code = 0;
     {
@@ -194,7 +197,7 @@ absl::StatusOr<std::optional<Frame>> VideoFileSource::Impl::Next() {
       if (++refusals > kMaxRefusalsInARow && input_ended_) ended_ = true;
     } else {
       code = Feed();
-      if (code == AVERROR_EXIT) return Cancelled("{}: cancelled", options_.url);
+      if (code == AVERROR_EXIT) return Cancelled("{}: cancelled", name_);
     }
   }
 }
@@ -203,7 +206,7 @@ absl::StatusOr<std::optional<Frame>> VideoFileSource::Impl::Next() {
 int VideoFileSource::Impl::Feed() {
   if (mode_ == DecodeMode::kIntra) return FeedIntra();
   if (mode_ == DecodeMode::kPlanned || queue_count_ > 0) return FeedPlanned();
-  const int code = demuxer_->Read(packet_.get());
+  const int code = input_->Read(packet_.get());
   if (code == AVERROR_EXIT) return code;
   input_ended_ = code != 0;
   Send(input_ended_ ? nullptr : packet_.get(), kUnplanned, nullptr);
@@ -213,7 +216,7 @@ int VideoFileSource::Impl::Feed() {
 int VideoFileSource::Impl::FeedIntra() {
   if (awaited_) CountUndecoded(*std::exchange(awaited_, std::nullopt), true);
   for (;;) {
-    const int code = demuxer_->Read(packet_.get());
+    const int code = input_->Read(packet_.get());
     if (code == AVERROR_EXIT) return code;
     if (code != 0) break;
     if ((packet_->flags & AV_PKT_FLAG_DISCARD) != 0) {  // cut away by the container's edit list
@@ -264,7 +267,7 @@ int VideoFileSource::Impl::FeedPlanned() {
       continue;
     }
     Queued& back = queue_[(queue_head_ + queue_count_) % queue_.size()];
-    const int code = demuxer_->Read(back.packet.get());
+    const int code = input_->Read(back.packet.get());
     if (code == AVERROR_EXIT) return code;
     if (code != 0) {
       input_ended_ = true;
@@ -309,7 +312,7 @@ void VideoFileSource::Impl::Send(AVPacket* packet, uint64_t sequence,
 void VideoFileSource::Impl::OnRefused(int code) {
   if (refused_ + pictures_ >= sent_) return;  // one packet, one frame: never more than there were
   if (refused_++ == 0) {
-    Log().warn("{}: a frame cannot be decoded ({}); further ones are only counted", options_.url,
+    Log().warn("{}: a frame cannot be decoded ({}); further ones are only counted", name_,
                AvErrorText(code));
   }
   if (mode_ == DecodeMode::kIntra) {
@@ -403,7 +406,7 @@ std::optional<Frame> VideoFileSource::Impl::MakeFrame(const Judged& judged) {
   absl::StatusOr<Frame> frame = sightline::MakeFrame(picture_.get(), *adapter_, limits_,
                                                      options_.camera, judged.ordinal, judged.time);
   if (frame.ok()) return *std::move(frame);
-  if (refused_++ == 0) Log().warn("{}: {}", options_.url, MessageOf(frame.status()));
+  if (refused_++ == 0) Log().warn("{}: {}", name_, MessageOf(frame.status()));
   ledger_.CountDropped(DropReason::kDecodeError);
   av_frame_unref(picture_.get());
   return std::nullopt;
@@ -420,20 +423,21 @@ void VideoFileSource::Impl::WarnIfCutOff() const {
   Log().warn(
       "{}: ends after {:.1f} s of the {:.1f} s that it states: it was cut off; what is there "
       "was read",
-      options_.url, read_us * 1e-6, info_.duration_us * 1e-6);
+      name_, read_us * 1e-6, info_.duration_us * 1e-6);
 }
 
 absl::StatusOr<std::optional<Frame>> VideoFileSource::Impl::Finish() {
   if (std::exchange(finished_, true)) return std::optional<Frame>();
+  SL_RETURN_IF_ERROR(input_->end());
   if (refused_ > 0) {
-    Log().warn("{}: {} of {} frames could not be decoded", options_.url, refused_, next_ordinal_);
+    Log().warn("{}: {} of {} frames could not be decoded", name_, refused_, next_ordinal_);
   }
   if (pictures_ == 0 && spared_ == 0) {
     if (sent_ == 0) {
-      return DataLoss("{}: holds no frame; the recording was cut off or never began", options_.url);
+      return DataLoss("{}: holds no frame; the recording was cut off or never began", name_);
     }
-    return DataLoss("{}: none of its {} packets of {} could be decoded; the file is damaged",
-                    options_.url, sent_, info_.codec);
+    return DataLoss("{}: none of its {} packets of {} could be decoded; the file is damaged", name_,
+                    sent_, info_.codec);
   }
   WarnIfCutOff();
   return std::optional<Frame>();
@@ -450,7 +454,17 @@ absl::StatusOr<std::unique_ptr<VideoFileSource>> VideoFileSource::Create(
 absl::StatusOr<std::unique_ptr<VideoFileSource>> VideoFileSource::Create(
     const SourceOptions& options, FrameLedger& ledger, const MediaLimits& limits,
     const Tuning& tuning) {
-  auto impl = std::make_unique<Impl>(options, ledger, limits, tuning);
+  SL_ASSIGN_OR_RETURN(std::unique_ptr<RecordingInput> input, Demuxer::Open(options.url, limits));
+  auto impl =
+      std::make_unique<Impl>(options, ledger, limits, tuning, std::move(input), options.url);
+  SL_RETURN_IF_ERROR(impl->Open());
+  return std::unique_ptr<VideoFileSource>(new VideoFileSource(std::move(impl)));
+}
+
+absl::StatusOr<std::unique_ptr<VideoFileSource>> VideoFileSource::Create(
+    const SourceOptions& options, FrameLedger& ledger, const MediaLimits& limits,
+    std::unique_ptr<RecordingInput> input, const std::string& name) {
+  auto impl = std::make_unique<Impl>(options, ledger, limits, Tuning{}, std::move(input), name);
   SL_RETURN_IF_ERROR(impl->Open());
   return std::unique_ptr<VideoFileSource>(new VideoFileSource(std::move(impl)));
 }

@@ -48,6 +48,8 @@
 
 namespace sightline {
 
+class RecordingInput;
+
 class VideoFileSource : public FrameSource {
  public:
   struct Tuning {
@@ -62,10 +64,15 @@ class VideoFileSource : public FrameSource {
                                                                  FrameLedger& ledger,
                                                                  const MediaLimits& limits,
                                                                  const Tuning& tuning);
+  // Of a recording that is open already. `name` stands for it in errors and in the log.
+  static absl::StatusOr<std::unique_ptr<VideoFileSource>> Create(
+      const SourceOptions& options, FrameLedger& ledger, const MediaLimits& limits,
+      std::unique_ptr<RecordingInput> input, const std::string& name);
   ~VideoFileSource() override;
 
   const SourceInfo& info() const override;
-  // Errors: Cancelled; DataLoss at the end of a file of which no frame could be decoded.
+  // Errors: Cancelled; DataLoss at the end of a file of which no frame could be decoded; what kept
+  // the input from its end.
   absl::StatusOr<std::optional<Frame>> Next() override;
   void Cancel() override;
 
