@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/log.h"
 #include "base/redact.h"
 #include "base/thread.h"
 #include "cli/checks.h"
@@ -17,10 +18,10 @@
 #include "cli/composition.h"
 #include "cli/drawn_output.h"
 #include "cli/run_options.h"
+#include "cli/sources.h"
 #include "cli/standard_output.h"
 #include "cli/stop_signal.h"
 #include "infer/batcher.h"
-#include "media/open_source.h"
 #include "pipeline/config/parse.h"
 #include "pipeline/detector_runner.h"
 #include "pipeline/reorder_window.h"
@@ -36,6 +37,7 @@ struct DetectOptions {
   double confidence = -1;
   double nms_iou = -1;
   int threads = 0;
+  uint64_t max_frames = 0;
   bool json = false;
 };
 
@@ -60,6 +62,7 @@ class DetectJobs {
 absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptions& options) {
   RunOptions run;
   run.sources = {"input"};  // the model's part alone matters here; inputs are opened one by one
+  run.check_sources = false;
   run.model = options.model;
   run.confidence = options.confidence;
   SL_ASSIGN_OR_RETURN(Config config, ConfigOf(run));
@@ -82,6 +85,14 @@ absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptio
   return jobs;
 }
 
+// What a live camera lost on the way is no failure, but said.
+void ReportLosses(const std::string& input, const FrameCounts& counts) {
+  for (size_t i = 0; i < kDropReasonNames.size(); ++i) {
+    if (counts.dropped[i] == 0) continue;
+    Log().warn("{}: {} frames dropped ({})", input, counts.dropped[i], kDropReasonNames[i]);
+  }
+}
+
 absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& options,
                                  DrawnFolder* folder, const std::atomic<bool>& stop) {
   // Passwords in URLs, and bytes that would tear a line.
@@ -90,16 +101,24 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
   SourceOptions source_options;
   source_options.camera = std::make_shared<const CameraInfo>(CameraInfo{.id = "detect", .source = input});
   source_options.url = input;
-  SL_ASSIGN_OR_RETURN(const std::unique_ptr<FrameSource> source, OpenSource(source_options, ledger));
+  SL_ASSIGN_OR_RETURN(const std::unique_ptr<FrameSource> source,
+                      OpenOnce(source_options, ledger, [&stop] { return stop.load(); }));
+  const bool live = source->info().live;
   DrawnOutput drawn(folder, input, source->info());
   ReorderWindow window(in_flight_);
   absl::Status read_status;
   const auto read_all = [&] {
-    while (!stop && !(options.out.empty() && OutputFailed())) {
+    for (uint64_t read = 0; !stop && (options.max_frames == 0 || read < options.max_frames) &&
+                            !(options.out.empty() && OutputFailed());
+         ++read) {
       absl::StatusOr<std::optional<Frame>> frame = source->Next();
       if (!frame.ok()) read_status = frame.status();
       if (!frame.ok() || !frame->has_value()) break;
-      FrameSlot* slot = window.Reserve();
+      FrameSlot* slot = live ? window.TryReserve() : window.Reserve();
+      if (slot == nullptr) {  // a camera does not wait
+        ledger.CountDropped(DropReason::kLate);
+        continue;
+      }
       slot->frame = std::move(**frame);
       if (const absl::Status status = batcher_->Submit(slot); !status.ok()) slot->Done(status);
     }
@@ -116,7 +135,9 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
   reader.join();
   if (const absl::Status closed = drawn.Close(); first.ok()) first = closed;
   if (first.ok()) first = read_status;
-  if (first.ok() && ledger.Snapshot().total_dropped() > 0) {
+  if (live) {
+    ReportLosses(input, ledger.Snapshot());
+  } else if (first.ok() && ledger.Snapshot().total_dropped() > 0) {
     first = DataLoss("{}: {} of {} pictures could not be read", input,
                      ledger.Snapshot().total_dropped(), ledger.Snapshot().frames_in);
   }
@@ -176,9 +197,9 @@ void AddDetectCommand(CLI::App& app, int& exit_code) {
   CLI::App* detect =
       app.add_subcommand("detect", "Find objects in pictures or videos; boxes as text, JSON or drawn");
   auto options = std::make_shared<DetectOptions>();
-  detect->add_option("INPUT", options->inputs, "pictures, videos, folders, globs")->required();
+  detect->add_option("INPUT", options->inputs, "pictures, videos, folders, globs, live addresses (rtsp://...)")->required();
   detect->add_option("--model", options->model,
-                     "people, motion, faces, a package of `sightline models list`, or an ONNX file")
+                     "people, motion, faces, truth (sim:// only), a package of `sightline models list`, or an ONNX file")
       ->required()
       ->check(NotEmpty());
   detect->add_option("--confidence", options->confidence, "least confidence")->check(Between(0, 1));
@@ -186,6 +207,8 @@ void AddDetectCommand(CLI::App& app, int& exit_code) {
       ->check(Between(0, 1));
   detect->add_option("--threads", options->threads, "inference threads (default: one a core)")
       ->check(CLI::Range(1, 1024));
+  detect->add_option("--max-frames", options->max_frames, "read at most this many frames of each input")
+      ->check(WholeBetween(1, 1'000'000'000'000'000));
   CLI::Option* json = detect->add_flag("--json", options->json, "one JSON line a frame on standard output");
   detect->add_option("--out", options->out, "folder for the pictures with boxes drawn")
       ->excludes(json)
@@ -195,6 +218,8 @@ void AddDetectCommand(CLI::App& app, int& exit_code) {
       "  sightline detect --model people street.jpg\n"
       "  sightline detect --model yolox.onnx --json photos/ > boxes.jsonl\n"
       "  sightline detect --model faces --out drawn party.jpg\n"
+      "  sightline detect --model people --max-frames 100 rtsp://camera/stream\n"
+      "A live address is read until --max-frames or Ctrl-C, in one connection; `sightline run` connects again.\n"
       "An input that cannot be read is reported; the others are still done, and the exit code is 1.");
   detect->callback([options, &exit_code] { exit_code = Detect(*options); });
 }

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "cli/checks.h"
+#include "cli/sources.h"
 #include "pipeline/config/parse.h"
 
 namespace sightline::cli {
@@ -53,6 +54,14 @@ void PutBackOddNames(const RunOptions& options, Config& config) {
   }
 }
 
+absl::Status Refused(const RunOptions& options, const ParsedConfig& parsed) {
+  std::string text = parsed.ErrorText();
+  while (text.ends_with('\n')) text.pop_back();
+  // Places within a generated text mean nothing to anyone.
+  if (options.config.empty() && !parsed.errors.empty()) text = parsed.errors.front().message;
+  return InvalidArgument("{}", text);
+}
+
 absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
   if (!options.config.empty() && !options.sources.empty()) {
     return InvalidArgument("give a configuration file or --source, not both; a glob needs quotes: 'photos/*.jpg'");
@@ -70,11 +79,35 @@ absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
     PutBackOddNames(options, config);
     return config;
   }
-  std::string text = parsed.ErrorText();
-  while (text.ends_with('\n')) text.pop_back();
-  // Places within a generated text mean nothing to anyone.
-  if (options.config.empty() && !parsed.errors.empty()) text = parsed.errors.front().message;
-  return InvalidArgument("{}", text);
+  return Refused(options, parsed);
+}
+
+// The command line over the file.
+absl::Status ApplyOptions(const RunOptions& options, Config& config) {
+  if (!options.config.empty() && !options.model.empty()) {
+    return InvalidArgument("--model goes with --source; in {} the cameras name their models",
+                           options.config);
+  }
+  if (!options.out.empty()) config.outputs.dir = std::filesystem::absolute(options.out).lexically_normal();
+  if (options.no_video) config.outputs.video.enabled = false;
+  if (options.no_report) config.outputs.report.enabled = false;
+  if (options.threads > 0) config.limits.threads = options.threads;
+  if (options.max_frames > 0) config.limits.max_frames = options.max_frames;
+  if (!options.duration.empty()) {
+    SL_ASSIGN_OR_RETURN(config.limits.duration_us, ParseFor(options.duration));
+  }
+  for (CameraConfig& camera : config.cameras) {
+    if (options.every > 0) camera.selection.every_nth = options.every;
+    if (options.target_fps > 0) camera.selection.target_fps = options.target_fps;
+    if (options.motion >= 0) {
+      if (!camera.motion) camera.motion.emplace();
+      camera.motion->changed_area = static_cast<float>(options.motion);
+    }
+  }
+  if (options.confidence >= 0) {
+    for (ModelConfig& model : config.models) model.confidence = static_cast<float>(options.confidence);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -121,29 +154,12 @@ void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options
 
 absl::StatusOr<Config> ConfigOf(const RunOptions& options) {
   SL_ASSIGN_OR_RETURN(Config config, BaseConfig(options));
-  if (!options.config.empty() && !options.model.empty()) {
-    return InvalidArgument("--model goes with --source; in {} the cameras name their models",
-                           options.config);
-  }
-  if (!options.out.empty()) config.outputs.dir = std::filesystem::absolute(options.out).lexically_normal();
-  if (options.no_video) config.outputs.video.enabled = false;
-  if (options.no_report) config.outputs.report.enabled = false;
-  if (options.threads > 0) config.limits.threads = options.threads;
-  if (options.max_frames > 0) config.limits.max_frames = options.max_frames;
-  if (!options.duration.empty()) {
-    SL_ASSIGN_OR_RETURN(config.limits.duration_us, ParseFor(options.duration));
-  }
-  for (CameraConfig& camera : config.cameras) {
-    if (options.every > 0) camera.selection.every_nth = options.every;
-    if (options.target_fps > 0) camera.selection.target_fps = options.target_fps;
-    if (options.motion >= 0) {
-      if (!camera.motion) camera.motion.emplace();
-      camera.motion->changed_area = static_cast<float>(options.motion);
-    }
-  }
-  if (options.confidence >= 0) {
-    for (ModelConfig& model : config.models) model.confidence = static_cast<float>(options.confidence);
-  }
+  SL_RETURN_IF_ERROR(ApplyOptions(options, config));
+  if (!options.check_sources) return config;
+  ParsedConfig checked;
+  checked.file = config.file;
+  checked.errors = CheckSources(config);
+  if (!checked.errors.empty()) return Refused(options, checked);
   return config;
 }
 

@@ -28,6 +28,7 @@ struct RunOptions {
   bool no_report = false;
   bool json = false;
   bool quiet = false;
+  bool check_sources = true;  // off: `sources` stands for something else
 };
 
 void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options);
