@@ -17,6 +17,7 @@
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/output_guard.h"
+#include "cli/sources.h"
 #include "cli/standard_output.h"
 #include "infer/model_store.h"
 #include "pipeline/camera_setup.h"
@@ -176,6 +177,10 @@ int Check(const CheckOptions& options) {
         parsed.errors.push_back({{}, WithoutSecrets(MessageOf(guarded))});
         parsed.config.reset();
       }
+    }
+    if (parsed.config) {
+      parsed.errors = CheckSources(*parsed.config);
+      if (!parsed.errors.empty()) parsed.config.reset();
     }
     if (parsed.config && !options.no_files) CheckAgainstModels(parsed);
     if (!parsed.config) exit_code = 2;
