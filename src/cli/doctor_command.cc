@@ -16,6 +16,7 @@
 #include "cli/standard_output.h"
 #include "infer/model_store.h"
 #include "media/probe.h"
+#include "media/hardware_decode.h"
 
 namespace sightline::cli {
 namespace {
@@ -61,6 +62,18 @@ Finding Disk(const std::string& path) {
 }
 
 std::vector<Finding> Examine() {
+// What `live: {hardware: auto}` would get. None is no fault: software decodes everything.
+Finding HardwareDecoding() {
+  std::string usable;
+  std::string missing;
+  for (const HardwareAbility& ability : ProbeHardwareDecoders()) {
+    if (ability.usable) usable += " " + ability.name;
+    if (!ability.usable) missing += fmt::format("{}{}: {}", missing.empty() ? "" : "; ", ability.name, ability.why);
+  }
+  if (usable.empty()) usable = " none, software decodes";
+  return {"hardware", fmt::format("decoding by:{}{}", usable, missing.empty() ? "" : " (" + missing + ")")};
+}
+
   std::vector<Finding> found;
   found.push_back({"cpu", fmt::format("{}, {} cores", CpuName(), std::thread::hardware_concurrency())});
   found.push_back({"features", CpuFeatures()});
@@ -92,6 +105,7 @@ std::vector<Finding> Examine() {
   add_codecs("decoders", media.decoders);
   add_codecs("encoders", media.encoders);
   const std::string cascade = "/usr/share/opencv4/haarcascades/haarcascade_frontalface_default.xml";
+  found.push_back(HardwareDecoding());
   const bool faces = std::filesystem::exists(cascade);
   found.push_back({"faces", faces ? cascade : "no cascades for --model faces", faces,
                    faces ? "" : "apt-get install opencv-data"});

@@ -3,7 +3,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include <optional>
+
 #include "base/json_text.h"
+#include "base/thread.h"
+#include "media/hardware_decode.h"
+#include "media/sources/live_stream.h"
 #include "pipeline/engine.h"
 
 namespace sightline {
@@ -49,6 +54,39 @@ std::string SupervisionText(const LiveConfig& live) {
                      live.stall_after_us * 1e-6, frozen, live.max_backoff_us * 1e-6);
 }
 
+// What decodes a live camera's H.264 and H.265; empty for sources that are not decoded like that.
+struct DecodedBy {
+  HardwareChoice h264;
+  HardwareChoice h265;
+};
+std::optional<DecodedBy> DecodedByOf(const CameraConfig& camera) {
+  if (!IsLiveAddress(camera.source.Reveal())) return std::nullopt;
+  return DecodedBy{ChooseHardwareDecode(camera.live.hardware, "h264"),
+                   ChooseHardwareDecode(camera.live.hardware, "hevc")};
+}
+
+std::string DecodedByText(const CameraConfig& camera, const SourceInfo& source) {
+  if (!source.live) return "";
+  const std::optional<DecodedBy> by = DecodedByOf(camera);
+  if (!by) return "";
+  const auto text = [](const HardwareChoice& choice) {
+    return fmt::format("{} ({})", choice.name == "none" ? "software" : choice.name, choice.why);
+  };
+  const std::string h264 = text(by->h264);
+  const std::string h265 = text(by->h265);
+  if (h264 == h265) return fmt::format("  decode   {}\n", h264);
+  return fmt::format("  decode   H.264: {}; H.265: {}\n", h264, h265);
+}
+
+json DecodedByJson(const CameraConfig& camera, const SourceInfo& source) {
+  const std::optional<DecodedBy> by = source.live ? DecodedByOf(camera) : std::nullopt;
+  if (!by) return nullptr;
+  const auto entry = [](const HardwareChoice& choice) {
+    return json{{"by", choice.name == "none" ? "software" : choice.name}, {"why", choice.why}};
+  };
+  return {{"h264", entry(by->h264)}, {"h265", entry(by->h265)}};
+}
+
 json RulesJson(const CameraConfig& camera) {
   json rules = json::array();
   for (const ZoneConfig& zone : camera.zones) rules.push_back({{"zone", zone.name}});
@@ -70,6 +108,7 @@ std::string Engine::ExplainJson() const {
           {"width", source.width}, {"height", source.height}, {"fps", source.fps},
           {"frames_estimate", source.frames_estimate}, {"live", source.live},
           {"clock", ToString(source.clock)}, {"decode_threads", outline.config->decode_threads}}},
+        {"decode", DecodedByJson(*outline.config, source)},
         {"select", SelectionJson(*outline.config)},
         {"window",
          {{"capacity", parts_.empty() ? 0 : parts_[i].frames_in_flight},
@@ -112,6 +151,7 @@ std::string Engine::Explain() const {
     text += fmt::format("camera {}\n", outline.camera->id);
     text += fmt::format("  read     {} ({}){}  [thread read-{}]\n", outline.camera->source,
                         SourceText(source), SelectionText(config), config.id);
+    text += DecodedByText(config, source);
     if (source.live) text += SupervisionText(config.live);
     text += fmt::format("  order    at most {} frames in flight; {} when full\n",
                         parts_.empty() ? 0 : parts_[i].frames_in_flight,
