@@ -1,5 +1,6 @@
 // `sightline doctor`: what this machine can do, what is missing, and the command that adds it.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -15,8 +16,8 @@
 #include "cli/composition.h"
 #include "cli/standard_output.h"
 #include "infer/model_store.h"
-#include "media/probe.h"
 #include "media/hardware_decode.h"
+#include "media/probe.h"
 
 namespace sightline::cli {
 namespace {
@@ -61,7 +62,6 @@ Finding Disk(const std::string& path) {
           free_gb > 1 ? "" : "free some space, or choose another place with --out"};
 }
 
-std::vector<Finding> Examine() {
 // What `live: {hardware: auto}` would get. None is no fault: software decodes everything.
 Finding HardwareDecoding() {
   std::string usable;
@@ -74,6 +74,7 @@ Finding HardwareDecoding() {
   return {"hardware", fmt::format("decoding by:{}{}", usable, missing.empty() ? "" : " (" + missing + ")")};
 }
 
+std::vector<Finding> Examine() {
   std::vector<Finding> found;
   found.push_back({"cpu", fmt::format("{}, {} cores", CpuName(), std::thread::hardware_concurrency())});
   found.push_back({"features", CpuFeatures()});
@@ -104,8 +105,8 @@ Finding HardwareDecoding() {
   };
   add_codecs("decoders", media.decoders);
   add_codecs("encoders", media.encoders);
-  const std::string cascade = "/usr/share/opencv4/haarcascades/haarcascade_frontalface_default.xml";
   found.push_back(HardwareDecoding());
+  const std::string cascade = "/usr/share/opencv4/haarcascades/haarcascade_frontalface_default.xml";
   const bool faces = std::filesystem::exists(cascade);
   found.push_back({"faces", faces ? cascade : "no cascades for --model faces", faces,
                    faces ? "" : "apt-get install opencv-data"});
@@ -113,7 +114,7 @@ Finding HardwareDecoding() {
   if (models.ok()) {
     std::string names;
     for (const StoredModel& model : *models) names += " " + model.name;
-    found.push_back({"models", fmt::format("people motion faces (built in){}", names)});
+    found.push_back({"models", fmt::format("{} (built in){}", fmt::join(kBuiltInModels, " "), names)});
   } else {
     found.push_back({"models", std::string(MessageOf(models.status())), false, ""});
   }

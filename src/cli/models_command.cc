@@ -27,8 +27,6 @@
 namespace sightline::cli {
 namespace {
 
-// `--model NAME` means the built-in detectors of these names.
-constexpr std::string_view kBuiltIn[] = {"people", "motion", "faces", "truth"};
 constexpr uint64_t kMaxDescriptionBytes = 1 << 20;
 
 struct AddOptions {
@@ -245,7 +243,7 @@ int Add(const AddOptions& options) {
   auto understood = Understand(options, *file);
   if (!understood.ok()) return Report(understood.status());
   const std::string name = understood->package.spec.name;
-  if (std::ranges::find(kBuiltIn, name) != std::end(kBuiltIn)) {
+  if (std::ranges::find(kBuiltInModels, name) != std::end(kBuiltInModels)) {
     return Report(InvalidArgument("\"{}\" is a built-in detector: give another --name", name));
   }
   const auto added =
@@ -300,7 +298,7 @@ int List(bool json) {
   if (models->empty()) {
     PrintOut("no models in {}; add one with: sightline models add FILE.onnx\n", store.root());
   }
-  PrintOut("built in: {}\n", fmt::join(kBuiltIn, ", "));
+  PrintOut("built in: {}\n", fmt::join(kBuiltInModels, ", "));
   return 0;
 }
 
@@ -363,7 +361,10 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
 void AddModelsCommand(CLI::App& app, int& exit_code) {
   CLI::App* models = app.add_subcommand("models", "Add, list, show and remove models");
   models->require_subcommand(1);
-  models->footer("Models live in $SIGHTLINE_MODELS, else ~/.local/share/sightline/models.");
+  models->footer(fmt::format(
+      "Models live in $SIGHTLINE_MODELS, else ~/.local/share/sightline/models.\n"
+      "Built in: {} (truth: what simulated cameras show).",
+      fmt::join(kBuiltInModels, ", ")));
   AddAddCommand(*models, exit_code);
 
   auto json = std::make_shared<bool>(false);
