@@ -93,6 +93,12 @@ TEST(LiveDevice, AMissingOneIsUnavailable) {
   EXPECT_TRUE(absl::IsUnavailable(status) || absl::IsUnimplemented(status)) << status;
 }
 
+TEST(LiveDevice, WhatIsNoCameraIsUnimplemented) {
+  Live live("v4l2:///dev/null");
+  EXPECT_TRUE(absl::IsUnimplemented(live.Connect())) << live.status;
+  EXPECT_THAT(std::string(MessageOf(live.status)), HasSubstr("device"));
+}
+
 constexpr int64_t kNow = 1'700'000'000'000'000;
 
 LiveClock Ticking() {
