@@ -76,12 +76,13 @@ def main():
         address = serve({"/recordings?id=7": clip.read_bytes()}) + "/recordings?id=7"
         runs = []
         for out in (folder / "one", folder / "two"):
-            done = program("run", "--source", address, "--model", "people", "--every", "3", "--out", out, "--json")
+            done = program("run", "--source", address, "--model", "motion", "--every", "3", "--out", out, "--json")
             camera = json.loads(done.stdout.strip().splitlines()[-1])["cameras"][0]
             check(camera["frames_in"] == FRAMES and not camera["dropped"],
                   f"it ends with its last frame, and none is dropped: {camera['frames_in']} {camera['dropped']}")
             runs.append(ids(out))
         check(runs[0] == runs[1], f"the same rows with the same ids every time ({len(runs[0])})")
+        check(len(runs[0]) > 10, "and there are some")
         done = program("detect", "--model", "motion", "--json", address)
         check(len(done.stdout.splitlines()) == FRAMES, "detect reads it, too")
         explained = json.loads(program("explain", "--source", address, "--json").stdout)

@@ -1,7 +1,7 @@
 // Recordings on HTTP servers: files of a stated length, and HLS playlists with an end.
 //
-// Decided by what is there, not by its name: a recording's length is stated by the server, and its
-// duration by the container. It is read as a file is (VideoFileSource): from its first frame to its
+// Decided by what is there, not by its name: the server states how long a recording is, and it is
+// neither a still picture nor multipart MJPEG. It is read as a file is (VideoFileSource): from its first frame to its
 // last, nothing dropped, a broken connection resumed where it broke. The fingerprint is a hash of
 // the length and of the first packets, so that the same recording has the same ids every time,
 // whatever its address.

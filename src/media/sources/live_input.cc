@@ -301,11 +301,15 @@ absl::Status LiveInput::ChooseStream() {
 }
 
 bool LiveInput::is_recording() const {
-  if (address_.kind != LiveKind::kHttp || input_->duration <= 0) return false;
+  if (address_.kind != LiveKind::kHttp) return false;
   const std::string_view format = container();
-  if (format == "hls") return true;  // has a duration when its playlist has an end
+  if (format == "hls") return input_->duration > 0;  // its playlist has an end
   const bool pictures = format == "mpjpeg" || format.ends_with("_pipe");
-  return !pictures && input_->pb != nullptr && avio_size(input_->pb) > 0;
+  if (pictures || input_->pb == nullptr) return false;
+  // A stream without an end has no length; servers that must state one state the largest there is.
+  constexpr int64_t kMostBytes = int64_t{1} << 48;  // chosen
+  const int64_t bytes = avio_size(input_->pb);
+  return bytes > 0 && bytes < kMostBytes;
 }
 
 bool LiveInput::hands_on_late() const {

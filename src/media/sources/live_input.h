@@ -52,8 +52,8 @@ class LiveInput {
   const char* container() const { return input_->iformat->name; }
   // False: the stamps are made up by libav from an assumed rate.
   bool has_stamps() const { return (input_->iformat->flags & AVFMT_NOTIMESTAMPS) == 0; }
-  // Whether all of it is there already: the server states its length and the container its
-  // duration, or the playlist an end.
+  // Whether all of it is there already: the server states its length, or the playlist its
+  // end.
   bool is_recording() const;
   const AVFormatContext& context() const { return *input_; }
   // When connecting came how far.
