@@ -105,7 +105,7 @@ int Run(const RunOptions& options) {
   if (const absl::Status guarded = CheckOutputFiles(*config, options.config); !guarded.ok()) {
     return Report(guarded);
   }
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(*config, MakeFactories(*config));
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(*config, MakeFactories());
   if (!engine.ok()) return Report(engine.status());
 
   RunSummary summary;
@@ -156,7 +156,7 @@ void AddExplainCommand(CLI::App& app, int& exit_code) {
       return;
     }
     absl::StatusOr<std::unique_ptr<Engine>> engine =
-        Engine::Create(*config, MakeDryFactories(*config));
+        Engine::Create(*config, MakeDryFactories());
     exit_code = Report(engine.status());
     if (engine.ok()) {
       const std::string text = options->json ? (*engine)->ExplainJson() : (*engine)->Explain();
