@@ -23,8 +23,10 @@ ALLOWED = {
     "sim": ["base", "types", "media", "vision"],
     "pipeline": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "store"],
     "observe": ["base", "types", "vision", "store"],
+    "serve": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "store",
+              "sim", "pipeline", "observe"],
     "cli": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "store",
-            "sim", "pipeline", "observe"],
+            "sim", "pipeline", "observe", "serve"],
 }
 # header prefix: the only modules whose headers may show it.
 ADAPTED = {
@@ -35,6 +37,7 @@ ADAPTED = {
     "onnx/": [],
     "yaml-cpp/": [],
     "sqlite3.h": [],
+    "boost/": [],
     "CLI/": ["cli"],
 }
 FORBIDDEN_NAMES = {"util", "utils", "common", "misc", "helper", "helpers", "manager"}

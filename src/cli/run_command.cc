@@ -14,6 +14,7 @@
 #include "cli/composition.h"
 #include "cli/output_guard.h"
 #include "cli/progress_line.h"
+#include "cli/run_control.h"
 #include "cli/run_options.h"
 #include "cli/standard_output.h"
 #include "cli/stop_signal.h"
@@ -105,13 +106,18 @@ int Run(const RunOptions& options) {
   if (const absl::Status guarded = CheckOutputFiles(*config, options.config); !guarded.ok()) {
     return Report(guarded);
   }
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(*config, MakeFactories(*config));
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(*config, MakeFactories());
   if (!engine.ok()) return Report(engine.status());
 
   RunSummary summary;
   absl::Status status;
   {
-    const StopSignal stop([&] { (*engine)->RequestStop(); });
+    const std::unique_ptr<RunControl> control =
+        RunControl::Start(**engine, options, config->outputs.dir);
+    StopSignal::Requests requests{.stop = [&] { (*engine)->RequestStop(); },
+                                  .retry = [&] { control->AskForRetry(); }};
+    if (!options.config.empty()) requests.reload = [&] { control->AskForReload(); };
+    const StopSignal signals(std::move(requests));
     ProgressLine progress(options.quiet || options.json);
     status = (*engine)->Run([&](const RunProgress& now) { progress.Draw(now); }, &summary);
   }
@@ -138,6 +144,8 @@ void AddRunCommand(CLI::App& app, int& exit_code) {
       "  sightline run shop.yaml --json | tail -1                 cameras, zones and lines from a file\n"
       "  sightline run --source 'photos/*.jpg' --every 2 --json\n"
       "Ctrl-C ends a run cleanly: frames that were read are finished and written.\n"
+      "`sightline apply CONFIG` changes a run that is under way; so does SIGHUP, which has it read its\n"
+      "file again. SIGUSR1 (or `sightline retry`) has cameras that are away tried at once.\n"
       "What the files hold: docs/output_formats.md. All keys: docs/configuration.md.");
   run->callback([options, &exit_code] { exit_code = Run(*options); });
 }
@@ -156,7 +164,7 @@ void AddExplainCommand(CLI::App& app, int& exit_code) {
       return;
     }
     absl::StatusOr<std::unique_ptr<Engine>> engine =
-        Engine::Create(*config, MakeDryFactories(*config));
+        Engine::Create(*config, MakeDryFactories());
     exit_code = Report(engine.status());
     if (engine.ok()) {
       const std::string text = options->json ? (*engine)->ExplainJson() : (*engine)->Explain();

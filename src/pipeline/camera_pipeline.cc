@@ -11,20 +11,55 @@
 namespace sightline {
 
 CameraPipeline::CameraPipeline(CameraParts parts)
-    : parts_(std::move(parts)), window_(parts_.frames_in_flight) {
-  keep_pixels_ = std::any_of(parts_.lanes.begin(), parts_.lanes.end(),
-                             [](const DeliverLane* lane) { return lane->wants_pixels(); });
+    : parts_(std::move(parts)),
+      window_(parts_.frames_in_flight),
+      outlets_(std::make_shared<const Outlets>()) {}
+
+CameraPipeline::~CameraPipeline() {
+  RequestStop();
+  Abandon();
+  Join().IgnoreError();
+}
+
+absl::Status CameraPipeline::Start(std::function<void()> on_end) {
+  on_end_ = std::move(on_end);
+  SL_ASSIGN_OR_RETURN(reader_, StartThread("read-" + parts_.camera->id, [this] {
+    if (!PassGate()) return;
+    source_status_ = ReadAll();
+    window_.Close();
+  }));
+  SL_ASSIGN_OR_RETURN(thread_, StartThread("cam-" + parts_.camera->id, [this] {
+    if (!PassGate()) return;
+    status_ = Run();
+    on_end_();
+  }));
+  return absl::OkStatus();
+}
+
+void CameraPipeline::Go() { OpenGate(Gate::kOpen); }
+void CameraPipeline::Abandon() { OpenGate(Gate::kAbandoned); }
+
+void CameraPipeline::OpenGate(Gate to) {
+  MutexLock lock(mutex_);
+  if (gate_ == Gate::kClosed) gate_ = to;
+  gate_moved_.NotifyAll();
+}
+
+bool CameraPipeline::PassGate() {
+  MutexLock lock(mutex_);
+  while (gate_ == Gate::kClosed) gate_moved_.Wait(mutex_);
+  return gate_ == Gate::kOpen;
+}
+
+absl::Status CameraPipeline::Join() {
+  if (thread_.joinable()) thread_.join();
+  if (reader_.joinable()) reader_.join();
+  return status_;
 }
 
 // The whole way of a frame. The reader thread does steps 1 to 3, the model's threads 4 to 6 (see
 // DetectorRunner), this one 7 to 10; the window between them keeps the camera's order.
 absl::Status CameraPipeline::Run() {
-  absl::Status source_status;
-  SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read-" + parts_.camera->id, [&] {
-    source_status = ReadAll();
-    window_.Close();
-  }));
-
   while (FrameSlot* slot = window_.NextInOrder()) {
     std::shared_ptr<FrameResult> result = results_.Acquire();
     // 7. track: boxes become objects; 8. events: objects meet zones and lines.
@@ -36,9 +71,9 @@ absl::Status CameraPipeline::Run() {
     Deliver(std::move(result));
     parts_.ledger->CountProcessed();
   }
-  reader.join();
+  reader_.join();
   FinishTracks();
-  return set_up_status_.ok() ? source_status : set_up_status_;
+  return set_up_status_.ok() ? source_status_ : set_up_status_;
 }
 
 absl::Status CameraPipeline::ReadAll() {
@@ -95,14 +130,16 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
     return false;
   }
   result->frame.meta = slot->frame.meta;
-  if (keep_pixels_) result->frame = slot->frame;
+  if (outlets()->wants_pixels) result->frame = slot->frame;
   result->detections.frame = slot->frame.meta;
   result->detections.labels = parts_.labels;
   result->detections.items.swap(slot->detections.items);
   result->events.clear();
   result->end_of_stream = false;
-  absl::Status status = parts_.tracker->Update(result->detections, &result->tracks);
   finished_tracks_.clear();
+  if (rules_due_.load(std::memory_order_relaxed)) ChangeRules(slot->frame.meta, result);
+  result->rules_version = parts_.rules_version;
+  absl::Status status = parts_.tracker->Update(result->detections, &result->tracks);
   parts_.tracker->TakeFinished(&finished_tracks_);
   if (status.ok()) {
     status = parts_.events->Update(result->tracks, &result->events, &result->zone_occupancy,
@@ -113,9 +150,47 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
     return false;
   }
   last_frame_ = slot->frame.meta;
-  tracks_confirmed_.store(parts_.tracker->stats().confirmed_tracks, std::memory_order_relaxed);
+  width_.store(last_frame_.width, std::memory_order_relaxed);
+  height_.store(last_frame_.height, std::memory_order_relaxed);
+  tracks_confirmed_.store(earlier_tracks_ + parts_.tracker->stats().confirmed_tracks,
+                          std::memory_order_relaxed);
   events_emitted_.fetch_add(result->events.size(), std::memory_order_relaxed);
   return true;
+}
+
+void CameraPipeline::ChangeRules(const FrameMeta& next, FrameResult* result) {
+  RulesChange change;
+  {
+    MutexLock lock(mutex_);
+    change = std::exchange(rules_change_, nullptr);
+    rules_due_ = false;
+  }
+  const Tracker* const before = parts_.tracker.get();
+  const uint64_t tracks_before = before->stats().confirmed_tracks;
+  const absl::Status status = change(next, &parts_, &result->events, &finished_tracks_);
+  if (!status.ok()) {
+    Log().warn("camera {}: the new rules do not fit, the old ones stay: {}", parts_.camera->id,
+               MessageOf(status));
+    return;
+  }
+  if (parts_.tracker.get() != before) earlier_tracks_ += tracks_before;
+  ++parts_.rules_version;
+}
+
+void CameraPipeline::SetRules(RulesChange change) {
+  MutexLock lock(mutex_);
+  rules_change_ = std::move(change);
+  rules_due_ = true;
+}
+
+std::shared_ptr<const Outlets> CameraPipeline::outlets() const {
+  MutexLock lock(mutex_);
+  return outlets_;
+}
+
+void CameraPipeline::SetOutlets(std::shared_ptr<const Outlets> outlets) {
+  MutexLock lock(mutex_);
+  outlets_.swap(outlets);  // the old ones go when the lock is released
 }
 
 void CameraPipeline::CountTombstone(const FrameMeta& frame, DropReason reason,
@@ -131,7 +206,13 @@ void CameraPipeline::CountTombstone(const FrameMeta& frame, DropReason reason,
 
 void CameraPipeline::Deliver(const CameraStateChange& change) {
   const auto copy = std::make_shared<const CameraStateChange>(change);
-  for (DeliverLane* lane : parts_.lanes) lane->Send(copy);
+  const std::shared_ptr<const Outlets> to = outlets();
+  for (const auto& lane : to->lanes) lane->Send(copy);
+}
+
+void CameraPipeline::DeliverLedger() {
+  const std::shared_ptr<const Outlets> to = outlets();
+  for (const auto& lane : to->lanes) lane->Send({parts_.camera, counts()});
 }
 
 void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
@@ -147,18 +228,19 @@ void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
                                                     .Add(i)
                                                     .Finish()));
   }
-  for (DeliverLane* lane : parts_.lanes) lane->Send(result);
-  DeliverFinishedTracks();
+  const std::shared_ptr<const Outlets> to = outlets();
+  for (const auto& lane : to->lanes) lane->Send(result);
+  DeliverFinishedTracks(*to);
 }
 
-void CameraPipeline::DeliverFinishedTracks() {
+void CameraPipeline::DeliverFinishedTracks(const Outlets& to) {
   for (const TrackSummary& track : finished_tracks_) {
     const auto class_id = static_cast<size_t>(std::max(0, track.class_id));
     if (class_id >= tracks_per_class_.size()) tracks_per_class_.resize(class_id + 1);
     ++tracks_per_class_[class_id];
     std::shared_ptr<TrackSummary> copy = summaries_.Acquire();
     *copy = track;
-    for (DeliverLane* lane : parts_.lanes) lane->Send(copy);
+    for (const auto& lane : to.lanes) lane->Send(copy);
   }
 }
 
@@ -174,6 +256,7 @@ void CameraPipeline::FinishTracks() {
   result->events.clear();
   result->frame.meta = result->detections.frame = result->tracks.frame = last_frame_;
   result->detections.labels = parts_.labels;
+  result->rules_version = parts_.rules_version;
   result->end_of_stream = true;
   // Who is inside when a run is cut short did not leave: a run of the whole recording into the same
   // database says when they did.

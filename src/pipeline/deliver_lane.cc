@@ -1,5 +1,6 @@
 #include "pipeline/deliver_lane.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -15,32 +16,32 @@ absl::Status WriteTo(ResultSink& sink, const TrackSummary& track) { return sink.
 absl::Status WriteTo(ResultSink& sink, const CameraStateChange& change) {
   return sink.WriteCameraState(change);
 }
+absl::Status WriteTo(ResultSink& sink, const DeliverLane::CameraLedger& ledger) {
+  return sink.WriteLedger(*ledger.camera, ledger.counts);
+}
+
+const CameraInfo* CameraOf(const FrameResult& result) { return result.frame.meta.camera.get(); }
+const CameraInfo* CameraOf(const TrackSummary& track) { return track.camera.get(); }
+const CameraInfo* CameraOf(const CameraStateChange& change) { return change.camera.get(); }
+const CameraInfo* CameraOf(const DeliverLane::CameraLedger& ledger) { return ledger.camera.get(); }
 
 }  // namespace
 
-DeliverLane::DeliverLane(std::string name, std::vector<std::unique_ptr<ResultSink>> sinks,
-                         size_t capacity, ErrorCallback on_error)
+DeliverLane::DeliverLane(std::string name, size_t capacity, ErrorCallback on_error)
     : name_(std::move(name)),
-      sinks_(std::move(sinks)),
       on_error_(std::move(on_error)),
-      queue_(capacity, QueuePolicy::kBlock) {
-  for (const auto& sink : sinks_) {
-    sink_names_.emplace_back(sink->name());
-    wants_pixels_ = wants_pixels_ || sink->wants_pixels();
-  }
-}
+      queue_(capacity, QueuePolicy::kBlock) {}
 
-absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(
-    std::string name, std::vector<std::unique_ptr<ResultSink>> sinks, size_t capacity,
-    ErrorCallback on_error) {
+absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(std::string name, size_t capacity,
+                                                                 ErrorCallback on_error) {
   std::unique_ptr<DeliverLane> lane(
-      new DeliverLane(std::move(name), std::move(sinks), capacity, std::move(on_error)));
+      new DeliverLane(std::move(name), capacity, std::move(on_error)));
   SL_ASSIGN_OR_RETURN(lane->thread_, StartThread("deliver-" + lane->name_,
                                                  [raw = lane.get()] { raw->Loop(); }));
   return lane;
 }
 
-DeliverLane::~DeliverLane() { Finish({}).IgnoreError(); }
+DeliverLane::~DeliverLane() { Finish().IgnoreError(); }
 
 void DeliverLane::Send(std::shared_ptr<const FrameResult> result) {
   queue_.Push(std::move(result));
@@ -54,47 +55,89 @@ void DeliverLane::Send(std::shared_ptr<const CameraStateChange> change) {
   queue_.Push(std::move(change));
 }
 
+void DeliverLane::Send(const CameraLedger& ledger) {
+  queue_.Push(std::make_shared<const CameraLedger>(ledger));
+}
+
+void DeliverLane::Change(const std::vector<std::string>& removed, std::vector<LaneSink> added) {
+  auto change = std::make_shared<SinkChange>();
+  change->removed = removed;
+  change->added = std::move(added);
+  const std::shared_ptr<SinkChange> waited_for = change;
+  if (queue_.Push(std::move(change)) == BoundedQueue<Item>::PushResult::kClosed) return;
+  MutexLock lock(waited_for->mutex);
+  while (!waited_for->done) waited_for->carried.Wait(waited_for->mutex);
+}
+
 void DeliverLane::Loop() {
   // How late a quiet camera's rows may be committed beyond the sinks' own delay; chosen.
   constexpr std::chrono::milliseconds kIdle(250);
   while (true) {
     const std::optional<Item> item = queue_.PopFor(kIdle);
-    if (!item) {
-      if (queue_.Drained()) return;
-      ForEachSink([](ResultSink& sink) { return sink.FlushIfDue(); });
-      continue;
+    if (item) {
+      Deliver(*item);
+    } else if (queue_.Drained()) {
+      return;
+    } else {
+      ForEachSink(nullptr, [](ResultSink& sink) { return sink.FlushIfDue(); });
     }
-    ForEachSink([&](ResultSink& sink) {
-      return std::visit([&](const auto& record) { return WriteTo(sink, *record); }, *item);
-    });
   }
 }
 
-absl::Status DeliverLane::Finish(const std::vector<CameraLedger>& ledgers, bool abandon) {
+void DeliverLane::Deliver(const Item& item) {
+  if (const auto* change = std::get_if<std::shared_ptr<SinkChange>>(&item)) return Carry(**change);
+  std::visit(
+      [&](const auto& record) {
+        if constexpr (!std::is_same_v<std::decay_t<decltype(record)>, std::shared_ptr<SinkChange>>) {
+          ForEachSink(CameraOf(*record),
+                      [&](ResultSink& sink) { return WriteTo(sink, *record); });
+        }
+      },
+      item);
+}
+
+void DeliverLane::Carry(SinkChange& change) {
+  for (LaneSink& sink : sinks_) {
+    const auto& gone = change.removed;
+    if (!sink.sink || std::find(gone.begin(), gone.end(), sink.key) == gone.end()) continue;
+    CallSink(sink, [](ResultSink& closing) { return closing.Close(); });
+    sink.sink.reset();
+  }
+  std::erase_if(sinks_, [](const LaneSink& sink) { return !sink.sink; });
+  for (LaneSink& sink : change.added) sinks_.push_back(std::move(sink));
+  MutexLock lock(change.mutex);
+  change.done = true;
+  change.carried.NotifyAll();
+}
+
+absl::Status DeliverLane::Finish(bool abandon) {
   queue_.Close();
   if (!thread_.joinable()) return first_error_;
   thread_.join();
-  for (const CameraLedger& ledger : ledgers) {
-    ForEachSink([&](ResultSink& sink) { return sink.WriteLedger(*ledger.camera, ledger.counts); });
-  }
-  ForEachSink([&](ResultSink& sink) { return abandon ? sink.Abandon() : sink.Close(); });
+  ForEachSink(nullptr, [&](ResultSink& sink) { return abandon ? sink.Abandon() : sink.Close(); });
   sinks_.clear();
   return first_error_;
 }
 
-void DeliverLane::ForEachSink(const std::function<absl::Status(ResultSink&)>& call) {
-  for (std::unique_ptr<ResultSink>& sink : sinks_) {
-    if (!sink) continue;  // failed earlier
-    const absl::Status status = call(*sink);
-    if (status.ok()) continue;
-    const absl::Status error = WithContext(status, sink->name());
-    if (const absl::Status closed = sink->Close(); !closed.ok()) {
-      Log().debug("closing {} after its error: {}", sink->name(), MessageOf(closed));
-    }
-    sink.reset();
-    if (first_error_.ok()) first_error_ = error;
-    on_error_(error);
+void DeliverLane::ForEachSink(const CameraInfo* camera,
+                              const std::function<absl::Status(ResultSink&)>& call) {
+  for (LaneSink& sink : sinks_) {
+    if (!sink.sink) continue;  // failed earlier
+    if (camera != nullptr && !sink.camera.empty() && sink.camera != camera->id) continue;
+    CallSink(sink, call);
   }
+}
+
+void DeliverLane::CallSink(LaneSink& sink, const std::function<absl::Status(ResultSink&)>& call) {
+  const absl::Status status = call(*sink.sink);
+  if (status.ok()) return;
+  const absl::Status error = WithContext(status, sink.sink->name());
+  if (const absl::Status closed = sink.sink->Close(); !closed.ok()) {
+    Log().debug("closing {} after its error: {}", sink.sink->name(), MessageOf(closed));
+  }
+  sink.sink.reset();
+  if (first_error_.ok()) first_error_ = error;
+  on_error_(error);
 }
 
 }  // namespace sightline

@@ -1,0 +1,259 @@
+#include "serve/http/http_server.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <exception>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "serve/http/http_session_internal.h"
+#include "serve/http/unix_socket.h"
+
+namespace sightline::serve {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using ErrorCode = boost::system::error_code;
+
+absl::Status CannotListen(const ListenAddress& at, const ErrorCode& error) {
+  const std::string where = at.address.empty() ? "this machine" : at.address;
+  switch (error.value()) {
+    case EADDRINUSE:
+      return FailedPrecondition(
+          "port {} of {} is taken by another program; choose another, or 0 for "
+          "any that is free",
+          at.port, where);
+    case EADDRNOTAVAIL:
+      return FailedPrecondition("{} is no address of this machine", where);
+    case EACCES:
+      return FailedPrecondition("port {} is not allowed to this user; choose one from 1024 on",
+                                at.port);
+    default:
+      return FailedPrecondition("cannot listen on {}: {}", ToString(at), error.message());
+  }
+}
+
+ErrorCode OpenAt(const tcp::endpoint& at, tcp::acceptor* acceptor) {
+  ErrorCode error;
+  if (acceptor->is_open()) acceptor->close(error);
+  if (acceptor->open(at.protocol(), error)) return error;
+  acceptor->set_option(tcp::acceptor::reuse_address(true), error);
+  if (at.address().is_v6()) {
+    // Both kinds for "::", whatever the machine's default is.
+    acceptor->set_option(asio::ip::v6_only(false), error);
+  }
+  if (acceptor->bind(at, error)) return error;
+  acceptor->listen(asio::socket_base::max_listen_connections, error);
+  return error;
+}
+
+absl::Status ListenOnTcp(const ListenAddress& at, tcp::acceptor* acceptor) {
+  ErrorCode error;
+  if (!at.address.empty()) {
+    const auto address = asio::ip::make_address(at.address, error);
+    if (error) return InvalidArgument("{} is no IP address", at.address);
+    error = OpenAt({address, at.port}, acceptor);
+  } else {
+    error = OpenAt({tcp::v6(), at.port}, acceptor);  // both kinds of addresses
+    if (error.value() == EAFNOSUPPORT || error.value() == EADDRNOTAVAIL) {
+      error = OpenAt({tcp::v4(), at.port}, acceptor);
+    }
+  }
+  return error ? CannotListen(at, error) : absl::OkStatus();
+}
+
+}  // namespace
+
+class HttpServer::Impl final : public HttpSessionHost {
+ public:
+  explicit Impl(const HttpServerOptions& options) : options_(options) {}
+  ~Impl() override { Stop(); }
+
+  absl::Status Listen() {
+    if (!options_.tcp && options_.unix_path.empty()) {
+      return InvalidArgument("an HTTP server needs a port or the path of a Unix socket");
+    }
+    if (options_.tcp) SL_RETURN_IF_ERROR(ListenOnTcp(*options_.tcp, &tcp_));
+    if (options_.unix_path.empty()) return absl::OkStatus();
+    SL_ASSIGN_OR_RETURN(UnixSocket made, UnixSocket::Listen(options_.unix_path));
+    unix_file_.emplace(std::move(made));
+    ErrorCode error;
+    const int descriptor = unix_file_->Release();
+    if (unix_.assign(asio::local::stream_protocol(), descriptor, error)) {
+      close(descriptor);
+      return Internal("the socket {} cannot be used: {}", options_.unix_path, error.message());
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Start() {
+    if (tcp_.is_open()) Accept(tcp_, tcp_pause_, /*from_unix_socket=*/false);
+    if (unix_.is_open()) Accept(unix_, unix_pause_, /*from_unix_socket=*/true);
+    SL_ASSIGN_OR_RETURN(thread_, StartThread("http", [this] { Loop(); }));
+    return absl::OkStatus();
+  }
+
+  void Stop() {
+    asio::post(context_, [this] { BeginStop(); });
+    if (thread_.joinable()) thread_.join();
+    unix_file_.reset();
+  }
+
+  std::optional<ListenAddress> address() const {
+    if (!options_.tcp) return std::nullopt;
+    return ListenAddress{options_.tcp->address, port_};
+  }
+  void RememberPort() {
+    ErrorCode error;
+    if (options_.tcp) port_ = tcp_.local_endpoint(error).port();
+  }
+
+  HttpServerStats stats() const {
+    return {.connections = open_.load(std::memory_order_relaxed),
+            .accepted = accepted_.load(std::memory_order_relaxed),
+            .refused = refused_.load(std::memory_order_relaxed),
+            .requests = requests_.load(std::memory_order_relaxed),
+            .errors = errors_.load(std::memory_order_relaxed)};
+  }
+
+  Router router_;
+
+  // HttpSessionHost:
+  const HttpServerOptions& options() const override { return options_; }
+  const Router& router() const override { return router_; }
+  bool stopping() const override { return stopping_; }
+  void Answered(int status) override {
+    requests_.fetch_add(1, std::memory_order_relaxed);
+    if (status >= 400) errors_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void Ended(HttpSession* session) override {
+    for (HttpSession*& other : sessions_) {
+      if (other != session) continue;
+      std::swap(other, sessions_.back());
+      sessions_.pop_back();
+      break;
+    }
+    open_.store(sessions_.size(), std::memory_order_relaxed);
+    if (stopping_ && sessions_.empty()) stop_pause_.cancel();
+  }
+
+ private:
+  // Connections beyond the most that are still told so; what comes after them is just closed.
+  static constexpr size_t kMostRefusals = 32;
+
+  template <typename Acceptor>
+  void Accept(Acceptor& acceptor, asio::steady_timer& pause, bool from_unix_socket) {
+    auto peer = std::make_shared<HttpSession::Socket>(context_);
+    acceptor.async_accept(
+        *peer, [this, &acceptor, &pause, from_unix_socket, peer](ErrorCode error) {
+          if (error == asio::error::operation_aborted || !acceptor.is_open()) return;
+          if (error) {
+            // Out of descriptors, most likely: asking again at once would only burn the processor.
+            Log().debug("an HTTP connection could not be accepted: {}", error.message());
+            pause.expires_after(std::chrono::milliseconds(100));
+            pause.async_wait([this, &acceptor, &pause, from_unix_socket](ErrorCode stopped) {
+              if (!stopped) Accept(acceptor, pause, from_unix_socket);
+            });
+            return;
+          }
+          Welcome(std::move(*peer), from_unix_socket);
+          Accept(acceptor, pause, from_unix_socket);
+        });
+  }
+
+  void Welcome(HttpSession::Socket&& socket, bool from_unix_socket) {
+    accepted_.fetch_add(1, std::memory_order_relaxed);
+    const bool refused = sessions_.size() >= options_.max_connections;
+    if (refused) refused_.fetch_add(1, std::memory_order_relaxed);
+    if (sessions_.size() >= options_.max_connections + kMostRefusals) return;  // closes it
+    const auto session =
+        std::make_shared<HttpSession>(*this, std::move(socket), from_unix_socket, refused);
+    sessions_.push_back(session.get());
+    open_.store(sessions_.size(), std::memory_order_relaxed);
+    session->Start();
+  }
+
+  void BeginStop() {
+    if (std::exchange(stopping_, true)) return;
+    ErrorCode ignored;
+    tcp_.close(ignored);
+    unix_.close(ignored);
+    tcp_pause_.cancel();
+    unix_pause_.cancel();
+    const std::vector<HttpSession*> sessions = sessions_;
+    for (HttpSession* session : sessions) session->EndWhenAnswered();
+    if (sessions_.empty()) return;
+    stop_pause_.expires_after(std::chrono::microseconds(options_.stop_timeout_us));
+    stop_pause_.async_wait([this](ErrorCode error) {
+      if (error) return;
+      const std::vector<HttpSession*> rest = sessions_;
+      for (HttpSession* session : rest) session->Close();
+    });
+  }
+
+  void Loop() {
+    while (true) {
+      try {
+        context_.run();
+        return;
+      } catch (const std::exception& error) {
+        // Of one connection (no memory, most likely), which ends with it.
+        Log().warn("an HTTP connection ended by an error: {}", error.what());
+      }
+    }
+  }
+
+  const HttpServerOptions options_;
+  asio::io_context context_{1};
+  tcp::acceptor tcp_{context_};
+  asio::local::stream_protocol::acceptor unix_{context_};
+  asio::steady_timer tcp_pause_{context_};
+  asio::steady_timer unix_pause_{context_};
+  asio::steady_timer stop_pause_{context_};
+  std::optional<UnixSocket> unix_file_;
+  uint16_t port_ = 0;
+  bool stopping_ = false;               // on the server's thread
+  std::vector<HttpSession*> sessions_;  // on the server's thread
+  std::atomic<uint64_t> open_{0}, accepted_{0}, refused_{0}, requests_{0}, errors_{0};
+  std::thread thread_;
+};
+
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Create(const HttpServerOptions& options) {
+  try {
+    auto impl = std::make_unique<Impl>(options);
+    SL_RETURN_IF_ERROR(impl->Listen());
+    impl->RememberPort();
+    return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
+  } catch (const std::exception& error) {  // no descriptor for the event queue
+    return ResourceExhausted("no HTTP server can be made: {}", error.what());
+  }
+}
+
+HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HttpServer::~HttpServer() = default;
+
+absl::Status HttpServer::Route(std::string_view method, std::string_view pattern,
+                               HttpHandler handler, const RouteOptions& options) {
+  return impl_->router_.Add(method, pattern, std::move(handler), options);
+}
+absl::Status HttpServer::Start() { return impl_->Start(); }
+void HttpServer::Stop() { impl_->Stop(); }
+std::optional<ListenAddress> HttpServer::address() const { return impl_->address(); }
+HttpServerStats HttpServer::stats() const { return impl_->stats(); }
+
+}  // namespace sightline::serve

@@ -1,0 +1,269 @@
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/bind_handler.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/rfc7230.hpp>
+#include <boost/beast/http/write.hpp>
+#include <chrono>
+#include <ctime>
+#include <exception>
+#include <limits>
+#include <utility>
+
+#include "base/ascii_text.h"
+#include "base/log.h"
+#include "serve/http/http_session_internal.h"
+
+namespace sightline::serve {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+
+// How long and how much is read of a connection that is told why it ends: closed with bytes unread it
+// would be reset, and the answer lost on its way.
+constexpr std::chrono::seconds kLingerTime(2);
+constexpr size_t kLingerBytes = 1024 * 1024;
+constexpr size_t kReadAtOnce = 4096;
+
+std::chrono::microseconds Us(int64_t us) { return std::chrono::microseconds(us); }
+
+std::string_view View(beast::string_view text) { return {text.data(), text.size()}; }
+beast::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, section 5.6.7), whatever the locale.
+std::string HttpDate() {
+  constexpr std::string_view kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  constexpr std::string_view kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  return fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT", kDays[utc.tm_wday], utc.tm_mday,
+                     kMonths[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
+}
+
+bool HasControls(std::string_view text) {
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\t') || byte == 0x7F) return true;
+  }
+  return false;
+}
+
+bool IsToken(std::string_view text) {
+  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  for (const char c : text) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (!letter && kMarks.find(c) == std::string_view::npos) return false;
+  }
+  return !text.empty();
+}
+
+template <typename Body>
+http::response<Body> HeadOf(const HttpResponse& from, bool keep_alive) {
+  http::response<Body> response;
+  response.version(11);
+  response.result(
+      static_cast<unsigned>(from.status >= 200 && from.status <= 599 ? from.status : 500));
+  response.keep_alive(keep_alive);
+  response.set(http::field::date, View(std::string_view(HttpDate())));
+  if (!HasControls(from.content_type))
+    response.set(http::field::content_type, View(std::string_view(from.content_type)));
+  response.set(http::field::cache_control, "no-store");
+  response.set("X-Content-Type-Options", "nosniff");
+  for (const auto& [name, value] : from.headers) {
+    if (IsToken(name) && !HasControls(value)) {
+      response.set(View(std::string_view(name)), View(std::string_view(value)));
+    }
+  }
+  response.content_length(from.body.size());
+  return response;
+}
+
+// Path and query of the target; the form with scheme and host, which servers must understand, too.
+void SplitTarget(std::string_view target, HttpRequest* request) {
+  const size_t scheme = target.find("://");
+  if (!target.starts_with('/') && scheme != std::string_view::npos) {
+    const size_t path = target.find_first_of("/?", scheme + 3);
+    target = path == std::string_view::npos ? std::string_view("/") : target.substr(path);
+  }
+  const size_t question = target.find('?');
+  request->path = target.substr(0, question);
+  request->query = question == std::string_view::npos ? "" : target.substr(question + 1);
+}
+
+}  // namespace
+
+HttpSession::HttpSession(HttpSessionHost& host, Socket&& socket, bool from_unix_socket,
+                         bool refused)
+    : host_(host),
+      stream_(std::move(socket)),
+      buffer_(host.options().max_head_bytes + kReadAtOnce),
+      from_unix_socket_(from_unix_socket),
+      refused_(refused) {}
+
+HttpSession::~HttpSession() { host_.Ended(this); }
+
+void HttpSession::Start() { AwaitRequest(); }
+
+void HttpSession::Close() { stream_.close(); }
+
+void HttpSession::EndWhenAnswered() {
+  if (!answering_) Close();
+}
+
+void HttpSession::AwaitRequest() {
+  parser_.emplace();
+  parser_->header_limit(static_cast<uint32_t>(host_.options().max_head_bytes));
+  // The body's limit is the route's, which the head tells. (Beast 1.74 takes "none" for zero.)
+  parser_->body_limit(std::numeric_limits<uint64_t>::max());
+  lingered_bytes_ = 0;
+  const bool first = std::exchange(first_, false);
+  if (buffer_.size() > 0) return ReadHead();  // the next request came along with the last one
+  stream_.expires_after(
+      refused_ ? std::chrono::microseconds(kLingerTime)
+               : Us(first ? host_.options().request_timeout_us : host_.options().idle_timeout_us));
+  stream_.async_read_some(buffer_.prepare(kReadAtOnce),
+                          [self = shared_from_this()](ErrorCode error, size_t bytes) {
+                            if (error) return;  // gone, or idle for too long
+                            self->buffer_.commit(bytes);
+                            self->ReadHead();
+                          });
+}
+
+void HttpSession::ReadHead() {
+  stream_.expires_after(Us(host_.options().request_timeout_us));
+  http::async_read_header(
+      stream_, buffer_, *parser_,
+      [self = shared_from_this()](ErrorCode error, size_t) { self->OnHead(error); });
+}
+
+void HttpSession::OnHead(ErrorCode error) {
+  if (error) return RefuseBroken(error);
+  if (refused_) return Refuse(503, "too many connections; try again later");
+  const auto& head = parser_->get();
+  if (head.version() >= 11 && head.count(http::field::host) != 1) {
+    return Refuse(400, "a request of HTTP/1.1 has one Host header");
+  }
+  request_ = HttpRequest();
+  request_.method = View(head.method_string());
+  request_.from_unix_socket = from_unix_socket_;
+  SplitTarget(View(head.target()), &request_);
+  route_ = host_.router().Find(request_.method, request_.path, from_unix_socket_);
+  const bool no_body =
+      request_.method == "GET" || request_.method == "HEAD" || request_.method == "DELETE";
+  const size_t limit =
+      route_.options.max_body_bytes.value_or(no_body ? 0 : host_.options().max_body_bytes);
+  const auto length = parser_->content_length();
+  const bool chunked = parser_->chunked();
+  if (route_.handler == nullptr) {
+    // What is refused whatever its body says is not worth reading it.
+    if (chunked || (length && *length > 0)) {
+      return Send(std::move(route_.refusal), /*keep_alive=*/false, /*head_only=*/false);
+    }
+  } else if ((length && *length > limit) || (chunked && limit == 0)) {
+    return Refuse(413, fmt::format("the body may have at most {} bytes here", limit));
+  }
+  parser_->body_limit(limit);
+  if (View(head[http::field::expect]).empty()) return ReadBody();
+  if (AsciiLower(View(head[http::field::expect])) != "100-continue") {
+    return Refuse(417, "of expectations only 100-continue can be met");
+  }
+  static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+  asio::async_write(stream_, asio::buffer(kContinue.data(), kContinue.size()),
+                    [self = shared_from_this()](ErrorCode failed, size_t) {
+                      if (!failed) self->ReadBody();
+                    });
+}
+
+void HttpSession::ReadBody() {
+  if (parser_->is_done()) return OnBody({});
+  http::async_read(stream_, buffer_, *parser_,
+                   [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
+}
+
+void HttpSession::OnBody(ErrorCode error) {
+  if (error) return RefuseBroken(error);
+  Answer();
+}
+
+void HttpSession::Answer() {
+  auto message = parser_->release();
+  const bool keep_alive = message.version() >= 11 && message.keep_alive() && !host_.stopping();
+  const bool head_only = message.method() == http::verb::head;
+  if (route_.handler == nullptr) return Send(std::move(route_.refusal), keep_alive, head_only);
+  if (head_only) request_.method = "GET";
+  request_.parameters = std::move(route_.parameters);
+  for (const auto& field : message) {
+    request_.headers.emplace_back(AsciiLower(View(field.name_string())), View(field.value()));
+  }
+  request_.body = std::move(message.body());
+  HttpResponse response;
+  try {
+    response = (*route_.handler)(request_);
+  } catch (const std::exception& thrown) {
+    Log().error("{} {}: {}", request_.method, request_.path, thrown.what());
+    response = ErrorResponse(500, "an error inside; the log says more");
+  }
+  Send(std::move(response), keep_alive, head_only);
+}
+
+void HttpSession::RefuseBroken(ErrorCode error) {
+  if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+    return Refuse(431, fmt::format("the head of a request may have at most {} bytes",
+                                   host_.options().max_head_bytes));
+  }
+  if (error == http::error::body_limit) return Refuse(413, "the body is too large");
+  // Gone, silent for too long, or closed in the middle: nobody listens any more.
+  const bool is_http_error =
+      error.category() == http::make_error_code(http::error::bad_method).category();
+  if (!is_http_error || error == http::error::end_of_stream ||
+      error == http::error::partial_message)
+    return;
+  Refuse(400, fmt::format("this is no request of HTTP/1.1: {}", error.message()));
+}
+
+void HttpSession::Refuse(int status, std::string_view message) {
+  Send(ErrorResponse(status, message), /*keep_alive=*/false, /*head_only=*/false);
+}
+
+void HttpSession::Send(HttpResponse&& response, bool keep_alive, bool head_only) {
+  host_.Answered(response.status);
+  answering_ = true;
+  stream_.expires_after(Us(host_.options().write_timeout_us));
+  const auto send = [&](auto&& message) {
+    using Message = std::decay_t<decltype(message)>;
+    const auto kept = std::make_shared<Message>(std::move(message));
+    http::async_write(stream_, *kept,
+                      [self = shared_from_this(), kept, keep_alive](ErrorCode error, size_t) {
+                        self->OnSent(error, keep_alive);
+                      });
+  };
+  if (head_only) return send(HeadOf<http::empty_body>(response, keep_alive));
+  auto message = HeadOf<http::string_body>(response, keep_alive);
+  message.body() = std::move(response.body);
+  send(std::move(message));
+}
+
+void HttpSession::OnSent(ErrorCode error, bool keep_alive) {
+  answering_ = false;
+  if (error) return;
+  if (keep_alive && !host_.stopping()) return AwaitRequest();
+  stream_.socket().shutdown(Socket::shutdown_send, error);
+  stream_.expires_after(kLingerTime);
+  if (!host_.stopping()) Linger();
+}
+
+void HttpSession::Linger() {
+  buffer_.consume(buffer_.size());
+  stream_.async_read_some(buffer_.prepare(kReadAtOnce),
+                          [self = shared_from_this()](ErrorCode error, size_t bytes) {
+                            self->lingered_bytes_ += bytes;
+                            if (!error && self->lingered_bytes_ < kLingerBytes) self->Linger();
+                          });
+}
+
+}  // namespace sightline::serve

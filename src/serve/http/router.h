@@ -1,0 +1,56 @@
+// Which handler answers a request: routes by method and path.
+//
+// Patterns: "/metrics" is that path alone; "{id}" stands for one segment that is not empty, handed on
+// without escapes ("/v1/cameras/{id}/retry"); "/*" at the end stands for whatever follows, also
+// nothing ("/ui/*"). Exact segments go before "{}", and these before "*". Escapes in the request's
+// path are undone segment by segment, so that "%2F" never makes a new segment.
+//
+// Threads: Add() before the first Find(); Find() from any. Cost: a pass over the routes.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "serve/http/http_message.h"
+
+namespace sightline::serve {
+
+// Whom a route answers: control belongs on the Unix socket, whose file mode is its lock.
+enum class RouteReach { kEverywhere, kUnixSocket };
+
+struct RouteOptions {
+  RouteReach reach = RouteReach::kEverywhere;
+  // Of a request's body; more is answered with 413. Unset: none for GET and DELETE, else the server's.
+  std::optional<size_t> max_body_bytes = {};
+};
+
+class Router {
+ public:
+  // InvalidArgument for a pattern that is none, and for one that stands already.
+  absl::Status Add(std::string_view method, std::string_view pattern, HttpHandler handler,
+                   const RouteOptions& options = {});
+
+  struct Found {
+    const HttpHandler* handler = nullptr;  // null: `refusal` is the answer
+    RouteOptions options;
+    NamedTexts parameters;
+    HttpResponse refusal;  // 400, 404, or 405 with Allow
+  };
+  // HEAD finds the route of GET.
+  Found Find(std::string_view method, std::string_view path, bool from_unix_socket) const;
+
+ private:
+  struct Route {
+    std::string method;
+    std::vector<std::string> segments;  // "{id}" for a parameter, "*" at the end
+    HttpHandler handler;
+    RouteOptions options;
+  };
+  std::vector<Route> routes_;  // the more exact ones first
+};
+
+}  // namespace sightline::serve
