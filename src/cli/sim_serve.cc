@@ -155,14 +155,8 @@ class Outlet final : public sim::StreamOutlet {
  public:
   Outlet(sim::RtspServer& server, size_t stream) : server_(server), stream_(stream) {}
   bool Watched() const override { return server_.Watched(stream_); }
-  void Send(std::span<const uint8_t> picture, int64_t pts_us, bool key) override {
-    server_.Send(stream_, picture, pts_us, key);
-  }
-  void SetDoor(Door door) override {
-    server_.Admit(stream_, door == Door::kOpen  ? sim::Admission::kOpen
-                           : door == Door::kCut ? sim::Admission::kCut
-                                                : sim::Admission::kRefuse);
-  }
+  void Send(const sim::CodedPicture& picture) override { server_.Send(stream_, picture); }
+  void Admit(sim::Admission admission) override { server_.Admit(stream_, admission); }
 
  private:
   sim::RtspServer& server_;

@@ -113,7 +113,7 @@ absl::Status StreamEncoder::Impl::Configure(AvDictionary* settings) {
       settings->Set("tune", "zerolatency");
       settings->Set("crf", std::clamp(options_.quality, 0, 51));
       settings->Set("x265-params",
-                    "pools=1:frame-threads=1:scenecut=0:open-gop=0:repeat-headers=1:log-level=1");
+                    "pools=1:frame-threads=1:scenecut=0:open-gop=0:repeat-headers=1:log-level=0");
       break;
     case StreamCodec::kMjpeg:
       // JPEG is full range by its own standard; the few grey levels between are not worth a copy.

@@ -30,9 +30,11 @@ struct Stream {
   std::atomic<Admission> admission{Admission::kOpen};
   std::mutex mutex;
   GstAppSrc* source = nullptr;  // while somebody watches; by `mutex`
+  int width = 0;                // as `source` was told; by `mutex`
+  int height = 0;
 };
 
-const char* CapsOf(RtspCodec codec) {
+const char* MediaTypeOf(RtspCodec codec) {
   switch (codec) {
     case RtspCodec::kH264:
       return "video/x-h264,stream-format=byte-stream,alignment=au";
@@ -59,7 +61,7 @@ const char* PayloaderOf(RtspCodec codec) {
 std::string Described(RtspCodec codec) {
   return std::string("( appsrc name=pictures is-live=true format=time block=false max-bytes=0 ") +
          "max-time=0 max-buffers=" + std::to_string(kWaitingPictures) +
-         " leaky-type=downstream caps=\"" + CapsOf(codec) + "\" ! " + PayloaderOf(codec) +
+         " leaky-type=downstream ! " + PayloaderOf(codec) +
          " name=pay0 timestamp-offset=0 )";
 }
 
@@ -87,7 +89,7 @@ class GstServer final : public RtspServer {
     const std::lock_guard<std::mutex> lock(streams_[stream]->mutex);
     return streams_[stream]->source != nullptr;
   }
-  void Send(size_t stream, std::span<const uint8_t> picture, int64_t pts_us, bool key) override;
+  void Send(size_t stream, const CodedPicture& picture) override;
   void Admit(size_t stream, Admission admission) override;
 
  private:
@@ -147,6 +149,7 @@ void GstServer::OnMedia(GstRTSPMediaFactory*, GstRTSPMedia* media, gpointer data
     const std::lock_guard<std::mutex> lock(stream->mutex);
     gst_clear_object(&stream->source);
     stream->source = GST_APP_SRC(source);
+    stream->width = stream->height = 0;
   }
   g_object_set_data(G_OBJECT(media), "pictures", source);
   gst_object_unref(element);
@@ -208,17 +211,26 @@ void GstServer::Admit(size_t index, Admission admission) {
   gst_rtsp_server_client_filter(server_, SendAway, &stream);
 }
 
-void GstServer::Send(size_t index, std::span<const uint8_t> picture, int64_t pts_us, bool key) {
+void GstServer::Send(size_t index, const CodedPicture& picture) {
   Stream& stream = *streams_[index];
   GstAppSrc* source = nullptr;
   {
     const std::lock_guard<std::mutex> lock(stream.mutex);
     if (stream.source == nullptr) return;
     source = GST_APP_SRC(gst_object_ref(stream.source));
+    if (stream.width != picture.width || stream.height != picture.height) {
+      stream.width = picture.width;
+      stream.height = picture.height;
+      GstCaps* caps = gst_caps_from_string(MediaTypeOf(stream.codec));
+      gst_caps_set_simple(caps, "width", G_TYPE_INT, picture.width, "height", G_TYPE_INT,
+                          picture.height, nullptr);
+      gst_app_src_set_caps(source, caps);
+      gst_caps_unref(caps);
+    }
   }
-  GstBuffer* buffer = gst_buffer_new_memdup(picture.data(), picture.size());
-  GST_BUFFER_PTS(buffer) = GST_BUFFER_DTS(buffer) = static_cast<GstClockTime>(pts_us) * 1000;
-  if (!key) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT);
+  GstBuffer* buffer = gst_buffer_new_memdup(picture.bytes.data(), picture.bytes.size());
+  GST_BUFFER_PTS(buffer) = GST_BUFFER_DTS(buffer) = static_cast<GstClockTime>(picture.pts_us) * 1000;
+  if (!picture.key) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT);
   gst_app_src_push_buffer(source, buffer);  // who is going down says so; nobody is watching then
   gst_object_unref(source);
 }

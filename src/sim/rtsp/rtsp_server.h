@@ -24,6 +24,14 @@ enum class Admission : uint8_t {
 
 enum class RtspCodec : uint8_t { kH264, kH265, kMjpeg };
 
+struct CodedPicture {
+  std::span<const uint8_t> bytes;  // as StreamEncoder makes them
+  int width = 0;                   // px
+  int height = 0;                  // px
+  int64_t pts_us = 0;
+  bool key = false;
+};
+
 class RtspServer {
  public:
   struct Options {
@@ -44,9 +52,8 @@ class RtspServer {
 
   // Whether somebody is watching, or about to.
   virtual bool Watched(size_t stream) const = 0;
-  // One coded picture, as StreamEncoder makes it, to everybody who watches: all share it. Nothing
-  // waits: the oldest of 32 pictures makes room when the network is behind.
-  virtual void Send(size_t stream, std::span<const uint8_t> picture, int64_t pts_us, bool key) = 0;
+  // One picture to everybody who watches. Nothing waits: the oldest of 32 pictures makes room when the network is behind.
+  virtual void Send(size_t stream, const CodedPicture& picture) = 0;
   virtual void Admit(size_t stream, Admission admission) = 0;
 };
 

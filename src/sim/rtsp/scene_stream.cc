@@ -79,10 +79,10 @@ const Fault* SceneStream::Find(FaultKind kind, int64_t life_us) const {
   return nullptr;
 }
 
-StreamOutlet::Door SceneStream::DoorAt(int64_t life_us) const {
-  if (Find(FaultKind::kCut, life_us) != nullptr || Over()) return StreamOutlet::Door::kCut;
-  return Find(FaultKind::kRefuse, life_us) != nullptr ? StreamOutlet::Door::kRefuse
-                                                      : StreamOutlet::Door::kOpen;
+Admission SceneStream::AdmissionAt(int64_t life_us) const {
+  if (Find(FaultKind::kCut, life_us) != nullptr || Over()) return Admission::kCut;
+  return Find(FaultKind::kRefuse, life_us) != nullptr ? Admission::kRefuse
+                                                      : Admission::kOpen;
 }
 
 bool SceneStream::Over() const {
@@ -92,16 +92,21 @@ bool SceneStream::Over() const {
 absl::Status SceneStream::Run() {
   absl::Status status;
   while (status.ok() && !stop_.load(std::memory_order_relaxed) && !Over()) {
-    const StreamOutlet::Door door = DoorAt(LifeUs());
-    outlet_.SetDoor(door);
-    if (door == StreamOutlet::Door::kOpen && outlet_.Watched()) {
+    const Admission admission = AdmissionAt(LifeUs());
+    outlet_.Admit(admission);
+    if (admission == Admission::kOpen && outlet_.Watched()) {
       status = Watch();
     } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(kPollUs));
+      Sleep();
     }
   }
-  outlet_.SetDoor(StreamOutlet::Door::kCut);
+  outlet_.Admit(Admission::kCut);
   return status;
+}
+
+void SceneStream::Sleep() const {
+  if (options_.sleep) return options_.sleep(kPollUs);
+  std::this_thread::sleep_for(std::chrono::microseconds(kPollUs));
 }
 
 // While somebody does.
@@ -113,9 +118,10 @@ absl::Status SceneStream::Watch() {
   SimConnection connection;
   connection.clock = options_.clock;
   connection.camera = camera_;
+  connection.sleep = options_.sleep;
   connection.give_up = [&] {
     done = stop_.load(std::memory_order_relaxed) || !outlet_.Watched() ||
-           DoorAt(LifeUs()) != StreamOutlet::Door::kOpen;
+           AdmissionAt(LifeUs()) != Admission::kOpen;
     return done;
   };
   const absl::StatusOr<std::unique_ptr<SimSource>> pictures =
@@ -136,11 +142,16 @@ absl::Status SceneStream::Send(const Frame& frame) {
   const int64_t life_us = frame.meta.time.capture_utc_us - birth_.utc_us;
   if (Find(FaultKind::kStall, life_us) != nullptr) return absl::OkStatus();
   const bool frozen = Find(FaultKind::kFreeze, life_us) != nullptr;
+  const ImageView& image = frame.image;
+  CodedPicture coded{.bytes = frozen_,
+                     .width = image.width,
+                     .height = image.height,
+                     .pts_us = life_us,
+                     .key = true};
   if (frozen && !frozen_.empty()) {
-    outlet_.Send(frozen_, life_us, true);
+    outlet_.Send(coded);
     return absl::OkStatus();
   }
-  const ImageView& image = frame.image;
   // Also anew before and after a frozen picture, so that both begin with a key frame.
   const bool was_frozen = !frozen_.empty();
   if (encoder_ == nullptr || frozen || was_frozen || image.width != encoder_width_ ||
@@ -160,13 +171,14 @@ absl::Status SceneStream::Send(const Frame& frame) {
   }
   SL_ASSIGN_OR_RETURN(const StreamEncoder::Packet packet, encoder_->Encode(image, life_us));
   if (frozen) frozen_.assign(packet.bytes.begin(), packet.bytes.end());
+  coded.bytes = packet.bytes;
+  coded.key = packet.key;
   if (Find(FaultKind::kGarbage, life_us) != nullptr) {
     garbage_.assign(packet.bytes.begin(), packet.bytes.end());
     Spoil(options_.codec, garbage_, static_cast<uint64_t>(life_us));
-    outlet_.Send(garbage_, life_us, packet.key);
-  } else {
-    outlet_.Send(packet.bytes, life_us, packet.key);
+    coded.bytes = garbage_;
   }
+  outlet_.Send(coded);
   return absl::OkStatus();
 }
 

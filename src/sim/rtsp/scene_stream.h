@@ -17,12 +17,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "base/status.h"
 #include "media/stream_encoder.h"
+#include "sim/rtsp/rtsp_server.h"
 #include "sim/sim_camera.h"
 
 namespace sightline::sim {
@@ -30,11 +32,10 @@ namespace sightline::sim {
 // Where the pictures of one stream go.
 class StreamOutlet {
  public:
-  enum class Door : uint8_t { kOpen, kCut, kRefuse };
   virtual ~StreamOutlet() = default;
   virtual bool Watched() const = 0;
-  virtual void Send(std::span<const uint8_t> picture, int64_t pts_us, bool key) = 0;
-  virtual void SetDoor(Door door) = 0;
+  virtual void Send(const CodedPicture& picture) = 0;
+  virtual void Admit(Admission admission) = 0;
 };
 
 struct SceneStreamOptions {
@@ -43,6 +44,8 @@ struct SceneStreamOptions {
   int64_t key_interval_us = 1'000'000;
   int quality = 26;
   const Clock* clock = &Clock::Real();  // must outlive the stream
+  // Waits for so long, at most 20 ms; empty: really. For tests, whose clock it moves on.
+  std::function<void(int64_t wait_us)> sleep = {};
 };
 
 class SceneStream {
@@ -58,10 +61,11 @@ class SceneStream {
  private:
   int64_t LifeUs() const;
   const Fault* Find(FaultKind kind, int64_t life_us) const;
-  StreamOutlet::Door DoorAt(int64_t life_us) const;
+  Admission AdmissionAt(int64_t life_us) const;
   bool Over() const;
   absl::Status Send(const Frame& frame);
   absl::Status Watch();
+  void Sleep() const;
 
   const SceneStreamOptions options_;
   StreamOutlet& outlet_;
