@@ -56,6 +56,10 @@ class LiveStream::Impl {
         selector_(options.selection),
         next_ordinal_(live.resume.next_ordinal) {}
 
+  ~Impl() {
+    if (first_) ledger_.CountDropped(DropReason::kShutdown);  // nobody asked for it
+  }
+
   absl::Status Connect();
   absl::StatusOr<std::optional<Frame>> Next();
   void Cancel() { interrupt_.Cancel(); }
