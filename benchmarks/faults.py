@@ -139,6 +139,8 @@ def torment(camera, server, proxy, lines, kinds, results):
         back = cut(kind, server, proxy, dice)
         done = lines.wait_after(camera, back)
         results.append((camera, kind, None if done is None else done - back, lines.epoch(camera) > before))
+        if len(results) % 100 == 0:
+            print(f"{len(results)} cuts", file=sys.stderr, flush=True)
 
 
 def report(results, summary, witnesses, wall_s):
@@ -170,6 +172,7 @@ def main():
     parser.add_argument("--cameras", type=int, default=10)
     parser.add_argument("--kind", choices=KINDS, help="only this one")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of what ends the servers
     print("$ benchmarks/faults.py " + " ".join(sys.argv[1:]), flush=True)
 
     with tempfile.TemporaryDirectory() as name:
@@ -202,8 +205,8 @@ def main():
             for i, camera in enumerate(tormented):
                 share = options.cuts // len(tormented) + (i < options.cuts % len(tormented))
                 its = [kinds[(i + n) % len(kinds)] for n in range(share)]
-                threads.append(threading.Thread(target=torment, args=(camera, servers[camera], proxies[camera], lines,
-                                                                      its, results)))
+                threads.append(threading.Thread(target=torment, daemon=True,
+                                                args=(camera, servers[camera], proxies[camera], lines, its, results)))
             for thread in threads:
                 thread.start()
             while any(thread.is_alive() for thread in threads):

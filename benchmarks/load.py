@@ -37,6 +37,8 @@ def config_of(cameras, folder, jsonl):
 
 
 class Run:
+    started = []
+
     def __init__(self, program, folder, cameras, jsonl=False):
         folder.mkdir()
         self.folder = folder
@@ -45,6 +47,7 @@ class Run:
         self.errors = open(folder / "errors.txt", "w+")
         self.process = subprocess.Popen([program, "run", str(config), "--json"], stdout=subprocess.PIPE,
                                         stderr=self.errors, text=True)
+        Run.started.append(self.process)
 
     def watch(self, seconds, every_s=1.0):
         """Resident memory in MB, by the second."""
@@ -68,7 +71,7 @@ class Run:
 
     def finish(self):
         self.process.send_signal(signal.SIGINT)
-        out, _ = self.process.communicate(timeout=120)
+        out, _ = self.process.communicate(timeout=300)
         if self.process.returncode != 0:
             raise SystemExit(f"the run ended with {self.process.returncode}: {self.said()}")
         return json.loads(out.strip().splitlines()[-1])
@@ -200,10 +203,16 @@ def main():
     unknown = [part for part in options.parts if part not in parts]
     if unknown:
         parser.error(f"no part {unknown[0]}; there are {', '.join(parts)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print("$ benchmarks/load.py " + " ".join(sys.argv[1:]), flush=True)
     with tempfile.TemporaryDirectory() as name:
-        for part in options.parts or parts:
-            parts[part](options, pathlib.Path(name))
+        try:
+            for part in options.parts or parts:
+                parts[part](options, pathlib.Path(name))
+        finally:
+            for process in Run.started:
+                if process.poll() is None:
+                    process.kill()
 
 
 main()

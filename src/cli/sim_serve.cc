@@ -90,17 +90,16 @@ absl::Status CheckScene(const Scene& scene, const ServeArguments& arguments) {
   for (const sim::Fault& fault : options.faults) {
     if (fault.kind == sim::FaultKind::kResize) sizes.emplace_back(fault.width, fault.height);
     if (fault.kind == sim::FaultKind::kClockStep || fault.kind == sim::FaultKind::kWrap) {
-      return InvalidArgument("{}: the faults clockstep and wrap are not possible in a served stream",
-                             scene.url);
+      return InvalidArgument(
+          "{}: the faults clockstep and wrap are not possible in a served stream", scene.url);
     }
   }
   for (const auto& [width, height] : sizes) {
-    const absl::Status tried =
-        StreamEncoder::Create({.codec = kCodecs.at(arguments.codec).first,
-                               .width = width,
-                               .height = height,
-                               .fps = options.fps})
-            .status();
+    const absl::Status tried = StreamEncoder::Create({.codec = kCodecs.at(arguments.codec).first,
+                                                      .width = width,
+                                                      .height = height,
+                                                      .fps = options.fps})
+                                   .status();
     SL_RETURN_IF_ERROR(WithContext(tried, scene.url));
   }
   return absl::OkStatus();
@@ -176,8 +175,7 @@ void Print(const ServeArguments& arguments, const std::vector<Scene>& scenes,
   nlohmann::ordered_json streams = nlohmann::ordered_json::array();
   for (size_t i = 0; i < scenes.size(); ++i) {
     const sim::SimOptions& scene = scenes[i].options;
-    const std::string url =
-        fmt::format("rtsp://{}:{}/{}", arguments.address, port, scenes[i].name);
+    const std::string url = fmt::format("rtsp://{}:{}/{}", arguments.address, port, scenes[i].name);
     const std::string born = FormatUtc(served[i]->stream->birth().utc_us);
     streams.push_back({{"name", scenes[i].name},
                        {"url", url},
@@ -229,9 +227,8 @@ absl::Status Serve(const ServeArguments& arguments) {
                                 .key_interval_us = key_interval_us,
                                 .quality = arguments.quality},
         *one->outlet);
-    const std::string error =
-        server->AddStream(scenes[i].name, kCodecs.at(arguments.codec).second,
-                          one->stream->birth().monotonic_us);
+    const std::string error = server->AddStream(scenes[i].name, kCodecs.at(arguments.codec).second,
+                                                one->stream->birth().monotonic_us);
     if (!error.empty()) return FailedPrecondition("{}: {}", scenes[i].url, error);
     served.push_back(std::move(one));
   }
@@ -295,11 +292,14 @@ void AddSimServe(CLI::App& sim, int& exit_code) {
       "Examples:\n"
       "  sightline sim serve 'sim://street?people=20&seed=7'\n"
       "  sightline run --source rtsp://127.0.0.1:8554/street          in another terminal\n"
-      "  sightline sim serve 'gate=sim://street?seed=1' 'yard=sim://street?seed=2&night=1' --port 0 "
+      "  sightline sim serve 'gate=sim://street?seed=1' 'yard=sim://street?seed=2&night=1' --port "
+      "0 "
       "--json\n"
-      "  CAMERA_PW=secret sightline sim serve 'sim://street' --user viewer --password-env CAMERA_PW\n"
+      "  CAMERA_PW=secret sightline sim serve 'sim://street' --user viewer --password-env "
+      "CAMERA_PW\n"
       "  sightline sim serve 'sim://street?faults=cut@20s+3s,freeze@40s+15s'\n"
-      "Frame k of `sightline sim truth` for the same scene has RTP time stamp 90000 (k - 1) / fps and\n"
+      "Frame k of `sightline sim truth` for the same scene has RTP time stamp 90000 (k - 1) / fps "
+      "and\n"
       "was taken at started_utc + (k - 1) / fps. Faults and more: docs/simulated_cameras.md.");
   serve->callback([arguments, &exit_code] {
     const StopSignal signal([] { stop = true; });

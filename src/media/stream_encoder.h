@@ -25,11 +25,11 @@ class StreamEncoder {
  public:
   struct Options {
     StreamCodec codec = StreamCodec::kH264;
-    int width = 0;         // px of the pictures that will be given
-    int height = 0;        // px
-    double fps = 25;       // about how many a second
-    int key_interval = 25; // pictures from one key frame to the next; of no meaning for MJPEG
-    int quality = 26;      // constant rate factor of H.264 and H.265: 0 best, 51 worst; chosen
+    int width = 0;          // px of the pictures that will be given
+    int height = 0;         // px
+    double fps = 25;        // about how many a second
+    int key_interval = 25;  // pictures from one key frame to the next; of no meaning for MJPEG
+    int quality = 26;       // constant rate factor of H.264 and H.265: 0 best, 51 worst; chosen
   };
 
   struct Packet {

@@ -16,7 +16,8 @@ using test::TempDir;
 struct Picture {
   Picture(int width, int height, int shift) : luma(static_cast<size_t>(width * height)) {
     for (size_t i = 0; i < luma.size(); ++i) {
-      luma[i] = static_cast<uint8_t>(60 + (i % static_cast<size_t>(width) + static_cast<size_t>(shift)) % 100);
+      luma[i] = static_cast<uint8_t>(
+          60 + (i % static_cast<size_t>(width) + static_cast<size_t>(shift)) % 100);
     }
     chroma.resize(static_cast<size_t>((width + 1) / 2 * ((height + 1) / 2)), 128);
     view = {.format = PixelFormat::kI420,
@@ -39,8 +40,9 @@ TEST_P(Codecs, GiveOneCodedPictureForEachAtOnce) {
       {.codec = GetParam(), .width = 97, .height = 65, .fps = 10, .key_interval = 5});
   ASSERT_TRUE(encoder.ok()) << encoder.status();
   const TempDir dir;
-  const std::string path =
-      dir / (mjpeg ? "a.mjpeg" : GetParam() == StreamCodec::kH264 ? "a.h264" : "a.h265");
+  const std::string path = dir / (mjpeg                              ? "a.mjpeg"
+                                  : GetParam() == StreamCodec::kH264 ? "a.h264"
+                                                                     : "a.h265");
   std::ofstream file(path, std::ios::binary);
   for (int i = 0; i < kFrames; ++i) {
     const Picture picture(97, 65, i);

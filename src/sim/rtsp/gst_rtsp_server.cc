@@ -61,8 +61,7 @@ const char* PayloaderOf(RtspCodec codec) {
 std::string Described(RtspCodec codec) {
   return std::string("( appsrc name=pictures is-live=true format=time block=false max-bytes=0 ") +
          "max-time=0 max-buffers=" + std::to_string(kWaitingPictures) +
-         " leaky-type=downstream ! " + PayloaderOf(codec) +
-         " name=pay0 timestamp-offset=0 )";
+         " leaky-type=downstream ! " + PayloaderOf(codec) + " name=pay0 timestamp-offset=0 )";
 }
 
 // What a GLib function said, as a sentence.
@@ -97,6 +96,7 @@ class GstServer final : public RtspServer {
   static void OnMediaGone(GstRTSPMedia* media, gpointer stream);
   static void OnClient(GstRTSPServer*, GstRTSPClient* client, gpointer self);
   static GstRTSPStatusCode OnRequest(GstRTSPClient* client, GstRTSPContext* request, gpointer self);
+  static gboolean ForgetTheGone(gpointer server);
   static GstRTSPFilterResult SendAway(GstRTSPServer*, GstRTSPClient* client, gpointer stream);
   void Protect();
   Stream* FindStream(const char* path) const;
@@ -111,9 +111,9 @@ class GstServer final : public RtspServer {
 };
 
 GstServer::~GstServer() {
-  gst_rtsp_server_client_filter(server_, [](GstRTSPServer*, GstRTSPClient*, gpointer) {
-    return GST_RTSP_FILTER_REMOVE;
-  }, nullptr);
+  gst_rtsp_server_client_filter(
+      server_, [](GstRTSPServer*, GstRTSPClient*, gpointer) { return GST_RTSP_FILTER_REMOVE; },
+      nullptr);
   if (thread_.joinable()) {
     g_main_loop_quit(loop_);
     thread_.join();
@@ -205,6 +205,13 @@ GstRTSPFilterResult GstServer::SendAway(GstRTSPServer*, GstRTSPClient* client, g
                                                                         : GST_RTSP_FILTER_KEEP;
 }
 
+gboolean GstServer::ForgetTheGone(gpointer server) {
+  GstRTSPSessionPool* pool = gst_rtsp_server_get_session_pool(GST_RTSP_SERVER(server));
+  gst_rtsp_session_pool_cleanup(pool);
+  g_object_unref(pool);
+  return G_SOURCE_CONTINUE;
+}
+
 void GstServer::Admit(size_t index, Admission admission) {
   Stream& stream = *streams_[index];
   if (stream.admission.exchange(admission) == admission || admission == Admission::kOpen) return;
@@ -229,7 +236,8 @@ void GstServer::Send(size_t index, const CodedPicture& picture) {
     }
   }
   GstBuffer* buffer = gst_buffer_new_memdup(picture.bytes.data(), picture.bytes.size());
-  GST_BUFFER_PTS(buffer) = GST_BUFFER_DTS(buffer) = static_cast<GstClockTime>(picture.pts_us) * 1000;
+  GST_BUFFER_PTS(buffer) = GST_BUFFER_DTS(buffer) =
+      static_cast<GstClockTime>(picture.pts_us) * 1000;
   if (!picture.key) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT);
   gst_app_src_push_buffer(source, buffer);  // who is going down says so; nobody is watching then
   gst_object_unref(source);
@@ -289,10 +297,16 @@ std::string GstServer::Start() {
   GError* error = nullptr;
   GSource* listener = gst_rtsp_server_create_source(server_, nullptr, &error);
   if (listener == nullptr) {
-    return "cannot listen on " + options_.address + " port " + std::to_string(options_.port) + ": " +
-           Taken(error, "unknown reason");
+    return "cannot listen on " + options_.address + " port " + std::to_string(options_.port) +
+           ": " + Taken(error, "unknown reason");
   }
   g_source_attach(listener, context_);
+  // Sessions of UDP viewers that went without a word end by their timeout, once somebody looks.
+  constexpr guint kCleanupSeconds = 5;
+  GSource* cleanup = g_timeout_source_new_seconds(kCleanupSeconds);
+  g_source_set_callback(cleanup, ForgetTheGone, server_, nullptr);
+  g_source_attach(cleanup, context_);
+  g_source_unref(cleanup);
   g_source_unref(listener);
   port_ = gst_rtsp_server_get_bound_port(server_);
   thread_ = std::thread([this] {

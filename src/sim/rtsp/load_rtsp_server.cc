@@ -21,7 +21,8 @@ constexpr char kAdvice[] =
     "gstreamer1.0-plugins-good), and a build that found libgstrtspserver-1.0-dev";
 
 std::vector<std::string> Candidates() {
-  if (const char* chosen = std::getenv("SIGHTLINE_RTSP_SERVER"); chosen != nullptr && *chosen != 0) {
+  if (const char* chosen = std::getenv("SIGHTLINE_RTSP_SERVER");
+      chosen != nullptr && *chosen != 0) {
     return {chosen};
   }
   std::error_code error;

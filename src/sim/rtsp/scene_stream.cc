@@ -81,8 +81,7 @@ const Fault* SceneStream::Find(FaultKind kind, int64_t life_us) const {
 
 Admission SceneStream::AdmissionAt(int64_t life_us) const {
   if (Find(FaultKind::kCut, life_us) != nullptr || Over()) return Admission::kCut;
-  return Find(FaultKind::kRefuse, life_us) != nullptr ? Admission::kRefuse
-                                                      : Admission::kOpen;
+  return Find(FaultKind::kRefuse, life_us) != nullptr ? Admission::kRefuse : Admission::kOpen;
 }
 
 bool SceneStream::Over() const {
@@ -160,13 +159,13 @@ absl::Status SceneStream::Send(const Frame& frame) {
     const double key_interval = static_cast<double>(options_.key_interval_us) * 1e-6 * fps;
     encoder_ = nullptr;
     SL_ASSIGN_OR_RETURN(
-        encoder_, StreamEncoder::Create(
-                      {.codec = options_.codec,
-                       .width = encoder_width_ = image.width,
-                       .height = encoder_height_ = image.height,
-                       .fps = fps,
-                       .key_interval = static_cast<int>(std::clamp(key_interval, 1.0, 1e6)),
-                       .quality = options_.quality}));
+        encoder_,
+        StreamEncoder::Create({.codec = options_.codec,
+                               .width = encoder_width_ = image.width,
+                               .height = encoder_height_ = image.height,
+                               .fps = fps,
+                               .key_interval = static_cast<int>(std::clamp(key_interval, 1.0, 1e6)),
+                               .quality = options_.quality}));
     frozen_.clear();
   }
   SL_ASSIGN_OR_RETURN(const StreamEncoder::Packet packet, encoder_->Encode(image, life_us));

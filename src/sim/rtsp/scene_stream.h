@@ -74,7 +74,7 @@ class SceneStream {
   std::unique_ptr<StreamEncoder> encoder_;  // while somebody watches
   int encoder_width_ = 0;
   int encoder_height_ = 0;
-  std::vector<uint8_t> frozen_;   // the coded picture that a frozen camera repeats
+  std::vector<uint8_t> frozen_;  // the coded picture that a frozen camera repeats
   std::vector<uint8_t> garbage_;
   std::atomic<bool> stop_{false};
 };

@@ -55,8 +55,8 @@ struct Watched {
   std::vector<int64_t> keys;    // those that begin with a key frame
 };
 
-Watched Watch(const std::string& scene, StreamCodec codec = StreamCodec::kH264,
-              int64_t from_us = 0, int64_t to_us = 1'000'000'000) {
+Watched Watch(const std::string& scene, StreamCodec codec = StreamCodec::kH264, int64_t from_us = 0,
+              int64_t to_us = 1'000'000'000) {
   TestClock clock;
   SceneStreamOptions options;
   options.scene = *ParseSimUrl("sim://street?size=64x48&fps=10&people=2&" + scene);
@@ -137,7 +137,8 @@ TEST(SceneStream, BeginsAnewWithAnotherSize) {
 }
 
 TEST(Spoil, KeepsParametersStartCodesAndHeads) {
-  std::vector<uint8_t> unit = {0, 0, 0, 1, 0x67, 1, 2, 3, 4, 0, 0, 1, 0x65, 9, 8, 7, 6, 0, 0, 1, 0x41};
+  std::vector<uint8_t> unit = {0, 0,    0, 1, 0x67, 1, 2, 3, 4, 0,   0,
+                               1, 0x65, 9, 8, 7,    6, 0, 0, 1, 0x41};
   const std::vector<uint8_t> before = unit;
   Spoil(StreamCodec::kH264, unit, 1);
   EXPECT_TRUE(std::equal(unit.begin(), unit.begin() + 15, before.begin()));
