@@ -172,10 +172,12 @@ struct Served {
 
 void Print(const ServeArguments& arguments, const std::vector<Scene>& scenes,
            const std::vector<std::unique_ptr<Served>>& served, int port) {
+  const bool ipv6 = arguments.address.find(':') != std::string::npos;
+  const std::string host = ipv6 ? "[" + arguments.address + "]" : arguments.address;
   nlohmann::ordered_json streams = nlohmann::ordered_json::array();
   for (size_t i = 0; i < scenes.size(); ++i) {
     const sim::SimOptions& scene = scenes[i].options;
-    const std::string url = fmt::format("rtsp://{}:{}/{}", arguments.address, port, scenes[i].name);
+    const std::string url = fmt::format("rtsp://{}:{}/{}", host, port, scenes[i].name);
     const std::string born = FormatUtc(served[i]->stream->birth().utc_us);
     streams.push_back({{"name", scenes[i].name},
                        {"url", url},
@@ -214,7 +216,8 @@ void Wait(const std::vector<std::unique_ptr<Served>>& served) {
 
 absl::Status Serve(const ServeArguments& arguments) {
   SL_ASSIGN_OR_RETURN(const std::vector<Scene> scenes, ScenesOf(arguments));
-  SL_ASSIGN_OR_RETURN(const int64_t key_interval_us, ParseDurationUs(arguments.key_interval));
+  const absl::StatusOr<int64_t> key_interval_us = ParseDurationUs(arguments.key_interval);
+  SL_RETURN_IF_ERROR(WithContext(key_interval_us.status(), "--key-interval"));
   SL_ASSIGN_OR_RETURN(const sim::RtspServer::Options options, ServerOptionsOf(arguments));
   SL_ASSIGN_OR_RETURN(const std::unique_ptr<sim::RtspServer> server, sim::LoadRtspServer(options));
   std::vector<std::unique_ptr<Served>> served;
@@ -224,7 +227,7 @@ absl::Status Serve(const ServeArguments& arguments) {
     one->stream = std::make_unique<sim::SceneStream>(
         sim::SceneStreamOptions{.scene = scenes[i].options,
                                 .codec = kCodecs.at(arguments.codec).first,
-                                .key_interval_us = key_interval_us,
+                                .key_interval_us = *key_interval_us,
                                 .quality = arguments.quality},
         *one->outlet);
     const std::string error = server->AddStream(scenes[i].name, kCodecs.at(arguments.codec).second,
