@@ -4,6 +4,8 @@
 #   efficiency   CPU of whole runs against decoding plus bare inference
 #   mend         a file with weights as graph inputs, before and after `models add`
 #   peers        whole runs beside the Python loop of benchmarks/peers/ (installs it in build/peers)
+#   faults       how soon cameras are back after cuts of several kinds; BENCH_ARGS="--cuts 20" for less
+#   load         200 cameras, overload, memory; BENCH_ARGS="cameras --seconds 20" for a part of it
 # MODELS=FOLDER with the ONNX files (default: $SIGHTLINE_TEST_DATA/models).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,10 +38,14 @@ peers() {
   shown build/peers/bin/python benchmarks/peers/compare.py --models "$models"
 }
 
+faults() { shown python3 benchmarks/faults.py ${BENCH_ARGS:-}; }
+
+load() { shown python3 benchmarks/load.py ${BENCH_ARGS:-}; }
+
 [ $# -gt 0 ] || set -- micro efficiency mend peers
 for name in "$@"; do
   case $name in
-    micro|efficiency|mend|peers) echo "== $name"; "$name" ;;
+    micro|efficiency|mend|peers|faults|load) echo "== $name"; "$name" ;;
     *) if [ -x "build/bin/${name}_bench" ]; then shown "build/bin/${name}_bench" ${BENCH_ARGS:-}
        else echo "bench: no benchmark \"$name\"" >&2; exit 2; fi ;;
   esac

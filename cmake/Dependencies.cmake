@@ -30,11 +30,12 @@ foreach(part core imgproc objdetect video)
   target_link_libraries(opencv::${part} INTERFACE ${OPENCV_${part}_LIBRARY})
 endforeach()
 
+# Only for RTSP servers: that of `sightline sim serve`, loaded at run time, and the tests' own.
+pkg_check_modules(GSTREAMER_RTSP IMPORTED_TARGET gstreamer-rtsp-server-1.0 gstreamer-app-1.0 gio-2.0)
+
 if(SIGHTLINE_TESTS)
   find_package(GTest REQUIRED)
   find_package(rapidcheck REQUIRED CONFIG)
-  # Only for the RTSP server that stands in for cameras.
-  pkg_check_modules(GSTREAMER_RTSP IMPORTED_TARGET gstreamer-rtsp-server-1.0 gio-2.0)
 endif()
 if(SIGHTLINE_BENCHMARKS)
   find_package(benchmark REQUIRED)

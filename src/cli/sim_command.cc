@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
+#include "cli/sim_serve.h"
 #include "cli/standard_output.h"
 #include "cli/stop_signal.h"
 #include "media/video_writer.h"
@@ -168,7 +169,7 @@ void AddOptions(CLI::App& command, const std::shared_ptr<SimArguments>& argument
 
 void AddSimCommand(CLI::App& app, int& exit_code) {
   CLI::App* const sim =
-      app.add_subcommand("sim", "Simulated cameras: what they really show, as truth or as a clip");
+      app.add_subcommand("sim", "Simulated cameras: what they really show, as truth, as a clip or as a stream");
   sim->require_subcommand(1);
   auto arguments = std::make_shared<SimArguments>();
   CLI::App* const truth = sim->add_subcommand(
@@ -194,6 +195,7 @@ void AddSimCommand(CLI::App& app, int& exit_code) {
     const StopSignal signal({.stop = [] { stop = true; }});
     exit_code = Render(*arguments);
   });
+  AddSimServe(*sim, exit_code);
 }
 
 }  // namespace sightline::cli

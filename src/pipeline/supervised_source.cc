@@ -140,13 +140,14 @@ void SupervisedSource::Disconnect() { connection_.reset(); }
 absl::StatusOr<std::optional<Frame>> SupervisedSource::Read() {
   absl::StatusOr<std::optional<Frame>> next = connection_->Next();
   const int64_t now_us = parts_.clock->NowMonotonicUs();
-  if (cancelled_) return std::optional<Frame>();
+  // Also after Cancel(): the ledger has the frame, and whoever was asked to stop finishes it.
   if (next.ok() && next->has_value()) {
     Place(&(*next)->meta);
     supervisor_.FrameArrived(now_us, PictureHash(**next));
     Tell();
     return next;
   }
+  if (cancelled_) return std::optional<Frame>();
   if (next.ok()) {
     // A live stream that says how long it is (a simulated one) has an end.
     const SourceInfo& info = connection_->info();

@@ -66,6 +66,7 @@ class Camera {
   std::vector<Script> scripts;
   std::vector<CameraStateChange> changes;
   std::vector<int64_t> connected_at_us;
+  std::function<void()> on_counted;  // a frame came in
 
  private:
   class Connection final : public FrameSource {
@@ -90,6 +91,7 @@ class Camera {
           default: break;
         }
         camera_->ledger.CountIn();
+        if (camera_->on_counted) camera_->on_counted();
         const uint64_t ordinal = ordinal_++;
         if (step.kind == Step::kSkipped) camera_->ledger.CountSkipped(SkipReason::kEveryNth);
         if (step.kind == Step::kDamaged) camera_->ledger.CountDropped(DropReason::kDecodeError);
@@ -266,6 +268,19 @@ TEST(SupervisedSource, CancelEndsAReadInTheMiddle) {
   const auto next = source->Next();
   other.join();
   EXPECT_TRUE(absl::IsCancelled(next.status())) << next.status();
+}
+
+TEST(SupervisedSource, AFrameThatWasReadWhenItIsCancelledIsHandedOn) {
+  Camera camera;
+  camera.scripts = {{.steps = {{}}}};
+  SupervisedSource* running = nullptr;
+  camera.on_counted = [&] { running->Cancel(); };
+  const auto source = camera.Make();
+  running = source.get();
+  NextFrame(*source);
+  EXPECT_EQ(camera.ledger.Snapshot().in_flight(), 1) << "it is the caller's";
+  EXPECT_TRUE(absl::IsCancelled(source->Next().status()));
+  EXPECT_EQ(camera.ledger.Snapshot().frames_in, 1);
 }
 
 // Waits for real, so that the wake-up itself is tested.

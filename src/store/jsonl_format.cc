@@ -249,7 +249,8 @@ void AppendJsonString(std::string_view text, std::string& out) {
   out += '"';
 }
 
-void AppendFrameLine(const FrameResult& result, std::string& line) {
+void AppendFrameLine(const FrameResult& result, std::string& line,
+                     std::optional<int64_t> latency_us) {
   const FrameMeta& meta = result.frame.meta;
   const LabelSet* labels = result.detections.labels.get();
   line += "{\"camera\":";
@@ -264,6 +265,10 @@ void AppendFrameLine(const FrameResult& result, std::string& line) {
   AppendUtc(meta.time.capture_utc_us, line);
   line += "\"";
   AppendSize(meta, line);
+  if (latency_us) {
+    line += ",\"latency_us\":";
+    AppendNumber(*latency_us, line);
+  }
   line += ",\"detections\":[";
   size_t hint = 0;
   for (size_t i = 0; i < result.detections.items.size(); ++i) {

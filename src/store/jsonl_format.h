@@ -9,6 +9,8 @@
 // its capacity is too small.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,8 +22,10 @@ namespace sightline {
 // {"camera","frame","pts_us","epoch","timestamp","width","height","detections":[{"id","class_id",
 //  "class","confidence","box_xyxy_px":[x1,y1,x2,y2],"track_id"}],"events":[{...}]} and a newline.
 // At the end of a stream "end_of_stream":true is added, and its detections are empty.
+// Of a live camera "latency_us" stands behind the height: from capture to this line.
 // `result` must have as many detection_ids as detections.
-void AppendFrameLine(const FrameResult& result, std::string& line);
+void AppendFrameLine(const FrameResult& result, std::string& line,
+                     std::optional<int64_t> latency_us = std::nullopt);
 
 // {"camera","timestamp","state","previous","reason","epoch","attempts","gap_us"} and a newline.
 void AppendCameraStateLine(const CameraStateChange& change, std::string& line);

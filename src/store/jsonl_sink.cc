@@ -99,7 +99,12 @@ absl::Status JsonlSink::Write(const FrameResult& result) {
   }
   if (result.end_of_stream && result.events.empty()) return absl::OkStatus();
   BeforeLine();
-  AppendFrameLine(result, buffer_);
+  const FrameTime& time = result.frame.meta.time;
+  const bool live = options_.append && !result.end_of_stream &&
+                    (time.clock == ClockSource::kSender || time.clock == ClockSource::kArrival);
+  std::optional<int64_t> latency_us;
+  if (live) latency_us = options_.clock->NowUtcUs() - time.capture_utc_us;
+  AppendFrameLine(result, buffer_, latency_us);
   return AfterLine();
 }
 

@@ -20,8 +20,8 @@ usage: ./dev VERB [ARGUMENTS]
   build    set up, then build; ./dev build [release|debug|asan|tsan|clang]; the program is
            build/bin/sightline
   unit     build and run the unit tests alone; ./dev unit [REGEX]
-  bench    build and measure: ./dev bench [micro|efficiency|mend|peers|preprocess|
-           nms|track|sqlite|heads]
+  bench    build and measure: ./dev bench [micro|efficiency|mend|peers|faults|load|
+           preprocess|nms|track|sqlite|heads]
   fmt      format the C++ sources with clang-format
   check    layers, documents, formatting, clang-tidy on changed files
   fuzz     build the fuzz targets and run each for a while: ./dev fuzz [SECONDS [TARGET...]]

@@ -13,7 +13,7 @@ APT_PACKAGES=(
   # tests and the main job
   libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev ffmpeg sqlite3
   opencv-doc opencv-data
-  # the RTSP server of the tests; -good has JPEG and RTP, -bad has H.264 and H.265
+  # the RTSP servers of `sim serve` and of the tests; -good has JPEG and RTP, -bad has the tests' H.264 and H.265
   libgstrtspserver-1.0-dev gstreamer1.0-plugins-good gstreamer1.0-plugins-bad openssl
 )
 # Only for the clang and fuzz presets, ./dev fmt and ./dev check.

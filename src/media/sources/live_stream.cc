@@ -55,6 +55,10 @@ class LiveStream::Impl {
         input_(std::move(address), live_, limits, name_, interrupt_),
         selector_(options.selection) {}
 
+  ~Impl() {
+    if (first_) ledger_.CountDropped(DropReason::kShutdown);  // nobody asked for it
+  }
+
   absl::Status Connect();
   absl::StatusOr<std::optional<Frame>> Next();
   void Cancel() { interrupt_.Cancel(); }
