@@ -27,15 +27,13 @@ absl::StatusOr<double> ParseNumber(std::string_view field, std::string_view name
   const char* const end = text.data() + text.size();
   const auto [parsed_to, error] = std::from_chars(text.data(), end, value);
   if (text.empty() || error != std::errc() || parsed_to != end || !std::isfinite(value)) {
-    return InvalidArgument("line {}: {} is \"{}\", expected a number", line, name,
-                           ShownText(text));
+    return InvalidArgument("line {}: {} is \"{}\", expected a number", line, name, ShownText(text));
   }
   return value;
 }
 
 // How many values the line has, at most as many as there are names.
-absl::StatusOr<size_t> ParseLine(std::string_view line, size_t number,
-                                 const NumberColumns& columns,
+absl::StatusOr<size_t> ParseLine(std::string_view line, size_t number, const NumberColumns& columns,
                                  std::array<double, kMostColumns>& values) {
   std::string_view rest = line;
   for (size_t column = 0; column < columns.names.size(); ++column) {
@@ -44,12 +42,10 @@ absl::StatusOr<size_t> ParseLine(std::string_view line, size_t number,
     // Beyond the least, an empty end of the line ("...,") is no value.
     if (last && column >= columns.least && Trim(rest).empty()) return column;
     if (last && column + 1 < columns.least) {
-      return InvalidArgument("line {}: {} columns in \"{}\", expected {}", number, column + 1,
-                             ShownText(line),
-                             fmt::join(columns.names.begin(),
-                                       columns.names.begin() +
-                                           static_cast<std::ptrdiff_t>(columns.least),
-                                       ","));
+      return InvalidArgument(
+          "line {}: {} columns in \"{}\", expected {}", number, column + 1, ShownText(line),
+          fmt::join(columns.names.begin(),
+                    columns.names.begin() + static_cast<std::ptrdiff_t>(columns.least), ","));
     }
     SL_ASSIGN_OR_RETURN(values[column],
                         ParseNumber(rest.substr(0, comma), columns.names[column], number));

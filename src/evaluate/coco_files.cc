@@ -128,33 +128,33 @@ absl::Status ReadTruth(const json& truth, const std::string& name, Pictures* pic
         if (pictures->try_emplace(id).second) return absl::OkStatus();
         return InvalidArgument("{}: a picture of id {} is there already", element.place(), id);
       }));
-  SL_RETURN_IF_ERROR(ForEachElement(
-      *categories, name + ": categories",
-      [&](const Element& element, const json& value) -> absl::Status {
-        SL_ASSIGN_OR_RETURN(const int32_t id, element.ClassId("id"));
-        const auto said = value.find("name");
-        (*classes)[id] = said != value.end() && said->is_string() ? said->get<std::string>()
-                                                                  : fmt::format("class {}", id);
-        return absl::OkStatus();
-      }));
-  return ForEachElement(
-      *annotations, name + ": annotations",
-      [&](const Element& element, const json&) -> absl::Status {
-        TrueBox box;
-        SL_ASSIGN_OR_RETURN(const int64_t picture, element.Id("image_id"));
-        SL_ASSIGN_OR_RETURN(box.class_id, element.ClassId("category_id"));
-        SL_ASSIGN_OR_RETURN(box.box_px, element.BoundingBox());
-        SL_ASSIGN_OR_RETURN(box.crowd, element.Flag("iscrowd"));
-        if (element.Has("area")) {
-          SL_ASSIGN_OR_RETURN(box.area_px2, element.Number("area"));
-        }
-        const auto at = pictures->find(picture);
-        if (at == pictures->end()) {
-          return InvalidArgument("{}: no picture has the id {}", element.place(), picture);
-        }
-        if (classes->contains(box.class_id)) at->second.truth.push_back(box);
-        return absl::OkStatus();
-      });
+  SL_RETURN_IF_ERROR(ForEachElement(*categories, name + ": categories",
+                                    [&](const Element& element, const json& value) -> absl::Status {
+                                      SL_ASSIGN_OR_RETURN(const int32_t id, element.ClassId("id"));
+                                      const auto said = value.find("name");
+                                      (*classes)[id] = said != value.end() && said->is_string()
+                                                           ? said->get<std::string>()
+                                                           : fmt::format("class {}", id);
+                                      return absl::OkStatus();
+                                    }));
+  return ForEachElement(*annotations, name + ": annotations",
+                        [&](const Element& element, const json&) -> absl::Status {
+                          TrueBox box;
+                          SL_ASSIGN_OR_RETURN(const int64_t picture, element.Id("image_id"));
+                          SL_ASSIGN_OR_RETURN(box.class_id, element.ClassId("category_id"));
+                          SL_ASSIGN_OR_RETURN(box.box_px, element.BoundingBox());
+                          SL_ASSIGN_OR_RETURN(box.crowd, element.Flag("iscrowd"));
+                          if (element.Has("area")) {
+                            SL_ASSIGN_OR_RETURN(box.area_px2, element.Number("area"));
+                          }
+                          const auto at = pictures->find(picture);
+                          if (at == pictures->end()) {
+                            return InvalidArgument("{}: no picture has the id {}", element.place(),
+                                                   picture);
+                          }
+                          if (classes->contains(box.class_id)) at->second.truth.push_back(box);
+                          return absl::OkStatus();
+                        });
 }
 
 absl::Status ReadResults(const json& results, const std::string& name,

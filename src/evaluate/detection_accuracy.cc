@@ -148,7 +148,8 @@ void DetectionAccuracy::MatchRange(std::span<const TrueBox* const> truth,
       }
       Outcome& outcome = outcomes[f];
       if (match == kNone) {
-        if (!area.Holds(found[f]->box_px.area())) outcome.ignored[static_cast<size_t>(range)] |= bit;
+        if (!area.Holds(found[f]->box_px.area()))
+          outcome.ignored[static_cast<size_t>(range)] |= bit;
         continue;
       }
       taken[match] = 1;
@@ -205,8 +206,8 @@ void DetectionAccuracy::DescribeAtHalf(const PerClass& of, std::span<const uint3
     ++into->found;
     if ((outcome.matched[0] & 1) != 0) ++into->right;
     // A threshold lies between two confidences, never between two equal ones.
-    const bool more = n + 1 < order.size() &&
-                      of.outcomes[order[n + 1]].confidence == outcome.confidence;
+    const bool more =
+        n + 1 < order.size() && of.outcomes[order[n + 1]].confidence == outcome.confidence;
     const double f1 = 2 * static_cast<double>(into->right) /
                       std::max<double>(1, static_cast<double>(into->truth + into->found));
     if (!more && f1 > into->best_f1) {

@@ -173,19 +173,18 @@ TEST(EvaluateGolden, RecordedSequencesAsTrackEval) {
 }
 
 void ExpectFigures(const DetectionReport& report, const json& expected) {
-  const std::pair<const char*, Share> figures[] = {
-      {"map", report.map},
-      {"map_50", report.map_50},
-      {"map_75", report.map_75},
-      {"map_small", report.map_small},
-      {"map_medium", report.map_medium},
-      {"map_large", report.map_large},
-      {"recall_1", report.recall_1},
-      {"recall_10", report.recall_10},
-      {"recall_100", report.recall_100},
-      {"recall_small", report.recall_small},
-      {"recall_medium", report.recall_medium},
-      {"recall_large", report.recall_large}};
+  const std::pair<const char*, Share> figures[] = {{"map", report.map},
+                                                   {"map_50", report.map_50},
+                                                   {"map_75", report.map_75},
+                                                   {"map_small", report.map_small},
+                                                   {"map_medium", report.map_medium},
+                                                   {"map_large", report.map_large},
+                                                   {"recall_1", report.recall_1},
+                                                   {"recall_10", report.recall_10},
+                                                   {"recall_100", report.recall_100},
+                                                   {"recall_small", report.recall_small},
+                                                   {"recall_medium", report.recall_medium},
+                                                   {"recall_large", report.recall_large}};
   for (const auto& [name, value] : figures) {
     EXPECT_NEAR(value.value_or(-1), expected.at(name), kTolerance) << name;
   }

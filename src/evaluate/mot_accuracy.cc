@@ -81,8 +81,7 @@ double MeanOfAlphas(const MotReport& report, Value value) {
 }  // namespace
 
 double MotReport::HotaMean() const {
-  return MeanOfAlphas(*this,
-                      [](const Hota& h) { return std::sqrt(DetAOf(h) * h.association); });
+  return MeanOfAlphas(*this, [](const Hota& h) { return std::sqrt(DetAOf(h) * h.association); });
 }
 double MotReport::DetA() const { return MeanOfAlphas(*this, DetAOf); }
 double MotReport::AssA() const {
@@ -273,8 +272,8 @@ void MotAccuracy::ForEachFrame(
              .subspan(begin.truth_begin, end.truth_begin - begin.truth_begin),
          std::span<const int32_t>(found_ids_)
              .subspan(begin.found_begin, end.found_begin - begin.found_begin),
-         std::span<const Pair>(pairs_)
-             .subspan(begin.pairs_begin, end.pairs_begin - begin.pairs_begin));
+         std::span<const Pair>(pairs_).subspan(begin.pairs_begin,
+                                               end.pairs_begin - begin.pairs_begin));
   }
 }
 
@@ -361,7 +360,7 @@ void MotAccuracy::ScoreHota(MotReport* report) const {
   });
 
   std::vector<std::pair<uint64_t, std::array<int64_t, MotReport::kAlphas>>> sorted(matched.begin(),
-                                                                                 matched.end());
+                                                                                   matched.end());
   std::sort(sorted.begin(), sorted.end());  // a sum that depends on no hash
   for (size_t a = 0; a < report->hota.size(); ++a) {
     MotReport::Hota& h = report->hota[a];

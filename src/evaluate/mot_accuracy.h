@@ -112,7 +112,7 @@ class MotAccuracy {
   MotReport Report() const;
 
  private:
-  struct Pair {  // of boxes of one frame that overlap
+  struct Pair {     // of boxes of one frame that overlap
     int32_t truth;  // place in the frame
     int32_t found;
     double overlap;
@@ -136,9 +136,9 @@ class MotAccuracy {
   void ScoreClear(const Frame& frame);
   void ScoreIdentity(MotReport* report) const;
   void ScoreHota(MotReport* report) const;
-  void ForEachFrame(const std::function<void(std::span<const int32_t> truth,
-                                             std::span<const int32_t> found,
-                                             std::span<const Pair> pairs)>& take) const;
+  void ForEachFrame(
+      const std::function<void(std::span<const int32_t> truth, std::span<const int32_t> found,
+                               std::span<const Pair> pairs)>& take) const;
 
   const uint64_t max_pairs_;
   std::unordered_map<int64_t, int32_t> truth_index_;

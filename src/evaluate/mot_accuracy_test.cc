@@ -27,7 +27,8 @@ MotReport ReportOf(const std::string& truth, const std::string& found,
 }
 
 TEST(MotAccuracy, PerfectIsOne) {
-  const std::string truth = "1,1,0,0,10,10,1\n1,2,50,0,10,10,1\n2,1,1,0,10,10,1\n2,2,51,0,10,10,1\n";
+  const std::string truth =
+      "1,1,0,0,10,10,1\n1,2,50,0,10,10,1\n2,1,1,0,10,10,1\n2,2,51,0,10,10,1\n";
   const MotReport report = ReportOf(truth, truth);
   EXPECT_DOUBLE_EQ(report.Mota(), 1);
   EXPECT_DOUBLE_EQ(report.Motp(), 1);

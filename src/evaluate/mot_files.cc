@@ -42,7 +42,8 @@ absl::StatusOr<MotTableRow> RowOf(size_t line, std::span<const double> values) {
                        ? static_cast<int64_t>(values[7])
                        : int64_t{1'000'000};
   }
-  if (values.size() > 8) row.visibility = values[8];
+  // MOT15 has -1 there.
+  if (values.size() > 8 && values[8] >= 0) row.visibility = values[8];
   row.line = static_cast<uint32_t>(line);
   return row;
 }
@@ -88,7 +89,7 @@ TruthRole RoleOf(const MotTableRow& row, MotRules rules, double least_visibility
   if (classes && Excuses(row.class_id, rules)) return TruthRole::kExcuses;
   // Cut towards zero, as TrackEval reads the mark.
   if (std::trunc(row.mark) == 0 || (classes && row.class_id != 1)) return TruthRole::kLooksOnly;
-  return row.visibility < least_visibility ? TruthRole::kExcuses : TruthRole::kCounts;
+  return classes && row.visibility < least_visibility ? TruthRole::kExcuses : TruthRole::kCounts;
 }
 
 MotRules RulesFor(const std::vector<MotTableRow>& truth, MotRules wanted) {
@@ -133,9 +134,8 @@ absl::StatusOr<std::vector<MotTableRow>> ParseMotTable(std::string_view text) {
         rows.push_back(row);
         return absl::OkStatus();
       }));
-  std::stable_sort(rows.begin(), rows.end(), [](const MotTableRow& a, const MotTableRow& b) {
-    return a.frame < b.frame;
-  });
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const MotTableRow& a, const MotTableRow& b) { return a.frame < b.frame; });
   SL_RETURN_IF_ERROR(CheckFrames(rows));
   return rows;
 }
@@ -177,9 +177,8 @@ absl::StatusOr<MotOutcome> CompareMot(const std::vector<MotTableRow>& truth,
     true_boxes.clear();
     found_boxes.clear();
     for (; t < truth.size() && truth[t].frame == frame; ++t) {
-      true_boxes.push_back(
-          {truth[t].id, truth[t].box_px,
-           RoleOf(truth[t], outcome.rules, comparison.least_visibility)});
+      true_boxes.push_back({truth[t].id, truth[t].box_px,
+                            RoleOf(truth[t], outcome.rules, comparison.least_visibility)});
     }
     for (; f < found.size() && found[f].frame == frame; ++f) {
       found_boxes.push_back({found[f].id, found[f].box_px});

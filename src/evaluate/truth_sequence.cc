@@ -160,8 +160,8 @@ absl::Status ReadCrossings(const fs::path& path, TruthSequence* sequence) {
     TruthSequence::Crossing crossing{.line = std::string(columns[0]),
                                      .object_class = std::string(columns[4])};
     crossing.forward = columns[5] == "forward";
-    if (count != columns.size() || !ParseWhole(columns[1], &crossing.frame) ||
-        crossing.frame < 1 || (!crossing.forward && columns[5] != "backward")) {
+    if (count != columns.size() || !ParseWhole(columns[1], &crossing.frame) || crossing.frame < 1 ||
+        (!crossing.forward && columns[5] != "backward")) {
       return InvalidArgument(
           "{}: line {}: \"{}\", expected line,frame,time_s,id,class,forward or backward",
           path.string(), number, ShownText(line));
@@ -183,8 +183,7 @@ absl::StatusOr<TruthSequence> ReadTruthSequence(const std::string& path) {
   const fs::path folder = gt.filename() == "gt" ? gt.parent_path() : gt;
   TruthSequence sequence;
   SL_RETURN_IF_ERROR(ReadInfo(folder / "seqinfo.ini", &sequence));
-  SL_ASSIGN_OR_RETURN(const ClassNumbers numbers,
-                      ClassNumbers::Read(gt / "labels.txt", &sequence));
+  SL_ASSIGN_OR_RETURN(const ClassNumbers numbers, ClassNumbers::Read(gt / "labels.txt", &sequence));
   SL_RETURN_IF_ERROR(ReadObjects(boxes, numbers, &sequence));
   SL_RETURN_IF_ERROR(ReadCrossings(folder / "crossings.csv", &sequence));
   return sequence;

@@ -39,17 +39,17 @@ absl::StatusOr<MotRow> RowOf(size_t line, std::span<const double> values) {
 
 absl::StatusOr<std::vector<MotRow>> ParseMotDetections(std::string_view text) {
   std::vector<MotRow> rows;
-  SL_RETURN_IF_ERROR(ForEachNumberLine(
-      text, {.names = kColumnNames, .least = kColumnNames.size()},
-      [&](size_t line, std::span<const double> values) -> absl::Status {
-        SL_ASSIGN_OR_RETURN(const MotRow row, RowOf(line, values));
-        if (rows.size() == kMaxRows) {
-          return ResourceExhausted("line {}: more than {} detections; split the file", line,
-                                   kMaxRows);
-        }
-        rows.push_back(row);
-        return absl::OkStatus();
-      }));
+  SL_RETURN_IF_ERROR(
+      ForEachNumberLine(text, {.names = kColumnNames, .least = kColumnNames.size()},
+                        [&](size_t line, std::span<const double> values) -> absl::Status {
+                          SL_ASSIGN_OR_RETURN(const MotRow row, RowOf(line, values));
+                          if (rows.size() == kMaxRows) {
+                            return ResourceExhausted(
+                                "line {}: more than {} detections; split the file", line, kMaxRows);
+                          }
+                          rows.push_back(row);
+                          return absl::OkStatus();
+                        }));
   std::stable_sort(rows.begin(), rows.end(),
                    [](const MotRow& a, const MotRow& b) { return a.frame < b.frame; });
   return rows;
