@@ -224,44 +224,50 @@ void AddEvalCommand(CLI::App& app, int& exit_code) {
   auto arguments = std::make_shared<EvalArguments>();
   CLI::App* command = app.add_subcommand(
       "eval", "How well a run, a tracker or a detector did, where truth is known");
-  command
-      ->add_option("--truth", arguments->truth,
-                   "A clip's truth (folder with gt/gt.txt: sim truth writes it, annotation tools "
-                   "export it) and a run's folder: boxes, tracks and crossings")
-      ->type_name("TRUTH RESULTS");
-  command
-      ->add_option("--mot", arguments->mot,
-                   "Truth and tracks in MOTChallenge format; may be repeated")
-      ->type_name("TRUTH RESULTS");
+  CLI::Option* const truth = command->add_option(
+      "--truth", arguments->truth,
+      "A clip's truth (folder with gt/gt.txt: sim truth writes it, annotation tools export it) and "
+      "a run's folder: boxes, tracks and crossings");
+  truth->type_name("TRUTH RESULTS");
+  CLI::Option* const mot = command->add_option(
+      "--mot", arguments->mot, "Truth and tracks in MOTChallenge format; may be repeated");
+  mot->type_name("TRUTH RESULTS");
   command->add_option("--detections", arguments->detections, "Truth and results in COCO's JSON")
       ->type_name("TRUTH.json RESULTS.json");
   command
       ->add_option("--rules", arguments->rules,
                    "With --mot: what counts; auto looks whether the truth has classes")
       ->check(CLI::IsMember({"auto", "mot15", "mot17", "mot20"}))
+      ->needs(mot)
       ->capture_default_str();
   command
       ->add_option("--min-visibility", arguments->least_visibility,
                    "Who shows less than this part need not be found (default: 0.1 with --truth, 0 "
                    "with --mot)")
       ->check(Between(0, 1));
-  command->add_option("--camera", arguments->camera, "With --truth: which camera of the results");
+  command->add_option("--camera", arguments->camera, "With --truth: which camera of the results")
+      ->needs(truth);
   command
       ->add_option("--classes", arguments->classes,
                    "With --truth: judge only these (person,car); default: all that the truth knows")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->needs(truth);
   command
       ->add_option("--line", arguments->lines,
                    "With --truth: LINE=RULE, the truth's line and the rule of that line in the "
                    "results, where their names differ; may be repeated")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->needs(truth);
   command
       ->add_option("--tolerance", arguments->tolerance_s,
                    "With --truth: how many seconds a crossing may be early or late")
       ->check(Between(0, 3600))
+      ->needs(truth)
       ->capture_default_str();
-  command->add_flag("--all-frames", arguments->all_frames,
-                    "With --truth: frames without results count as frames where nothing was found");
+  command
+      ->add_flag("--all-frames", arguments->all_frames,
+                 "With --truth: frames without results count as frames where nothing was found")
+      ->needs(truth);
   command->add_flag("--json", arguments->json, "All figures as one line of JSON");
   command->footer(
       "Examples:\n"

@@ -142,7 +142,7 @@ void DetectionAccuracy::MatchRange(std::span<const TrueBox* const> truth,
         // Whoever has found something that counts does not change to what is ignored.
         if (match != kNone && match < counted && i >= counted) break;
         const double overlap = overlap_[f * truth.size() + order[i]];
-        if (overlap < best) continue;
+        if (!(overlap >= best)) continue;  // not a number, too
         best = overlap;
         match = i;
       }

@@ -24,8 +24,8 @@
 namespace sightline::evaluate {
 
 struct RunComparison {
-  std::string camera;                // empty: the only one in the file
-  std::vector<std::string> classes;  // empty: all that the truth knows
+  std::string camera = {};                // empty: the only one in the file
+  std::vector<std::string> classes = {};  // empty: all that the truth knows
   // Objects of which less is visible need not be found, and whoever finds them is not wrong. 0.1
   // is chosen, not measured: a head behind a car.
   double least_visibility = 0.1;
@@ -33,7 +33,7 @@ struct RunComparison {
   // judged. True: nothing was found in them.
   bool all_frames = false;
   // Truth line name -> rule name, where they differ. One line and one rule go together anyway.
-  std::map<std::string, std::string> line_names;
+  std::map<std::string, std::string> line_names = {};
   double crossing_tolerance_s = 1;
 };
 
