@@ -19,14 +19,15 @@ ALLOWED = {
     "detect": ["base", "types", "vision", "infer"],
     "track": ["base", "types", "vision"],
     "events": ["base", "types", "vision"],
+    "evaluate": ["base", "types", "vision"],
     "store": ["base", "types"],
     "sim": ["base", "types", "media", "vision"],
     "pipeline": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "store"],
     "observe": ["base", "types", "vision", "store"],
-    "serve": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "store",
-              "sim", "pipeline", "observe"],
-    "cli": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "store",
-            "sim", "pipeline", "observe", "serve"],
+    "serve": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "evaluate",
+              "store", "sim", "pipeline", "observe"],
+    "cli": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "evaluate",
+            "store", "sim", "pipeline", "observe", "serve"],
 }
 # header prefix: the only modules whose headers may show it.
 ADAPTED = {

@@ -27,5 +27,6 @@ void AddDoctorCommand(CLI::App& app, int& exit_code);
 // apply, diff and retry.
 void AddApplyCommand(CLI::App& app, int& exit_code);
 void AddSimCommand(CLI::App& app, int& exit_code);
+void AddEvalCommand(CLI::App& app, int& exit_code);
 
 }  // namespace sightline::cli

@@ -54,6 +54,7 @@ int main(int argc, char** argv) {
   cli::AddModelsCommand(app, exit_code);
   cli::AddBenchCommand(app, exit_code);
   cli::AddSimCommand(app, exit_code);
+  cli::AddEvalCommand(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

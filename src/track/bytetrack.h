@@ -18,7 +18,7 @@
 #include <limits>
 #include <vector>
 
-#include "track/assignment.h"
+#include "base/assignment.h"
 #include "track/box_filter.h"
 #include "track/tracker.h"
 

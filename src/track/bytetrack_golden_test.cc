@@ -1,6 +1,7 @@
 // Ids against those of the reference implementation (tests/golden/bytetrack, made by
 // tools/golden/bytetrack_ids.py): at least 99.5 % of its boxes must carry the same id.
 #include <gtest/gtest.h>
+#include <openssl/sha.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -112,10 +113,36 @@ double Agreement(const Outputs& expected, const Outputs& outputs) {
   return static_cast<double>(equal) / static_cast<double>(all.size());
 }
 
-// Of the longest sequences only sums are stored.
+// The "ids" form of tests/golden/README.md, the pairs of each frame by rising id.
+std::string TextById(const Outputs& outputs) {
+  std::map<int64_t, std::map<int64_t, int32_t>> frames;
+  for (const auto& [key, output] : outputs) frames[key.first][output.id] = key.second;
+  std::ostringstream text;
+  for (const auto& [frame, rows] : frames) {
+    text << frame;
+    for (const auto& [id, row] : rows) text << ' ' << id << ':' << row;
+    text << '\n';
+  }
+  return text.str();
+}
+
+std::string Sha256(const std::string& text) {
+  unsigned char digest[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
+  std::string hex;
+  for (const unsigned char byte : digest) {
+    constexpr char kHex[] = "0123456789abcdef";
+    hex += kHex[byte >> 4];
+    hex += kHex[byte & 15];
+  }
+  return hex;
+}
+
+// Of the longest sequences only sums are stored, those of all ids among them.
 void CompareSums(const json& entry, const Outputs& outputs) {
   std::set<int64_t> ids;
   for (const auto& [key, output] : outputs) ids.insert(output.id);
+  EXPECT_EQ(Sha256(TextById(outputs)), entry.at("ids_by_id_sha256")) << "an id or a box differs";
   EXPECT_EQ(outputs.size(), entry.at("rows").get<size_t>());
   EXPECT_EQ(ids.size(), entry.at("ids").get<size_t>());
   EXPECT_EQ(*ids.rbegin(), entry.at("largest_id").get<int64_t>());

@@ -4,65 +4,26 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <iterator>
+#include <span>
 
+#include "base/number_lines.h"
 #include "base/status.h"
 #include "base/whole_file.h"
 
 namespace sightline {
 namespace {
 
-constexpr size_t kColumns = 7;
 constexpr size_t kMaxRows = 20'000'000;
 // A year of 30 frames/s.
 constexpr double kMaxFrame = 1e9;
-constexpr std::array<std::string_view, kColumns> kColumnNames = {
-    "frame", "id", "x", "y", "width", "height", "confidence"};
+constexpr std::array<std::string_view, 7> kColumnNames = {"frame", "id",     "x",         "y",
+                                                          "width", "height", "confidence"};
 
-std::string_view Trim(std::string_view text) {
-  constexpr std::string_view kBlanks = " \t\r";
-  const size_t first = text.find_first_not_of(kBlanks);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
-}
-
-// What an error shows of a line: printable, not long.
-std::string Shown(std::string_view text) {
-  constexpr size_t kMaxShown = 40;
-  std::string shown;
-  for (const char c : text.substr(0, kMaxShown)) shown += c >= ' ' && c < 127 ? c : '?';
-  return text.size() > kMaxShown ? shown + "..." : shown;
-}
-
-absl::StatusOr<double> ParseNumber(std::string_view field, std::string_view name, size_t line) {
-  const std::string_view text = Trim(field);
-  double value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [parsed_to, error] = std::from_chars(text.data(), end, value);
-  if (text.empty() || error != std::errc() || parsed_to != end || !std::isfinite(value)) {
-    return InvalidArgument("line {}: {} is \"{}\", expected a number", line, name, Shown(text));
-  }
-  return value;
-}
-
-absl::StatusOr<MotRow> ParseLine(std::string_view line, size_t number) {
-  std::array<double, kColumns> values{};
-  std::string_view rest = line;
-  for (size_t column = 0; column < kColumns; ++column) {
-    const size_t comma = rest.find(',');
-    if (comma == std::string_view::npos && column + 1 < kColumns) {
-      return InvalidArgument(
-          "line {}: {} columns in \"{}\", expected frame,id,x,y,width,height,confidence", number,
-          column + 1, Shown(line));
-    }
-    SL_ASSIGN_OR_RETURN(values[column],
-                        ParseNumber(rest.substr(0, comma), kColumnNames[column], number));
-    rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
-  }
+absl::StatusOr<MotRow> RowOf(size_t line, std::span<const double> values) {
   if (values[0] < 1 || values[0] > kMaxFrame || values[0] != std::floor(values[0])) {
-    return InvalidArgument("line {}: frame is {}, expected a whole number from 1 to {}", number,
+    return InvalidArgument("line {}: frame is {}, expected a whole number from 1 to {}", line,
                            values[0], kMaxFrame);
   }
   MotRow row;
@@ -77,23 +38,18 @@ absl::StatusOr<MotRow> ParseLine(std::string_view line, size_t number) {
 }  // namespace
 
 absl::StatusOr<std::vector<MotRow>> ParseMotDetections(std::string_view text) {
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-  if (text.substr(0, kByteOrderMark.size()) == kByteOrderMark) {
-    text.remove_prefix(kByteOrderMark.size());
-  }
   std::vector<MotRow> rows;
-  for (size_t number = 1; !text.empty(); ++number) {
-    const size_t end = text.find('\n');
-    const std::string_view line = Trim(text.substr(0, end));
-    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
-    if (line.empty()) continue;
-    SL_ASSIGN_OR_RETURN(const MotRow row, ParseLine(line, number));
-    if (rows.size() == kMaxRows) {
-      return ResourceExhausted("line {}: more than {} detections; split the file", number,
-                               kMaxRows);
-    }
-    rows.push_back(row);
-  }
+  SL_RETURN_IF_ERROR(
+      ForEachNumberLine(text, {.names = kColumnNames, .least = kColumnNames.size()},
+                        [&](size_t line, std::span<const double> values) -> absl::Status {
+                          SL_ASSIGN_OR_RETURN(const MotRow row, RowOf(line, values));
+                          if (rows.size() == kMaxRows) {
+                            return ResourceExhausted(
+                                "line {}: more than {} detections; split the file", line, kMaxRows);
+                          }
+                          rows.push_back(row);
+                          return absl::OkStatus();
+                        }));
   std::stable_sort(rows.begin(), rows.end(),
                    [](const MotRow& a, const MotRow& b) { return a.frame < b.frame; });
   return rows;

@@ -98,6 +98,7 @@ def lines_of(out, kind):
 
 def summary_of(out, frames, frame_rate, track_threshold):
     text = lines_of(out, "ids")
+    by_id = lines_of(sorted(out, key=lambda o: (o[0], o[1])), "ids")
     return {
         "frames": frames,
         "frame_rate": frame_rate,
@@ -106,6 +107,7 @@ def summary_of(out, frames, frame_rate, track_threshold):
         "ids": len({o[1] for o in out}),
         "largest_id": max((o[1] for o in out), default=0),
         "ids_text_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "ids_by_id_sha256": hashlib.sha256(by_id.encode()).hexdigest(),
     }
 
 

@@ -1,4 +1,4 @@
-#include "track/assignment.h"
+#include "base/assignment.h"
 
 #include <limits>
 

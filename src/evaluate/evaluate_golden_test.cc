@@ -1,0 +1,230 @@
+// Figures against those of TrackEval and pycocotools (tests/golden/evaluate, made by
+// tools/golden/eval_mot.py and tools/golden/eval_coco.py): counts equal, shares to 1e-9.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+
+#include "evaluate/coco_files.h"
+#include "evaluate/mot_files.h"
+
+namespace sightline::evaluate {
+namespace {
+
+using nlohmann::json;
+
+// What is demanded is 1e-3; the sums are taken in another order, and nothing else differs.
+constexpr double kTolerance = 1e-9;
+
+std::string Golden(const std::string& name) {
+  return std::string(SIGHTLINE_SOURCE_DIR) + "/tests/golden/" + name;
+}
+
+std::string ReadText(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+json ReadIndex(const std::string& name) {
+  const json index = json::parse(ReadText(Golden("evaluate/" + name)), nullptr, false);
+  EXPECT_FALSE(index.is_discarded());
+  EXPECT_FALSE(index.at("made").empty());
+  EXPECT_FALSE(index.at("recorded").empty());
+  return index;
+}
+
+// The data root, or empty: then the test skips.
+std::string DataRoot() {
+  const char* const root = std::getenv("SIGHTLINE_TEST_DATA");
+  return root == nullptr ? "" : root;
+}
+
+void ExpectFigures(const MotReport& report, const json& expected) {
+  EXPECT_EQ(report.matches, expected.at("matches"));
+  EXPECT_EQ(report.misses, expected.at("misses"));
+  EXPECT_EQ(report.false_boxes, expected.at("false"));
+  EXPECT_EQ(report.id_switches, expected.at("id_switches"));
+  EXPECT_EQ(report.fragments, expected.at("fragments"));
+  EXPECT_EQ(report.mostly_tracked, expected.at("mostly_tracked"));
+  EXPECT_EQ(report.partly_tracked, expected.at("partly_tracked"));
+  EXPECT_EQ(report.mostly_lost, expected.at("mostly_lost"));
+  EXPECT_EQ(report.id_matches, expected.at("id_matches"));
+  EXPECT_NEAR(report.Mota(), expected.at("mota"), kTolerance);
+  EXPECT_NEAR(report.Motp(), expected.at("motp"), kTolerance);
+  EXPECT_NEAR(report.Idf1(), expected.at("idf1"), kTolerance);
+  EXPECT_NEAR(report.IdPrecision(), expected.at("id_precision"), kTolerance);
+  EXPECT_NEAR(report.IdRecall(), expected.at("id_recall"), kTolerance);
+  EXPECT_NEAR(report.HotaMean(), expected.at("hota"), kTolerance);
+  EXPECT_NEAR(report.DetA(), expected.at("det_a"), kTolerance);
+  EXPECT_NEAR(report.AssA(), expected.at("ass_a"), kTolerance);
+  EXPECT_NEAR(report.LocA(), expected.at("loc_a"), kTolerance);
+}
+
+MotRules RulesOf(const json& entry) {
+  const std::string name = entry.at("rules");
+  return name == "MOT15" ? MotRules::kMot15 : name == "MOT20" ? MotRules::kMot20 : MotRules::kMot17;
+}
+
+MotReport Compare(const std::vector<MotTableRow>& truth, const std::vector<MotTableRow>& found,
+                  const json& entry) {
+  const auto outcome = CompareMot(truth, found, {.rules = RulesOf(entry)});
+  EXPECT_TRUE(outcome.ok()) << outcome.status();
+  return outcome.ok() ? outcome->report : MotReport();
+}
+
+std::vector<MotTableRow> Read(const std::string& path) {
+  auto rows = ReadMotTable(path);
+  EXPECT_TRUE(rows.ok()) << rows.status();
+  return rows.ok() ? *std::move(rows) : std::vector<MotTableRow>();
+}
+
+TEST(EvaluateGolden, MadeSequencesAsTrackEval) {
+  const json index = ReadIndex("mot.json");
+  std::map<std::string, MotReport> reports;
+  for (const json& entry : index.at("made")) {
+    SCOPED_TRACE(entry.at("name").get<std::string>());
+    const auto truth = Read(Golden("evaluate/" + entry.at("truth").get<std::string>()));
+    const auto found = Read(Golden("evaluate/" + entry.at("results").get<std::string>()));
+    ASSERT_GE(truth.size(), 100u);
+    const MotReport report = Compare(truth, found, entry);
+    ExpectFigures(report, entry);
+    reports[entry.at("name")] = report;
+    // What the rules are is seen from the truth, too; MOT20 has to be said.
+    const auto automatic = CompareMot(truth, found, {});
+    ASSERT_TRUE(automatic.ok());
+    EXPECT_EQ(automatic->rules,
+              RulesOf(entry) == MotRules::kMot15 ? MotRules::kMot15 : MotRules::kMot17);
+  }
+  for (const json& entry : index.at("combined")) {
+    std::vector<MotReport> parts;
+    for (const json& name : entry.at("names")) parts.push_back(reports.at(name));
+    ExpectFigures(Combine(parts), entry);
+  }
+}
+
+// The detections' rows with the ids that the reference tracker gave them.
+std::vector<MotTableRow> WithIds(const std::vector<MotTableRow>& detections,
+                                 const std::string& ids_text) {
+  std::map<int64_t, std::vector<const MotTableRow*>> frames;
+  for (const MotTableRow& row : detections) frames[row.frame].push_back(&row);
+  std::vector<MotTableRow> found;
+  std::istringstream lines(ids_text);
+  std::string line;
+  while (std::getline(lines, line)) {
+    std::istringstream words(line);
+    int64_t frame = 0;
+    words >> frame;
+    std::string word;
+    while (words >> word) {
+      int64_t id = 0;
+      unsigned row = 0;
+      EXPECT_EQ(std::sscanf(word.c_str(), "%ld:%u", &id, &row), 2);
+      MotTableRow taken = *frames.at(frame).at(row);
+      taken.id = id;
+      taken.class_id = MotTableRow::kNoClass;
+      found.push_back(taken);
+    }
+  }
+  return found;
+}
+
+// Detections have no ids, so the check of ids is passed by.
+std::vector<MotTableRow> ReadDetections(const std::string& path) {
+  std::string text;
+  std::ifstream file(path);
+  std::string line;
+  for (int id = 1; std::getline(file, line); ++id) {
+    const size_t first = line.find(',');
+    const size_t second = line.find(',', first + 1);
+    if (second == std::string::npos) continue;
+    text += line.substr(0, first + 1) + std::to_string(id) + line.substr(second) + "\n";
+  }
+  auto rows = ParseMotTable(text);
+  EXPECT_TRUE(rows.ok()) << rows.status();
+  return rows.ok() ? *std::move(rows) : std::vector<MotTableRow>();
+}
+
+TEST(EvaluateGolden, RecordedSequencesAsTrackEval) {
+  const std::string root = DataRoot();
+  if (root.empty()) GTEST_SKIP() << "SIGHTLINE_TEST_DATA is not set: no recorded sequences";
+  const json index = ReadIndex("mot.json");
+  for (const json& entry : index.at("recorded")) {
+    SCOPED_TRACE(entry.dump());
+    const std::string truth = root + "/" + entry.at("truth").get<std::string>();
+    if (!std::filesystem::exists(truth)) GTEST_SKIP() << "no file " << truth;
+    const auto found =
+        entry.contains("ids")
+            ? WithIds(ReadDetections(root + "/" + entry.at("det").get<std::string>()),
+                      ReadText(Golden("bytetrack/" + entry.at("ids").get<std::string>())))
+            : Read(root + "/" + entry.at("results").get<std::string>());
+    const MotReport report = Compare(Read(truth), found, entry);
+    ExpectFigures(report, entry);
+    std::printf("%-16s MOTA %.6f IDF1 %.6f HOTA %.6f id switches %ld\n",
+                entry.at("name").get<std::string>().c_str(), report.Mota(), report.Idf1(),
+                report.HotaMean(), static_cast<long>(report.id_switches));
+  }
+}
+
+void ExpectFigures(const DetectionReport& report, const json& expected) {
+  const std::pair<const char*, Share> figures[] = {{"map", report.map},
+                                                   {"map_50", report.map_50},
+                                                   {"map_75", report.map_75},
+                                                   {"map_small", report.map_small},
+                                                   {"map_medium", report.map_medium},
+                                                   {"map_large", report.map_large},
+                                                   {"recall_1", report.recall_1},
+                                                   {"recall_10", report.recall_10},
+                                                   {"recall_100", report.recall_100},
+                                                   {"recall_small", report.recall_small},
+                                                   {"recall_medium", report.recall_medium},
+                                                   {"recall_large", report.recall_large}};
+  for (const auto& [name, value] : figures) {
+    EXPECT_NEAR(value.value_or(-1), expected.at(name), kTolerance) << name;
+  }
+  std::map<int32_t, ClassAccuracy> with_truth;
+  for (const ClassAccuracy& one : report.classes) {
+    if (one.ap) with_truth[one.class_id] = one;
+  }
+  ASSERT_EQ(with_truth.size(), expected.at("classes").size());
+  for (const json& one : expected.at("classes")) {
+    const ClassAccuracy& ours = with_truth.at(one.at("class_id"));
+    EXPECT_NEAR(*ours.ap, one.at("ap"), kTolerance) << one;
+    EXPECT_NEAR(*ours.ap_50, one.at("ap_50"), kTolerance) << one;
+    EXPECT_NEAR(*ours.ap_75, one.at("ap_75"), kTolerance) << one;
+    EXPECT_NEAR(*ours.recall_50, one.at("recall_50"), kTolerance) << one;
+  }
+}
+
+TEST(EvaluateGolden, MadeBoxesAsPycocotools) {
+  const json index = ReadIndex("coco.json");
+  for (const json& entry : index.at("made")) {
+    SCOPED_TRACE(entry.at("name").get<std::string>());
+    const auto outcome = CompareCoco(Golden("evaluate/" + entry.at("truth").get<std::string>()),
+                                     Golden("evaluate/" + entry.at("results").get<std::string>()));
+    ASSERT_TRUE(outcome.ok()) << outcome.status();
+    ExpectFigures(outcome->report, entry);
+  }
+}
+
+TEST(EvaluateGolden, RecordedBoxesAsPycocotools) {
+  const std::string root = DataRoot();
+  if (root.empty()) GTEST_SKIP() << "SIGHTLINE_TEST_DATA is not set: no recorded boxes";
+  const json index = ReadIndex("coco.json");
+  for (const json& entry : index.at("recorded")) {
+    const std::string truth = root + "/" + entry.at("truth").get<std::string>();
+    if (!std::filesystem::exists(truth)) GTEST_SKIP() << "no file " << truth;
+    const auto outcome = CompareCoco(truth, root + "/" + entry.at("results").get<std::string>());
+    ASSERT_TRUE(outcome.ok()) << outcome.status();
+    ExpectFigures(outcome->report, entry);
+  }
+}
+
+}  // namespace
+}  // namespace sightline::evaluate
