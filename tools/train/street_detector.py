@@ -6,7 +6,7 @@
 
 Pictures and truth come from the program itself (street_frames.py: seeds, what counts as to be found); nothing is
 downloaded, nobody else's pictures or weights are used, and the weights fall under this project's licence. About
-2.5 GB of pictures are kept under WORK, with a checkpoint every 200 steps from which an interrupted training goes on. One
+2.5 GB of pictures are kept under WORK, with a checkpoint every 50 steps from which an interrupted training goes on. One
 thread of two virtual cores needs about 40 ms a picture. Seeds are fixed; the same machine and versions give
 the same weights.
 """
@@ -149,7 +149,7 @@ def train(arguments, images, labels, val_images, val_labels):
             print(f"step {done} of {arguments.steps}: box {parts[0] / 50:.3f}, objectness {parts[1] / 50:.3f}, "
                   f"class {parts[2] / 50:.3f}; {time.time() - began:.0f} s", flush=True)
             parts[:] = 0
-        if done % 200 == 0 or done == arguments.steps:
+        if done % 50 == 0 or done == arguments.steps:
             torch.save({"net": net.state_dict(), "kept": kept.state_dict(), "optimiser": optimiser.state_dict(),
                         "step": done, "seconds": time.time() - began}, checkpoint)
         if done % 400 == 0 or done == arguments.steps:
