@@ -117,7 +117,7 @@ std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model) {
   std::error_code ignored;
   const bool file = model.origin == ModelOrigin::kFile && !std::filesystem::is_directory(folder, ignored);
   if (model.origin == ModelOrigin::kPackage) {
-    folder = std::filesystem::path(ModelStore::Default().root()) / model.reference;
+    folder = ModelStore::Default().FolderOf(model.reference);
   }
   const auto package =
       file ? PeekPackageBeside(model.reference) : PeekModelPackage(folder.string());

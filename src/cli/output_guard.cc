@@ -90,7 +90,7 @@ std::vector<std::string> FilesOf(const ModelConfig& model) {
     if (!fs::is_directory(model.reference, ignored)) return {model.reference};
     folder = model.reference;
   } else if (model.origin == ModelOrigin::kPackage && CheckModelName(model.reference).ok()) {
-    folder = (fs::path(ModelStore::Default().root()) / model.reference).string();
+    folder = ModelStore::Default().FolderOf(model.reference);
   }
   std::vector<std::string> files;
   std::error_code error;

@@ -2,10 +2,12 @@
 #include <array>
 #include <atomic>
 #include <charconv>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "base/json_text.h"
@@ -16,6 +18,7 @@
 #include "cli/standard_output.h"
 #include "cli/stop_signal.h"
 #include "media/video_writer.h"
+#include "media/y4m_writer.h"
 #include "sim/sim_source.h"
 #include "sim/truth_files.h"
 
@@ -108,6 +111,35 @@ int WriteTruth(const SimArguments& arguments) {
   return 0;
 }
 
+// Where the pictures go: an MP4, or as they are.
+struct Clip {
+  std::function<absl::Status(const Frame&)> write;
+  std::function<absl::Status()> close;
+};
+
+absl::StatusOr<Clip> OpenClip(const std::string& path, const sim::SimOptions& sim) {
+  if (path.ends_with(".y4m")) {
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<Y4mWriter> made,
+                        Y4mWriter::Create({.path = path,
+                                           .width = sim.width,
+                                           .height = sim.height,
+                                           .fps = sim.fps}));
+    const std::shared_ptr<Y4mWriter> writer = std::move(made);
+    return Clip{[writer](const Frame& frame) { return writer->Write(frame.image); },
+                [writer] { return writer->Close(); }};
+  }
+  SL_ASSIGN_OR_RETURN(std::unique_ptr<VideoWriter> made,
+                      VideoWriter::Create({.path = path,
+                                           .width = sim.width,
+                                           .height = sim.height,
+                                           .fps = sim.fps}));
+  const std::shared_ptr<VideoWriter> writer = std::move(made);
+  return Clip{[writer](const Frame& frame) {
+                return writer->Write(frame.image, frame.meta.time.pts_us);
+              },
+              [writer] { return writer->Close(); }};
+}
+
 absl::StatusOr<int64_t> RenderClip(const SimArguments& arguments) {
   SL_ASSIGN_OR_RETURN(sim::SimOptions sim, sim::ParseSimUrl(arguments.url));
   SL_ASSIGN_OR_RETURN(sim.duration_us, LengthOf(arguments, sim));
@@ -118,10 +150,7 @@ absl::StatusOr<int64_t> RenderClip(const SimArguments& arguments) {
     return fault.kind == sim::FaultKind::kCut || fault.kind == sim::FaultKind::kRefuse ||
            fault.kind == sim::FaultKind::kResize;
   });
-  SL_ASSIGN_OR_RETURN(
-      const std::unique_ptr<VideoWriter> writer,
-      VideoWriter::Create(
-          {.path = arguments.out, .width = sim.width, .height = sim.height, .fps = sim.fps}));
+  SL_ASSIGN_OR_RETURN(const Clip clip, OpenClip(arguments.out, sim));
   FrameLedger ledger;
   SourceOptions options;
   options.camera =
@@ -133,9 +162,9 @@ absl::StatusOr<int64_t> RenderClip(const SimArguments& arguments) {
   for (; !stop.load(std::memory_order_relaxed); ++frames) {
     SL_ASSIGN_OR_RETURN(const std::optional<Frame> frame, source->Next());
     if (!frame) break;
-    SL_RETURN_IF_ERROR(writer->Write(frame->image, frame->meta.time.pts_us));
+    SL_RETURN_IF_ERROR(clip.write(*frame));
   }
-  SL_RETURN_IF_ERROR(writer->Close());
+  SL_RETURN_IF_ERROR(clip.close());
   return frames;
 }
 
@@ -185,8 +214,8 @@ void AddSimCommand(CLI::App& app, int& exit_code) {
     const StopSignal signal({.stop = [] { stop = true; }});
     exit_code = WriteTruth(*arguments);
   });
-  CLI::App* const render = sim->add_subcommand("render", "Write what the camera shows as an MP4");
-  AddOptions(*render, arguments, "the clip (.mp4)");
+  CLI::App* const render = sim->add_subcommand("render", "Write what the camera shows as a clip");
+  AddOptions(*render, arguments, "the clip: .mp4, or .y4m for the pictures as they are");
   render->footer(
       "Example:\n"
       "  sightline sim render 'sim://street?people=20&seed=7&night=0.8' --for 20s --out "

@@ -19,8 +19,8 @@
 #include "base/nearest_word.h"
 #include "base/partial_file.h"
 #include "base/uuid.h"
-#include "infer/onnx_file.h"
 #include "base/whole_file.h"
+#include "infer/onnx_file.h"
 
 namespace sightline {
 namespace fs = std::filesystem;
@@ -113,6 +113,39 @@ absl::Status MoveIntoPlace(const fs::path& work, const fs::path& place, bool rep
   return absl::OkStatus();
 }
 
+// The packages of a folder, unsorted; none where there is no such folder.
+absl::Status ListFolder(const std::string& root, bool shipped, std::vector<StoredModel>* models) {
+  std::error_code error;
+  fs::directory_iterator entries(root, error);
+  if (error == std::errc::no_such_file_or_directory) return absl::OkStatus();
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    std::error_code ignored;
+    const std::string name = entries->path().filename().string();
+    if (!entries->is_directory(ignored) || name.starts_with('.')) continue;
+    const auto same = [&](const StoredModel& model) { return model.name == name; };
+    if (std::ranges::any_of(*models, same)) continue;
+    StoredModel model{.name = name,
+                      .folder = entries->path().string(),
+                      .shipped = shipped,
+                      .status = {},
+                      .package = {}};
+    auto package = PeekModelPackage(model.folder);
+    model.status = package.status();
+    if (package.ok()) model.package = *std::move(package);
+    models->push_back(std::move(model));
+  }
+  return error ? SystemError("cannot read", root, error) : absl::OkStatus();
+}
+
+// share/sightline/models beside the program's own folder; empty where the system does not say where
+// the program lies.
+std::string ShippedModels() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (error) return {};
+  return (program.parent_path().parent_path() / "share/sightline/models").string();
+}
+
 absl::Status NoHome() {
   return FailedPrecondition(
       "there is no place for models: set SIGHTLINE_MODELS to a folder, or HOME");
@@ -164,27 +197,14 @@ ModelStore ModelStore::Default() {
   }
   std::error_code error;
   if (!root.empty()) root = fs::absolute(root, error).lexically_normal().string();
-  return ModelStore(root);
+  return ModelStore(root, ShippedModels());
 }
 
 absl::StatusOr<std::vector<StoredModel>> ModelStore::List() const {
   if (root_.empty()) return NoHome();
   std::vector<StoredModel> models;
-  std::error_code error;
-  fs::directory_iterator entries(root_, error);
-  if (error == std::errc::no_such_file_or_directory) return models;
-  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
-    std::error_code ignored;
-    const std::string name = entries->path().filename().string();
-    if (!entries->is_directory(ignored) || name.starts_with('.')) continue;
-    StoredModel model{
-        .name = name, .folder = entries->path().string(), .status = {}, .package = {}};
-    auto package = PeekModelPackage(model.folder);
-    model.status = package.status();
-    if (package.ok()) model.package = *std::move(package);
-    models.push_back(std::move(model));
-  }
-  if (error) return SystemError("cannot read", root_, error);
+  SL_RETURN_IF_ERROR(ListFolder(root_, false, &models));
+  if (!shipped_.empty()) SL_RETURN_IF_ERROR(ListFolder(shipped_, true, &models));
   std::ranges::sort(models, {}, &StoredModel::name);
   return models;
 }
@@ -201,10 +221,22 @@ absl::Status ModelStore::NoSuchModel(const std::string& name) const {
                                    : fmt::format(", which has {}", fmt::join(known, ", ")));
 }
 
+bool ModelStore::IsShipped(const std::string& name) const {
+  std::error_code error;
+  return !shipped_.empty() && CheckModelName(name).ok() &&
+         (root_.empty() || !fs::exists(fs::path(root_) / name, error)) &&
+         fs::exists(fs::path(shipped_) / name / kModelYaml, error);
+}
+
+std::string ModelStore::FolderOf(const std::string& name) const {
+  const std::string& root = IsShipped(name) ? shipped_ : root_;
+  return root.empty() ? std::string() : (fs::path(root) / name).string();
+}
+
 absl::StatusOr<ModelPackage> ModelStore::Find(const std::string& name) const {
-  if (root_.empty()) return NoHome();
   SL_RETURN_IF_ERROR(CheckModelName(name));
-  const fs::path folder = fs::path(root_) / name;
+  const fs::path folder = FolderOf(name);
+  if (folder.empty()) return NoHome();
   std::error_code error;
   if (!fs::exists(folder / kModelYaml, error)) return NoSuchModel(name);
   SL_ASSIGN_OR_RETURN(ModelPackage package, LoadModelPackage(folder.string()));
@@ -218,6 +250,10 @@ absl::StatusOr<ModelPackage> ModelStore::Find(const std::string& name) const {
 absl::Status ModelStore::Remove(const std::string& name) const {
   if (root_.empty()) return NoHome();
   SL_RETURN_IF_ERROR(CheckModelName(name));
+  if (IsShipped(name)) {
+    return FailedPrecondition("{} came with the program, in {}, and is not in {}: it stays", name,
+                              FolderOf(name), root_);
+  }
   const fs::path folder = fs::path(root_) / name;
   std::error_code error;
   if (!fs::is_directory(folder, error)) return NoSuchModel(name);

@@ -5,6 +5,9 @@
 // ~/.local/share/sightline/models (XDG Base Directory Specification 0.8). Packages are added and
 // replaced whole or not at all; readers never see half of one.
 //
+// Packages that came with the program lie in share/sightline/models beside its bin/, in a build
+// folder as in an installation. They are found when ROOT has none of that name, and never changed.
+//
 // Threads: safe; several processes may use one store.
 #pragma once
 
@@ -20,6 +23,7 @@ namespace sightline {
 struct StoredModel {
   std::string name;
   std::string folder;
+  bool shipped = false;  // came with the program
   absl::Status status;   // when not OK, `package` is empty
   ModelPackage package;  // as PeekModelPackage() reads it
 };
@@ -31,16 +35,21 @@ struct AddedModel {
 
 class ModelStore {
  public:
-  explicit ModelStore(std::string root) : root_(std::move(root)) {}
+  // `shipped`: the folder of packages that came with the program; empty when there are none.
+  explicit ModelStore(std::string root, std::string shipped = {})
+      : root_(std::move(root)), shipped_(std::move(shipped)) {}
   static ModelStore Default();
 
   const std::string& root() const { return root_; }  // empty when there is no home folder
 
-  // By name; empty when the store does not exist yet.
+  // By name; those of the program, too, where the store has none of that name.
   absl::StatusOr<std::vector<StoredModel>> List() const;
 
   // The package of that name, checked as LoadModelPackage() does. NotFound with the nearest name.
   absl::StatusOr<ModelPackage> Find(const std::string& name) const;
+
+  // Where the package of that name lies, or would be added: nothing is opened but the folders.
+  std::string FolderOf(const std::string& name) const;
 
   // Puts a copy of `model_file`, mended, and its description into the store under
   // package.spec.name; file and sha256 of the spec are set here. A name that is taken is refused
@@ -48,12 +57,15 @@ class ModelStore {
   absl::StatusOr<AddedModel> Add(ModelPackage package, const std::string& model_file,
                                  bool replace) const;
 
-  // Takes the package of that name out of the store. NotFound as Find().
+  // Takes the package of that name out of the store. NotFound as Find(); FailedPrecondition for one
+  // that came with the program.
   absl::Status Remove(const std::string& name) const;
 
  private:
   absl::Status NoSuchModel(const std::string& name) const;
+  bool IsShipped(const std::string& name) const;  // and not in the store
   std::string root_;
+  std::string shipped_;
 };
 
 // 1 to 50 of [A-Za-z0-9_.-], starting with a letter or digit, not ending in ".onnx": a name must

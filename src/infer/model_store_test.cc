@@ -184,6 +184,34 @@ TEST_F(ModelStoreTest, AtOnceOneWinsAndReadersSeeWholePackages) {
   EXPECT_EQ(won, 1);
 }
 
+TEST_F(ModelStoreTest, FindsWhatCameWithTheProgramAndLeavesItThere) {
+  const ModelStore program(folder_ + "/share");
+  ASSERT_TRUE(program.Add(Package("street"), TestModel("conv"), false).ok());
+  ASSERT_TRUE(program.Add(Package("own"), TestModel("conv"), false).ok());
+  const ModelStore store(folder_ + "/mine", folder_ + "/share");
+  ASSERT_EQ(store.List()->size(), 2u);
+  EXPECT_TRUE((*store.List())[1].shipped);
+  EXPECT_EQ(store.Find("street")->spec.file, folder_ + "/share/street/model.onnx");
+  EXPECT_EQ(store.FolderOf("street"), folder_ + "/share/street");
+  EXPECT_EQ(store.FolderOf("else"), folder_ + "/mine/else");
+  EXPECT_EQ(store.Find("stret").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(MessageOf(store.Find("stret").status())), HasSubstr("\"street\""));
+
+  // One of the same name in the store takes its place, until it goes.
+  ASSERT_TRUE(store.Add(Package("own"), TestModel("conv"), false).ok());
+  EXPECT_EQ(store.Find("own")->spec.file, folder_ + "/mine/own/model.onnx");
+  ASSERT_EQ(store.List()->size(), 2u);
+  EXPECT_FALSE((*store.List())[0].shipped);
+  EXPECT_TRUE(store.Remove("own").ok());
+  EXPECT_EQ(store.Find("own")->spec.file, folder_ + "/share/own/model.onnx");
+
+  EXPECT_EQ(store.Remove("street").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(MessageOf(store.Remove("street"))), HasSubstr("came with the program"));
+  EXPECT_TRUE(store.Find("street").ok());
+  // Without a place for models of one's own they still serve.
+  EXPECT_TRUE(ModelStore("", folder_ + "/share").Find("street").ok());
+}
+
 TEST(ModelStoreRoot, FollowsTheEnvironment) {
   const ScopedEnv home("HOME", "/home/u");
   {
