@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/time.h"
 
 namespace sightline {
 
@@ -19,8 +20,11 @@ CameraPipeline::CameraPipeline(CameraParts parts)
 // The whole way of a frame. The reader thread does steps 1 to 3, the model's threads 4 to 6 (see
 // DetectorRunner), this one 7 to 10; the window between them keeps the camera's order.
 absl::Status CameraPipeline::Run() {
+  const LogCamera log_camera(parts_.camera->id);
   absl::Status source_status;
+  if (!is_live()) parts_.metrics->state = CameraState::kLive;
   SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read-" + parts_.camera->id, [&] {
+    const LogCamera log_camera(parts_.camera->id);
     source_status = ReadAll();
     window_.Close();
   }));
@@ -31,6 +35,7 @@ absl::Status CameraPipeline::Run() {
     // A tombstone passes both by: tracks age by stream time.
     const bool alive = TrackAndWatch(slot, result.get());
     window_.Release(slot);
+    parts_.metrics->in_window.Add(-1);
     if (!alive) continue;
     // 9. ids, 10. deliver: rows, lines, pictures.
     Deliver(std::move(result));
@@ -38,26 +43,36 @@ absl::Status CameraPipeline::Run() {
   }
   reader.join();
   FinishTracks();
-  return set_up_status_.ok() ? source_status : set_up_status_;
+  const absl::Status status = set_up_status_.ok() ? source_status : set_up_status_;
+  const bool failed = !status.ok() && !absl::IsCancelled(status);
+  if (failed) parts_.metrics->SetReason(MessageOf(status));
+  parts_.metrics->state = failed ? CameraState::kFailed : CameraState::kEnded;
+  return status;
 }
 
 absl::Status CameraPipeline::ReadAll() {
+  double cpu_s = ThreadCpuSeconds();
   for (uint64_t read = 0; !stopping_ && (parts_.max_frames == 0 || read < parts_.max_frames); ++read) {
     // 1. media: demux, select, decode. Frames left out or damaged are counted there.
     SL_ASSIGN_OR_RETURN(std::optional<Frame> frame, parts_.source->Next());
     ended_ = !frame.has_value();
     if (ended_) break;
+    const int64_t read_us = Clock::Real().NowMonotonicUs();
+    parts_.metrics->last_frame_us.store(read_us, std::memory_order_relaxed);
     // 2. vision: is there anything new in it?
-    if (!IsWorthIt(*frame)) continue;
+    const bool worth_it = IsWorthIt(*frame);
+    const double before_s = std::exchange(cpu_s, ThreadCpuSeconds());
+    parts_.metrics->read_cpu.Observe(static_cast<int64_t>((cpu_s - before_s) * 1e6));
+    if (!worth_it) continue;
     // 3. Take a place in the order and join the model's queue:
     //    4. preprocess, 5. infer, 6. postprocess happen on the model's threads.
-    Submit(*std::move(frame));
+    Submit(*std::move(frame), read_us);
   }
   return absl::OkStatus();
 }
 
 // A recording waits for its place; a live camera never does, and drops its oldest waiting frame.
-void CameraPipeline::Submit(Frame&& frame) {
+void CameraPipeline::Submit(Frame&& frame, int64_t read_us) {
   const bool live = parts_.live_waiting > 0;
   FrameSlot* slot = live ? window_.TryReserve() : window_.Reserve();
   if (slot == nullptr) {  // delivery is behind
@@ -66,6 +81,8 @@ void CameraPipeline::Submit(Frame&& frame) {
   }
   slot->source = parts_.camera->index;
   slot->frame = std::move(frame);
+  slot->read_us = read_us;
+  parts_.metrics->in_window.Add(1);
   if (live) slot->failure = DropReason::kLate;
   const absl::Status status = live ? parts_.batcher->SubmitLatest(slot, parts_.live_waiting)
                                    : parts_.batcher->Submit(slot);
@@ -101,6 +118,9 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
   result->detections.items.swap(slot->detections.items);
   result->events.clear();
   result->end_of_stream = false;
+  const int64_t begin_us = Clock::Real().NowMonotonicUs();
+  parts_.metrics->tracking.Begin(begin_us);
+  if (slot->model_began_us > 0) parts_.metrics->queue_wait.Observe(slot->model_began_us - slot->read_us);
   absl::Status status = parts_.tracker->Update(result->detections, &result->tracks);
   finished_tracks_.clear();
   parts_.tracker->TakeFinished(&finished_tracks_);
@@ -108,6 +128,8 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
     status = parts_.events->Update(result->tracks, &result->events, &result->zone_occupancy,
                                    finished_tracks_);
   }
+  parts_.metrics->tracking.End();
+  parts_.metrics->track.Observe(Clock::Real().NowMonotonicUs() - begin_us);
   if (!status.ok()) {
     CountTombstone(slot->frame.meta, DropReason::kPostprocessError, status);
     return false;
@@ -147,7 +169,10 @@ void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
                                                     .Add(i)
                                                     .Finish()));
   }
-  for (DeliverLane* lane : parts_.lanes) lane->Send(result);
+  for (size_t i = 0; i < parts_.lanes.size(); ++i) {
+    // When the rows of the first lane stand, the frame's way is over.
+    parts_.lanes[i]->Send(result, i == 0 && is_live() ? parts_.metrics : nullptr);
+  }
   DeliverFinishedTracks();
 }
 

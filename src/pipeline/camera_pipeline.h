@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "events/event_engine.h"
 #include "infer/batcher.h"
+#include "pipeline/camera_metrics.h"
 #include "pipeline/deliver_lane.h"
 #include "pipeline/reorder_window.h"
 #include "track/tracker.h"
@@ -26,6 +27,7 @@ namespace sightline {
 struct CameraParts {
   std::shared_ptr<const CameraInfo> camera;
   std::shared_ptr<FrameLedger> ledger;     // the source counts into the same one
+  std::shared_ptr<CameraMetrics> metrics = std::make_shared<CameraMetrics>();  // so for its state
   std::unique_ptr<FrameSource> source;
   std::unique_ptr<MotionGate> motion;      // null: every selected frame goes to the model
   Batcher* batcher = nullptr;              // the model's, shared between cameras
@@ -57,6 +59,9 @@ class CameraPipeline {
   FrameCounts counts() const { return parts_.ledger->Snapshot(); }
   const SourceInfo& source_info() const { return parts_.source->info(); }
   const FrameSource& source() const { return *parts_.source; }
+  const CameraMetrics& metrics() const { return *parts_.metrics; }
+  bool is_live() const { return parts_.live_waiting > 0; }
+  size_t window_capacity() const { return window_.capacity(); }
   // After Run(): the rules' counts; null when a live camera gave not one frame.
   const EventEngine* events() const { return parts_.events.get(); }
 
@@ -72,7 +77,7 @@ class CameraPipeline {
  private:
   absl::Status ReadAll();
   bool IsWorthIt(const Frame& frame);
-  void Submit(Frame&& frame);
+  void Submit(Frame&& frame, int64_t read_us);
   bool TrackAndWatch(FrameSlot* slot, FrameResult* result);
   void CountTombstone(const FrameMeta& frame, DropReason reason, const absl::Status& status);
   void Deliver(std::shared_ptr<FrameResult> result);

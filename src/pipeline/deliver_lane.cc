@@ -5,15 +5,21 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/time.h"
 
 namespace sightline {
 
 namespace {
 
-absl::Status WriteTo(ResultSink& sink, const FrameResult& result) { return sink.Write(result); }
-absl::Status WriteTo(ResultSink& sink, const TrackSummary& track) { return sink.WriteTrack(track); }
-absl::Status WriteTo(ResultSink& sink, const CameraStateChange& change) {
-  return sink.WriteCameraState(change);
+absl::Status WriteTo(ResultSink& sink, const std::shared_ptr<const TrackSummary>& track) {
+  return sink.WriteTrack(*track);
+}
+absl::Status WriteTo(ResultSink& sink, const std::shared_ptr<const CameraStateChange>& change) {
+  return sink.WriteCameraState(*change);
+}
+template <typename SentResult>
+absl::Status WriteTo(ResultSink& sink, const SentResult& sent) {
+  return sink.Write(*sent.result);
 }
 
 }  // namespace
@@ -42,8 +48,11 @@ absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(
 
 DeliverLane::~DeliverLane() { Finish({}).IgnoreError(); }
 
-void DeliverLane::Send(std::shared_ptr<const FrameResult> result) {
-  queue_.Push(std::move(result));
+void DeliverLane::Send(std::shared_ptr<const FrameResult> result,
+                       std::shared_ptr<CameraMetrics> camera) {
+  queue_.Push(SentResult{.result = std::move(result),
+                         .camera = std::move(camera),
+                         .sent_us = Clock::Real().NowMonotonicUs()});
 }
 
 void DeliverLane::Send(std::shared_ptr<const TrackSummary> track) {
@@ -59,26 +68,43 @@ void DeliverLane::Loop() {
   constexpr std::chrono::milliseconds kIdle(250);
   while (true) {
     const std::optional<Item> item = queue_.PopFor(kIdle);
-    if (!item) {
-      if (queue_.Drained()) return;
+    if (!item && queue_.Drained()) return;
+    const int64_t begin_us = Clock::Real().NowMonotonicUs();
+    metrics_.busy.Begin(begin_us);
+    if (item) {
+      Deliver(*item, begin_us);
+    } else {
       ForEachSink([](ResultSink& sink) { return sink.FlushIfDue(); });
-      continue;
     }
-    ForEachSink([&](ResultSink& sink) {
-      return std::visit([&](const auto& record) { return WriteTo(sink, *record); }, *item);
-    });
+    metrics_.busy.End();
   }
+}
+
+void DeliverLane::Deliver(const Item& item, int64_t begin_us) {
+  ForEachSink([&](ResultSink& sink) {
+    return std::visit([&](const auto& record) { return WriteTo(sink, record); }, item);
+  });
+  const auto* sent = std::get_if<SentResult>(&item);
+  if (sent == nullptr || sent->result->end_of_stream) return;
+  metrics_.written.Add();
+  metrics_.wait.Observe(begin_us - sent->sent_us);
+  metrics_.write.Observe(Clock::Real().NowMonotonicUs() - begin_us);
+  if (sent->camera == nullptr) return;
+  sent->camera->capture_to_delivery.Observe(
+      Clock::Real().NowUtcUs() - sent->result->frame.meta.time.capture_utc_us);
 }
 
 absl::Status DeliverLane::Finish(const std::vector<CameraLedger>& ledgers, bool abandon) {
   queue_.Close();
   if (!thread_.joinable()) return first_error_;
   thread_.join();
+  metrics_.busy.Begin(Clock::Real().NowMonotonicUs());
   for (const CameraLedger& ledger : ledgers) {
     ForEachSink([&](ResultSink& sink) { return sink.WriteLedger(*ledger.camera, ledger.counts); });
   }
   ForEachSink([&](ResultSink& sink) { return abandon ? sink.Abandon() : sink.Close(); });
   sinks_.clear();
+  metrics_.busy.End();
   return first_error_;
 }
 
@@ -92,6 +118,7 @@ void DeliverLane::ForEachSink(const std::function<absl::Status(ResultSink&)>& ca
       Log().debug("closing {} after its error: {}", sink->name(), MessageOf(closed));
     }
     sink.reset();
+    metrics_.failed_sinks.Add();
     if (first_error_.ok()) first_error_ = error;
     on_error_(error);
   }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/bounded_queue.h"
+#include "pipeline/camera_metrics.h"
 #include "types/result_sink.h"
 
 namespace sightline {
@@ -29,7 +30,8 @@ class DeliverLane {
       ErrorCallback on_error);
   ~DeliverLane();  // Finish()es without ledgers
 
-  void Send(std::shared_ptr<const FrameResult> result);
+  // `camera` (may be null) gets the time from the frame's capture to the end of its writing.
+  void Send(std::shared_ptr<const FrameResult> result, std::shared_ptr<CameraMetrics> camera = nullptr);
   void Send(std::shared_ptr<const TrackSummary> track);
   void Send(std::shared_ptr<const CameraStateChange> change);
 
@@ -46,13 +48,20 @@ class DeliverLane {
   std::vector<std::string> sink_names() const { return sink_names_; }
   size_t capacity() const { return queue_.capacity(); }
   QueueStats stats() const { return queue_.Stats(); }
+  const LaneMetrics& metrics() const { return metrics_; }
 
  private:
   DeliverLane(std::string name, std::vector<std::unique_ptr<ResultSink>> sinks, size_t capacity,
               ErrorCallback on_error);
-  using Item = std::variant<std::shared_ptr<const FrameResult>, std::shared_ptr<const TrackSummary>,
+  struct SentResult {
+    std::shared_ptr<const FrameResult> result;
+    std::shared_ptr<CameraMetrics> camera;
+    int64_t sent_us = 0;
+  };
+  using Item = std::variant<SentResult, std::shared_ptr<const TrackSummary>,
                             std::shared_ptr<const CameraStateChange>>;
   void Loop();
+  void Deliver(const Item& item, int64_t begin_us);
   // Runs `call` on every sink that still works.
   void ForEachSink(const std::function<absl::Status(ResultSink&)>& call);
 
@@ -62,6 +71,7 @@ class DeliverLane {
   bool wants_pixels_ = false;
   const ErrorCallback on_error_;
   absl::Status first_error_;  // as sinks_
+  LaneMetrics metrics_;
   BoundedQueue<Item> queue_;
   std::thread thread_;
 };

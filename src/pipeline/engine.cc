@@ -104,11 +104,14 @@ absl::StatusOr<Engine::Model*> Engine::ModelFor(const CameraConfig& camera) {
   const int wanted_instances =
       wanted.instances > 0 ? wanted.instances : std::max(1, WorkerThreads() / wanted.threads);
   model->instances = model->info.stateful ? 1 : wanted_instances;
+  model->camera = model->info.stateful ? camera.id : "";
+  model->metrics = std::make_shared<ModelMetrics>(model->instances);
   std::vector<std::unique_ptr<BatchRunner>> runners;
-  runners.push_back(std::make_unique<DetectorRunner>(std::move(first)));
+  runners.push_back(std::make_unique<DetectorRunner>(std::move(first), model->metrics, 0));
   while (runners.size() < static_cast<size_t>(model->instances)) {
     SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> next, factory());
-    runners.push_back(std::make_unique<DetectorRunner>(std::move(next)));
+    runners.push_back(
+        std::make_unique<DetectorRunner>(std::move(next), model->metrics, runners.size()));
   }
   model->batcher_options = {
       .name = wanted.name,
@@ -177,6 +180,7 @@ absl::Status Engine::OpenCameraSource(size_t index, CameraParts* parts) {
       SupervisedSource::Parts supervised;
       supervised.camera = parts->camera;
       supervised.ledger = parts->ledger.get();
+      supervised.metrics = parts->metrics.get();
       supervised.connect = *std::move(connect);
       supervised.info.live = true;
       supervised.info.clock = ClockSource::kArrival;
@@ -230,8 +234,11 @@ absl::Status Engine::OpenLanes() {
 absl::Status Engine::Run(const std::function<void(const RunProgress&)>& on_progress,
                          RunSummary* summary) {
   started_us_ = Clock::Real().NowMonotonicUs();
-  for (CameraParts& parts : parts_) {
-    pipelines_.push_back(std::make_unique<CameraPipeline>(std::move(parts)));
+  {
+    MutexLock lock(graph_mutex_);
+    for (CameraParts& parts : parts_) {
+      pipelines_.push_back(std::make_unique<CameraPipeline>(std::move(parts)));
+    }
   }
   parts_.clear();
 
@@ -298,12 +305,14 @@ void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_pr
   // Often enough for a hand on Ctrl-C and an eye on the progress line.
   constexpr std::chrono::milliseconds kTick(200);
   bool stop_sent = false;
+  main_loop_.Begin(Clock::Real().NowMonotonicUs());
   while (true) {
     {
       MutexLock lock(mutex);
       if (running > 0) finished.WaitFor(mutex, kTick);
       if (running == 0) break;
     }
+    main_loop_.Begin(Clock::Real().NowMonotonicUs());
     const RunProgress progress = Progress();
     if (on_progress) on_progress(progress);
     const bool time_is_up = config_.limits.duration_us.has_value() &&
@@ -314,6 +323,7 @@ void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_pr
     }
   }
   for (std::thread& thread : threads) thread.join();
+  main_loop_.End();
   if (on_progress) on_progress(Progress());
 }
 

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/mutex.h"
 #include "pipeline/camera_pipeline.h"
 #include "pipeline/config/config.h"
+#include "pipeline/engine_metrics.h"
 #include "pipeline/supervised_source.h"
 #include "types/detector.h"
 #include "types/frame_source.h"
@@ -90,6 +92,10 @@ class Engine {
   // Stops reading soon. Safe in a signal handler.
   void RequestStop() { stop_requested_.store(true, std::memory_order_relaxed); }
 
+  // What is measured, and how it is; any thread may ask while the engine lives (engine_metrics.h).
+  void CollectMetrics(MetricWriter& writer) const EXCLUDES(graph_mutex_);
+  EngineHealth Health(int64_t hang_after_us) const EXCLUDES(graph_mutex_);
+
   // The graph as it was built: cameras, stages, shapes, threads, queue bounds and policies.
   std::string Explain() const;
   std::string ExplainJson() const;
@@ -99,6 +105,8 @@ class Engine {
     std::string name;
     DetectorInfo info;
     int instances = 0;
+    std::string camera;  // whose it is alone; empty: shared
+    std::shared_ptr<ModelMetrics> metrics;
     BatcherOptions batcher_options;
     std::unique_ptr<Batcher> batcher;
   };
@@ -124,6 +132,10 @@ class Engine {
   std::vector<Model*> model_of_camera_;
   std::vector<std::unique_ptr<DeliverLane>> lanes_;
   std::vector<std::unique_ptr<CameraPipeline>> pipelines_;
+  // Held while pipelines_, models_ or lanes_ change and by those who look at them from other threads;
+  // the thread of Run(), which alone changes them, looks without it.
+  mutable Mutex graph_mutex_;
+  BusySince main_loop_;  // its latest turn; idle before and after
   std::atomic<bool> stop_requested_{false};
   std::atomic<bool> sink_failed_{false};
   int64_t started_us_ = 0;

@@ -22,6 +22,7 @@
 
 #include "base/mutex.h"
 #include "base/time.h"
+#include "pipeline/camera_metrics.h"
 #include "pipeline/supervisor.h"
 #include "types/frame_source.h"
 
@@ -46,6 +47,7 @@ class SupervisedSource final : public FrameSource {
     std::shared_ptr<const CameraInfo> camera;
     FrameLedger* ledger = nullptr;  // which the connections count into; outlives the source
     ConnectSource connect;
+    CameraMetrics* metrics = nullptr;  // for its state; as the ledger, but may be null
     SourceInfo info;  // what is known before the first connection
     SupervisorOptions supervision;
     // Called on the reading thread at every change of state, but not for attempts that end as the one

@@ -212,6 +212,11 @@ struct LimitsConfig {
   std::optional<int64_t> duration_us;  // stop the run after this wall time
 };
 
+struct MetricsConfig {
+  std::string listen;  // as base/listen_address.h reads it; empty: nowhere
+  int64_t hang_after_us = 30'000'000;  // chosen: longer than any write that comes back
+};
+
 struct Config {
   int version = 1;
   std::string file;  // as given, for messages
@@ -223,6 +228,7 @@ struct Config {
   TrackerConfig tracker;
   OutputConfig outputs;
   LimitsConfig limits;
+  MetricsConfig metrics;
 };
 
 // Hashes of what changes a camera's results, apart from each other so that records can say which
