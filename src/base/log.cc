@@ -22,11 +22,17 @@ std::string& ThreadCamera() {
   return camera;
 }
 
+std::string& ThreadTrace() {
+  thread_local std::string traceparent;
+  return traceparent;
+}
+
 // Secrets go before the message is escaped, which could hide them from the search.
 std::string JsonLine(int64_t utc_us, std::string_view level, std::string_view message) {
   nlohmann::ordered_json line = {
       {"time", FormatUtc(utc_us)}, {"level", level}, {"message", WithoutSecrets(message)}};
   if (!ThreadCamera().empty()) line["camera"] = ThreadCamera();
+  if (!ThreadTrace().empty()) line["traceparent"] = ThreadTrace();
   return JsonText(line) + "\n";
 }
 
@@ -79,5 +85,9 @@ void TellUser(std::string_view level, std::string_view message) {
 LogCamera::LogCamera(std::string_view id)
     : before_(std::exchange(ThreadCamera(), std::string(id))) {}
 LogCamera::~LogCamera() { ThreadCamera() = before_; }
+
+LogTrace::LogTrace(std::string_view traceparent)
+    : before_(std::exchange(ThreadTrace(), std::string(traceparent))) {}
+LogTrace::~LogTrace() { ThreadTrace() = before_; }
 
 }  // namespace sightline

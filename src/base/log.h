@@ -39,4 +39,16 @@ class LogCamera {
   const std::string before_;
 };
 
+// The same for a frame's trace context ("traceparent"); empty: none.
+class LogTrace {
+ public:
+  explicit LogTrace(std::string_view traceparent);
+  ~LogTrace();
+  LogTrace(const LogTrace&) = delete;
+  LogTrace& operator=(const LogTrace&) = delete;
+
+ private:
+  const std::string before_;
+};
+
 }  // namespace sightline

@@ -146,6 +146,9 @@ void CameraPipeline::CountTombstone(const FrameMeta& frame, DropReason reason,
   // A model that fails on every frame would fill the log: say it at 1, 2, 4, 8 ...
   const uint64_t n = ++tombstones_;
   if ((n & (n - 1)) == 0) {
+    std::string trace;
+    if (parts_.trace) AppendTraceparent(TraceOf(parts_.identity, frame), trace);
+    const LogTrace log_trace(trace);
     Log().warn("camera {}: frame {} dropped ({} so far): {}", parts_.camera->id, frame.ordinal, n,
                MessageOf(status));
   }
@@ -158,6 +161,7 @@ void CameraPipeline::Deliver(const CameraStateChange& change) {
 
 void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
   const FrameMeta& frame = result->frame.meta;
+  result->trace = parts_.trace ? TraceOf(parts_.identity, frame) : FrameTrace();
   result->detection_ids.clear();
   for (size_t i = 0; i < result->detections.items.size(); ++i) {
     result->detection_ids.push_back(

@@ -39,6 +39,7 @@ struct CameraParts {
   std::unique_ptr<EventEngine> events;
   std::function<absl::Status(const FrameMeta& first, CameraParts* parts)> set_up;
   std::vector<DeliverLane*> lanes;
+  bool trace = false;                      // results and log lines about a frame carry its trace context
   uint64_t max_frames = 0;                 // selected frames to read at most; 0 = all
 };
 

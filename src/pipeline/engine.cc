@@ -139,6 +139,7 @@ absl::Status Engine::OpenCamera(size_t index) {
   const int in_flight = config_.limits.frames_in_flight;
   parts.frames_in_flight = in_flight > 0 ? in_flight : 2 * model->instances * model->info.max_batch + 2;
   parts.max_frames = config_.limits.max_frames;
+  parts.trace = config_.outputs.trace;
   CameraOutline outline{.camera = parts.camera,
                         .config = &config,
                         .source = parts.source->info(),

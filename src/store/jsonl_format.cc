@@ -264,6 +264,11 @@ void AppendFrameLine(const FrameResult& result, std::string& line) {
   AppendUtc(meta.time.capture_utc_us, line);
   line += "\"";
   AppendSize(meta, line);
+  if (result.trace.span_id != 0) {
+    line += ",\"traceparent\":\"";
+    AppendTraceparent(result.trace, line);
+    line += "\"";
+  }
   line += ",\"detections\":[";
   size_t hint = 0;
   for (size_t i = 0; i < result.detections.items.size(); ++i) {

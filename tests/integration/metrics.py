@@ -140,13 +140,16 @@ class Reader:
         os.set_blocking(self.pipe, True)
         self.awake = threading.Event()
         self.awake.set()
+        self.seen = b""
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
         while True:
             self.awake.wait()
-            if not os.read(self.pipe, 65536):
+            some = os.read(self.pipe, 65536)
+            if not some:
                 time.sleep(0.01)  # nobody writes yet
+            self.seen = (self.seen + some)[-100_000:]
 
 
 class Run:
@@ -225,7 +228,7 @@ def main():
 cameras:
   - {id: gate, source: "sim://street?render=none&fps=20&people=5", model: truth}
   - {id: yard, source: "sim://street?render=none&fps=20&people=5&faults=cut@2s+2h", model: truth}
-outputs: {dir: results, jsonl: {path: ../lines}, video: {enabled: false}, report: {enabled: false}}
+outputs: {dir: results, jsonl: {path: ../lines}, video: {enabled: false}, report: {enabled: false}, trace: true}
 metrics: {hang_after: 1s}
 """)
     lines = Reader(folder / "lines")
@@ -280,6 +283,11 @@ metrics: {hang_after: 1s}
     finally:
         run.process.kill()
         run.process.wait()
+    frames = [json.loads(line) for line in lines.seen.decode().splitlines()[1:-1] if '"frame":' in line]
+    traces = {frame.get("traceparent", "") for frame in frames}
+    check(len(traces) == len(frames) > 0 and
+          all(re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", trace) for trace in traces),
+          f"{len(frames)} frames have a trace context each")
     records = []
     for line in run.lines:
         try:

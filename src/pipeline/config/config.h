@@ -203,6 +203,7 @@ struct OutputConfig {
   struct Report {
     bool enabled = true;
   } report;
+  bool trace = false;  // a W3C trace context for every frame
 };
 
 struct LimitsConfig {

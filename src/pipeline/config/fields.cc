@@ -182,6 +182,9 @@ constexpr Field kOutputFields[] = {
     Map<&OutputConfig::jsonl>("jsonl", kJsonl).Says("JSON lines."),
     Map<&OutputConfig::video>("video", kVideo).Says("Annotated video."),
     Map<&OutputConfig::report>("report", kReport).Says("PNG report."),
+    Key<&OutputConfig::trace>("trace", kBool)
+        .Says("Give every frame a W3C trace context (`traceparent`) in the JSON lines, and in those "
+              "of the log that speak of it."),
 };
 constexpr Section kOutputs = {"outputs", "What is written, and where.", kOutputFields};
 
