@@ -1,7 +1,9 @@
 #include "cli/composition.h"
 
-#include <algorithm>
+#include <fmt/format.h>
+
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -52,6 +54,12 @@ class EncodedPictures final : public PictureWriter {
   std::unique_ptr<VideoWriter> writer_;
 };
 
+template <typename Sink>
+absl::StatusOr<std::unique_ptr<ResultSink>> Upcast(absl::StatusOr<std::unique_ptr<Sink>> sink) {
+  if (!sink.ok()) return sink.status();
+  return std::unique_ptr<ResultSink>(*std::move(sink));
+}
+
 // Zones and lines as the pictures show them.
 std::vector<ReportRule> DrawnRulesOf(const CameraRules& camera) {
   std::vector<ReportRule> rules;
@@ -90,57 +98,73 @@ absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& c
   return VideoSink::Create(std::move(options));
 }
 
-absl::StatusOr<std::unique_ptr<ResultSink>> MakeReportSink(
-    const std::string& path, const std::vector<CameraOutline>& cameras) {
+absl::StatusOr<std::unique_ptr<ResultSink>> MakeReportSink(const CameraOutline& camera,
+                                                           const std::string& path) {
   ReportSinkOptions options;
   options.path = path;
   options.encode_png = [](const ImageView& bgr) { return EncodePng(bgr); };
-  for (const CameraOutline& camera : cameras) {
-    options.cameras.push_back({.camera_id = camera.camera->id,
-                               .title = {},
-                               .source = camera.camera->source,
-                               .model = camera.config->model,
-                               .rules = DrawnRulesOf(camera)});
-  }
+  options.cameras.push_back({.camera_id = camera.camera->id,
+                             .title = {},
+                             .source = camera.camera->source,
+                             .model = camera.config->model,
+                             .rules = DrawnRulesOf(camera)});
   return ReportSink::Create(std::move(options));
 }
 
-absl::StatusOr<std::vector<LaneSpec>> MakeSinks(const Config& config,
-                                                const std::vector<CameraOutline>& cameras) {
-  SL_RETURN_IF_ERROR(MakeFolder(config.outputs.dir));
+// A sink behind the folder that it writes into.
+SinkPlan PlanOf(const Config& config, std::string lane, std::string what,
+                std::function<absl::StatusOr<std::unique_ptr<ResultSink>>()> make) {
+  return {.lane = std::move(lane),
+          .what = std::move(what),
+          .make = [folder = config.outputs.dir, make = std::move(make)]()
+              -> absl::StatusOr<std::unique_ptr<ResultSink>> {
+            SL_RETURN_IF_ERROR(MakeFolder(folder));
+            return make();
+          }};
+}
+
+// The sinks of all cameras.
+std::vector<SinkPlan> PlanSinks(const Config& config, bool live) {
   const OutputPaths paths = PathsOf(config);
-  std::vector<LaneSpec> lanes(1);
-  lanes[0].name = "rows";
+  std::vector<SinkPlan> plans;
   if (!paths.database.empty()) {
-    SqliteSinkOptions options;
-    options.path = paths.database;
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<ResultSink> sink, SqliteSink::Create(options));
-    lanes[0].sinks.push_back(std::move(sink));
+    plans.push_back(PlanOf(config, "rows", "sqlite " + paths.database, [path = paths.database] {
+      SqliteSinkOptions options;
+      options.path = path;
+      return Upcast(SqliteSink::Create(options));
+    }));
   }
   if (!paths.json_lines.empty()) {
-    JsonlSinkOptions options;
-    options.path = paths.json_lines;
-    options.append = std::any_of(cameras.begin(), cameras.end(),
-                                 [](const CameraOutline& camera) { return camera.source.live; });
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<ResultSink> sink, JsonlSink::Create(options));
-    lanes[0].sinks.push_back(std::move(sink));
+    plans.push_back(PlanOf(config, "rows", "lines " + paths.json_lines, [path = paths.json_lines, live] {
+      JsonlSinkOptions options;
+      options.path = path;
+      options.append = live;
+      return Upcast(JsonlSink::Create(options));
+    }));
   }
-  if (!paths.report.empty()) {
-    LaneSpec report;
-    report.name = "report";
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<ResultSink> sink, MakeReportSink(paths.report, cameras));
-    report.sinks.push_back(std::move(sink));
-    lanes.push_back(std::move(report));
+  return plans;
+}
+
+// Those of one camera: what shows pictures.
+std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline& camera) {
+  const OutputPaths paths = PathsOf(config);
+  const std::string& id = camera.camera->id;
+  std::vector<SinkPlan> plans;
+  for (const auto& [of_camera, path] : paths.reports) {
+    if (of_camera != id) continue;
+    // The page names source and model: with others it is another one.
+    plans.push_back(PlanOf(config, "report",
+                           fmt::format("report {} {} {}", path, camera.camera->source, camera.config->model),
+                           [camera, path = path] { return MakeReportSink(camera, path); }));
   }
-  for (size_t i = 0; i < paths.videos.size(); ++i) {
-    LaneSpec video;
-    video.name = "video-" + paths.videos[i].first;
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<ResultSink> sink,
-                        MakeVideoSink(cameras[i], paths.videos[i].second, config.outputs.video.crf));
-    video.sinks.push_back(std::move(sink));
-    lanes.push_back(std::move(video));
+  for (const auto& [of_camera, path] : paths.videos) {
+    if (of_camera != id) continue;
+    plans.push_back(PlanOf(config, "video-" + id, "video " + path,
+                           [camera, path = path, crf = config.outputs.video.crf] {
+                             return MakeVideoSink(camera, path, crf);
+                           }));
   }
-  return lanes;
+  return plans;
 }
 
 }  // namespace
@@ -205,20 +229,19 @@ OutputPaths PathsOf(const Config& config) {
   return paths;
 }
 
-EngineFactories MakeFactories(const Config& config) {
+EngineFactories MakeFactories() {
   return {
       .open_source = [](const SourceOptions& options, FrameLedger& ledger) {
         return OpenSource(options, ledger);
       },
       .open_live = OpenLive,
       .open_detector = OpenConfiguredDetector,
-      .make_sinks = [config](const std::vector<CameraOutline>& cameras) {
-        return MakeSinks(config, cameras);
-      },
+      .plan_sinks = PlanSinks,
+      .plan_camera_sinks = PlanCameraSinks,
   };
 }
 
-EngineFactories MakeDryFactories(const Config& config) {
+EngineFactories MakeDryFactories() {
   // A sink that only has a name.
   class NamedSink final : public ResultSink {
    public:
@@ -232,21 +255,30 @@ EngineFactories MakeDryFactories(const Config& config) {
     const std::string name_;
     const bool pixels_;
   };
-  EngineFactories factories = MakeFactories(config);
-  factories.make_sinks = [config](const std::vector<CameraOutline>&)
-      -> absl::StatusOr<std::vector<LaneSpec>> {
+  const auto plan = [](std::string lane, const std::string& path, bool pixels) {
+    return SinkPlan{.lane = std::move(lane), .what = path, .make = [path, pixels] {
+                      return absl::StatusOr<std::unique_ptr<ResultSink>>(
+                          std::make_unique<NamedSink>(path, pixels));
+                    }};
+  };
+  EngineFactories factories = MakeFactories();
+  factories.plan_sinks = [plan](const Config& config, bool) {
     const OutputPaths paths = PathsOf(config);
-    std::vector<LaneSpec> lanes;
-    const auto add = [&](std::string lane, const std::string& path, bool pixels, bool same_lane) {
-      if (path.empty()) return;
-      if (!same_lane || lanes.empty()) lanes.push_back({.name = std::move(lane), .sinks = {}});
-      lanes.back().sinks.push_back(std::make_unique<NamedSink>(path, pixels));
-    };
-    add("rows", paths.database, false, true);
-    add("rows", paths.json_lines, false, true);
-    add("report", paths.report, true, false);
-    for (const auto& [camera, path] : paths.videos) add("video-" + camera, path, true, false);
-    return lanes;
+    std::vector<SinkPlan> plans;
+    if (!paths.database.empty()) plans.push_back(plan("rows", paths.database, false));
+    if (!paths.json_lines.empty()) plans.push_back(plan("rows", paths.json_lines, false));
+    return plans;
+  };
+  factories.plan_camera_sinks = [plan](const Config& config, const CameraOutline& camera) {
+    const OutputPaths paths = PathsOf(config);
+    std::vector<SinkPlan> plans;
+    for (const auto& [id, path] : paths.reports) {
+      if (id == camera.camera->id) plans.push_back(plan("report", path, true));
+    }
+    for (const auto& [id, path] : paths.videos) {
+      if (id == camera.camera->id) plans.push_back(plan("video-" + id, path, true));
+    }
+    return plans;
   };
   return factories;
 }

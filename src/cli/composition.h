@@ -39,8 +39,8 @@ struct OutputPaths {
 };
 OutputPaths PathsOf(const Config& config);
 
-EngineFactories MakeFactories(const Config& config);
+EngineFactories MakeFactories();
 // The same graph, but nothing is written: sinks only have names. For `explain`.
-EngineFactories MakeDryFactories(const Config& config);
+EngineFactories MakeDryFactories();
 
 }  // namespace sightline::cli

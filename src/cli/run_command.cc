@@ -109,11 +109,11 @@ int Run(const RunOptions& options) {
   }
   absl::StatusOr<std::unique_ptr<EngineServer>> started = EngineServer::Start(config->metrics);
   if (!started.ok()) return Report(started.status());
-  const std::unique_ptr<EngineServer>& server = *started;
+  const std::unique_ptr<EngineServer> server = *std::move(started);
   if (server) TellUser("info", "metrics at " + server->metrics_url());
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(*config, MakeFactories(*config));
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(*config, MakeFactories());
   if (!engine.ok()) return Report(engine.status());
-  if (server) server->Show(engine->get());
+  const ShownEngine shown(server.get(), engine->get());
 
   RunSummary summary;
   absl::Status status;
@@ -163,7 +163,7 @@ void AddExplainCommand(CLI::App& app, int& exit_code) {
       return;
     }
     absl::StatusOr<std::unique_ptr<Engine>> engine =
-        Engine::Create(*config, MakeDryFactories(*config));
+        Engine::Create(*config, MakeDryFactories());
     exit_code = Report(engine.status());
     if (engine.ok()) {
       const std::string text = options->json ? (*engine)->ExplainJson() : (*engine)->Explain();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 
@@ -26,6 +27,34 @@ absl::Status CheckNames(const CameraRules& rules) {
 bool IsFinite(const Box& box) {
   return std::isfinite(box.x1) && std::isfinite(box.y1) && std::isfinite(box.x2) &&
          std::isfinite(box.y2);
+}
+
+constexpr size_t kNew = SIZE_MAX;
+
+// For each of the new rules, which of the old ones it is.
+template <typename Rule>
+std::vector<size_t> Kept(const std::vector<Rule>& before, const std::vector<Rule>& after, bool any) {
+  std::vector<size_t> kept(after.size(), kNew);
+  for (size_t i = 0; any && i < after.size(); ++i) {
+    const auto same = std::find_if(before.begin(), before.end(), [&](const Rule& rule) {
+      return rule.spec() == after[i].spec();
+    });
+    if (same != before.end()) kept[i] = static_cast<size_t>(same - before.begin());
+  }
+  return kept;
+}
+
+// The states of every slot, rule by rule, in the order of the new rules.
+template <typename State>
+std::vector<State> Moved(const std::vector<State>& states, size_t rules_before,
+                         const std::vector<size_t>& kept, size_t slots) {
+  std::vector<State> moved(slots * kept.size());
+  for (size_t slot = 0; slot < slots; ++slot) {
+    for (size_t i = 0; i < kept.size(); ++i) {
+      if (kept[i] != kNew) moved[slot * kept.size() + i] = states[slot * rules_before + kept[i]];
+    }
+  }
+  return moved;
 }
 
 }  // namespace
@@ -88,6 +117,43 @@ absl::Status EventEngine::Update(const Tracks& tracks, std::vector<Event>* event
 void EventEngine::Finish(std::vector<Event>* events, std::vector<int32_t>* occupancy) {
   EndAll(events);
   SetOccupancy(occupancy);
+}
+
+absl::Status EventEngine::ChangeRules(const CameraRules& rules, const FrameMeta& next,
+                                      std::vector<Event>* events) {
+  SL_ASSIGN_OR_RETURN(const std::unique_ptr<EventEngine> changed, Create(rules));
+  // In a picture of another size the same pixels are another place.
+  const bool same_picture = width_ == rules.width && height_ == rules.height;
+  const std::vector<size_t> kept_zones = Kept(zones_, changed->zones_, same_picture);
+  const std::vector<size_t> kept_lines = Kept(lines_, changed->lines_, same_picture);
+
+  const FrameMeta last = std::exchange(frame_, next);  // it is known now
+  for (const Record& record : records_) {
+    for (size_t i = 0; i < zones_.size(); ++i) {
+      const bool stays = std::find(kept_zones.begin(), kept_zones.end(), i) != kept_zones.end();
+      if (!stays && zone_states_[record.slot * zones_.size() + i].inside) {
+        Exit(record, i, record.last_pts_us, events);
+      }
+    }
+  }
+  frame_ = last;
+
+  for (size_t i = 0; i < kept_zones.size(); ++i) {
+    if (kept_zones[i] != kNew) changed->counts_.zones[i] = std::move(counts_.zones[kept_zones[i]]);
+  }
+  for (size_t i = 0; i < kept_lines.size(); ++i) {
+    if (kept_lines[i] != kNew) changed->counts_.lines[i] = std::move(counts_.lines[kept_lines[i]]);
+  }
+  zone_states_ = Moved(zone_states_, zones_.size(), kept_zones, slots_);
+  line_states_ = Moved(line_states_, lines_.size(), kept_lines, slots_);
+  zones_ = std::move(changed->zones_);
+  lines_ = std::move(changed->lines_);
+  counts_ = std::move(changed->counts_);
+  width_ = rules.width;
+  height_ = rules.height;
+  forget_after_us_ = rules.forget_after_us;
+  identity_ = rules.identity;
+  return absl::OkStatus();
 }
 
 // Checks the frame and lists its confirmed tracks by rising id.

@@ -51,6 +51,12 @@ class EventEngine {
   // The stream ended: everyone inside leaves, in the last frame. Appends and sets as Update does.
   void Finish(std::vector<Event>* events, std::vector<int32_t>* occupancy);
 
+  // Other rules from the next frame, `next`, on. A rule that stays as it is, by all of its spec, keeps
+  // its counts and knows who is inside; whoever is inside a zone that goes leaves it now (appended to
+  // *events). InvalidArgument as Create() has it; nothing is changed then.
+  absl::Status ChangeRules(const CameraRules& rules, const FrameMeta& next,
+                           std::vector<Event>* events);
+
   const RuleCounts& counts() const { return counts_; }
   size_t watched_tracks() const { return records_.size(); }
   // Sightings of tracks beyond kMaxWatched.

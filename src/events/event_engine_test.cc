@@ -381,5 +381,82 @@ TEST(Rules, ImpossibleOnesAreRefusedByName) {
   EXPECT_THAT(error(Rules({}, {line})), HasSubstr("no name"));
 }
 
+FrameMeta Next(int64_t ordinal) {
+  FrameMeta frame;
+  frame.ordinal = static_cast<uint64_t>(ordinal);
+  frame.camera = std::make_shared<CameraInfo>(CameraInfo{"gate", "test", 0});
+  frame.time.pts_us = ordinal * kFrameUs;
+  return frame;
+}
+
+ZoneSpec Named(ZoneSpec zone, const std::string& name) {
+  zone.name = name;
+  return zone;
+}
+
+TEST(ChangeRules, WhoIsInsideAZoneThatStaysDoesNotEnterItAgain) {
+  Scene scene(Rules({Named(Square(), "gone"), Square()}, {Door()}));
+  scene.See({At(1, 140, 150)});
+  EXPECT_THAT(scene.occupancy(), ElementsAre(1, 1));
+  // The one that stays is another one by its place.
+  std::vector<Event> events;
+  ZoneSpec wide = Named(Square(), "wide");
+  wide.polygon_px[1].x = wide.polygon_px[2].x = 400;
+  ASSERT_TRUE(scene.engine().ChangeRules(Rules({Square(), wide}, {Door()}), Next(1), &events).ok());
+  ASSERT_EQ(events.size(), 1u) << "who was inside the zone that goes leaves it";
+  EXPECT_EQ(events[0].kind, EventKind::kZoneExit);
+  EXPECT_EQ(events[0].rule, "gone");
+  EXPECT_EQ(events[0].frame.ordinal, 1u);
+
+  const auto next = scene.See({At(1, 160, 150)});
+  ASSERT_EQ(next.size(), 2u) << "into the new zone, and across the line that has stayed";
+  EXPECT_EQ(next[0].rule, "wide");
+  EXPECT_EQ(next[1].rule, "door");
+  EXPECT_THAT(scene.occupancy(), ElementsAre(1, 1));
+  EXPECT_EQ(scene.engine().counts().zones[0].total.entered, 1u);
+  EXPECT_EQ(scene.See({At(1, 500, 150)}).size(), 2u) << "out of both";
+}
+
+TEST(ChangeRules, AZoneThatMovedIsAnotherOne) {
+  Scene scene(Rules({Square()}));
+  scene.See({At(1, 150, 150)});
+  ZoneSpec moved = Square();
+  moved.polygon_px[0].x = 90;
+  std::vector<Event> events;
+  ASSERT_TRUE(scene.engine().ChangeRules(Rules({moved}), Next(1), &events).ok());
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, EventKind::kZoneExit);
+  const auto next = scene.See({At(1, 150, 150)});
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_EQ(next[0].kind, EventKind::kZoneEnter);
+  EXPECT_EQ(scene.engine().counts().zones[0].total.occupancy(), 1);
+}
+
+TEST(ChangeRules, ImpossibleRulesChangeNothing) {
+  Scene scene(Rules({Square()}));
+  scene.See({At(1, 150, 150)});
+  ZoneSpec flat = Named(Square(), "flat");
+  flat.polygon_px.resize(2);
+  std::vector<Event> events;
+  EXPECT_FALSE(scene.engine().ChangeRules(Rules({flat}), Next(1), &events).ok());
+  EXPECT_TRUE(events.empty());
+  const auto exit = scene.See({At(1, 500, 150)});
+  ASSERT_EQ(exit.size(), 1u);
+  EXPECT_EQ(exit[0].rule, "square");
+}
+
+// A new epoch between the rules and the next frame still empties the zones.
+TEST(ChangeRules, ANewEpochIsStillNoticed) {
+  Scene scene(Rules({Square()}));
+  scene.See({At(1, 150, 150)});
+  FrameMeta next = Next(0);
+  next.time.epoch = 1;
+  std::vector<Event> events;
+  ASSERT_TRUE(scene.engine().ChangeRules(Rules({Square()}), next, &events).ok());
+  scene.BeginEpoch();
+  EXPECT_EQ(scene.See({}).size(), 1u) << "the exit";
+  EXPECT_THAT(scene.occupancy(), ElementsAre(0));
+}
+
 }  // namespace
 }  // namespace sightline

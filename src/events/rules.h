@@ -29,6 +29,7 @@ enum class AnchorPoint : uint8_t {
 struct BoundaryMargin {
   float px = 0;
   float box_heights = 0.05f;  // as a part of the box's height; chosen, not measured
+  bool operator==(const BoundaryMargin&) const = default;
 };
 
 struct ZoneSpec {
@@ -44,6 +45,7 @@ struct ZoneSpec {
   std::vector<int32_t> classes;
   // A track is looked at only this long (stream time) after its first confirmed sighting.
   int64_t min_track_age_us = 0;
+  bool operator==(const ZoneSpec&) const = default;
 };
 
 // A tripwire from a to b. Forward is from its left to its right side, seen from a to b with y down.
@@ -58,6 +60,7 @@ struct LineSpec {
   BoundaryMargin margin;
   std::vector<int32_t> classes;
   int64_t min_track_age_us = 0;
+  bool operator==(const LineSpec&) const = default;
 };
 
 struct CameraRules {

@@ -98,6 +98,11 @@ void AnnotateDetections(const Detections& detections, const BgrPicture& picture)
 Annotator::Annotator(std::vector<ReportRule> rules)
     : rules_(std::move(rules)), tallies_(rules_.size()) {}
 
+void Annotator::SetRules(std::vector<ReportRule> rules) {
+  tallies_ = CarriedOver(rules_, tallies_, rules);
+  rules_ = std::move(rules);
+}
+
 void Annotator::Draw(const FrameResult& result, const BgrPicture& picture) {
   const LibraryAllocations inside_opencv;
   Count(result);

@@ -36,6 +36,9 @@ class Annotator {
 
   explicit Annotator(std::vector<ReportRule> rules);
 
+  // From the next result on; a rule that stays the same keeps its counts.
+  void SetRules(std::vector<ReportRule> rules);
+
   // Draws the frame's tracks and the rules with their counts so far. Frames in their order.
   void Draw(const FrameResult& result, const BgrPicture& picture);
 

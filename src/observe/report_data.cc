@@ -53,8 +53,26 @@ void CountsOverTime::DoubleWidth() {
   bucket_us_ *= 2;
 }
 
+std::vector<RuleTally> CarriedOver(const std::vector<ReportRule>& before,
+                                   const std::vector<RuleTally>& tallies,
+                                   const std::vector<ReportRule>& after) {
+  std::vector<RuleTally> carried(after.size());
+  for (size_t i = 0; i < after.size(); ++i) {
+    const auto same = std::find_if(before.begin(), before.end(), [&](const ReportRule& rule) {
+      return rule.name == after[i].name && rule.points_px == after[i].points_px;
+    });
+    if (same != before.end()) carried[i] = tallies[static_cast<size_t>(same - before.begin())];
+  }
+  return carried;
+}
+
 ReportData::ReportData(std::vector<ReportRule> rules)
     : rules_(std::move(rules)), tallies_(rules_.size()) {}
+
+void ReportData::SetRules(std::vector<ReportRule> rules) {
+  tallies_ = CarriedOver(rules_, tallies_, rules);
+  rules_ = std::move(rules);
+}
 
 size_t ReportData::ClassIndex(int32_t class_id) {
   for (size_t i = 0; i < class_ids_.size(); ++i) {

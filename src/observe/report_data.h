@@ -45,6 +45,11 @@ struct RuleTally {
   int32_t peak = 0;       // most objects inside at once
 };
 
+// The tallies of other rules: one that stays the same keeps its own.
+std::vector<RuleTally> CarriedOver(const std::vector<ReportRule>& before,
+                                   const std::vector<RuleTally>& tallies,
+                                   const std::vector<ReportRule>& after);
+
 struct Trail {
   int64_t track_id = 0;
   int32_t class_id = 0;
@@ -85,6 +90,9 @@ class ReportData {
   static constexpr size_t kMaxTrailPoints = 64;
 
   explicit ReportData(std::vector<ReportRule> rules);
+
+  // From the next result on.
+  void SetRules(std::vector<ReportRule> rules);
 
   void Add(const FrameResult& result);
   void AddTrack(const TrackSummary& track);

@@ -49,9 +49,10 @@ ReportSink::Camera* ReportSink::Find(const CameraInfo* camera) {
 absl::Status ReportSink::Write(const FrameResult& result) {
   Camera* camera = Find(result.frame.meta.camera.get());
   if (camera == nullptr) return absl::OkStatus();
-  if (!std::exchange(camera->begun, true) && camera->about.rules) {
-    const FrameMeta& first = result.frame.meta;
-    camera->data = ReportData(camera->about.rules(first.width, first.height));
+  if (camera->about.rules && camera->rules_version != result.rules_version) {
+    const FrameMeta& frame = result.frame.meta;
+    camera->data.SetRules(camera->about.rules(frame.width, frame.height));
+    camera->rules_version = result.rules_version;
   }
   camera->data.Add(result);
   if (camera->data.WantsPicture() && result.frame.pixels != nullptr) {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,7 +63,7 @@ class ReportSink final : public ResultSink {
   struct Camera {
     ReportCamera about;
     ReportData data;
-    bool begun = false;  // its rules are known
+    std::optional<uint32_t> rules_version = {};  // that its data is counted by
   };
   explicit ReportSink(ReportSinkOptions options);
   Camera* Find(const CameraInfo* camera);

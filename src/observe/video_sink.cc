@@ -59,8 +59,9 @@ absl::Status VideoSink::WritePicture(const FrameResult& result) {
     if (!std::exchange(warned_, true)) Log().warn("annotated video: {}", MessageOf(status));
     return absl::OkStatus();
   }
-  if (writer_ == nullptr && options_.rules) {
-    annotator_ = Annotator(options_.rules(image.width, image.height));
+  if (options_.rules && rules_version_ != result.rules_version) {
+    annotator_.SetRules(options_.rules(image.width, image.height));
+    rules_version_ = result.rules_version;
   }
   annotator_.Draw(result, {bgr_.data(), image.width, image.height, image.width * 3});
   if (writer_ == nullptr) {

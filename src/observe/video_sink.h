@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,7 @@ class VideoSink final : public ResultSink {
 
   VideoSinkOptions options_;
   Annotator annotator_;
+  std::optional<uint32_t> rules_version_;  // that it draws
   std::unique_ptr<PictureWriter> writer_;
   std::vector<uint8_t> bgr_;
   std::vector<uint8_t> fitted_;

@@ -47,9 +47,9 @@ struct CameraMetrics {
   BusySince tracking;
 
   std::atomic<CameraState> state{CameraState::kConnecting};
-  std::atomic<uint64_t> attempts{0};  // to connect
-  Counter gaps;                       // times that it came back
-  Counter gap_us;                     // without a frame, of the gaps that are over
+  Counter attempts;  // to connect
+  Counter gaps;      // times that it came back
+  Counter gap_us;    // without a frame, of the gaps that are over
 
   std::string reason() const EXCLUDES(mutex) {
     MutexLock lock(mutex);

@@ -12,23 +12,58 @@
 namespace sightline {
 
 CameraPipeline::CameraPipeline(CameraParts parts)
-    : parts_(std::move(parts)), window_(parts_.frames_in_flight) {
-  keep_pixels_ = std::any_of(parts_.lanes.begin(), parts_.lanes.end(),
-                             [](const DeliverLane* lane) { return lane->wants_pixels(); });
+    : parts_(std::move(parts)),
+      window_(parts_.frames_in_flight),
+      outlets_(std::make_shared<const Outlets>()) {}
+
+CameraPipeline::~CameraPipeline() {
+  RequestStop();
+  Abandon();
+  Join().IgnoreError();
+}
+
+absl::Status CameraPipeline::Start(std::function<void()> on_end) {
+  on_end_ = std::move(on_end);
+  SL_ASSIGN_OR_RETURN(reader_, StartThread("read-" + parts_.camera->id, [this] {
+    if (!PassGate()) return;
+    const LogCamera log_camera(parts_.camera->id);
+    source_status_ = ReadAll();
+    window_.Close();
+  }));
+  SL_ASSIGN_OR_RETURN(thread_, StartThread("cam-" + parts_.camera->id, [this] {
+    if (!PassGate()) return;
+    const LogCamera log_camera(parts_.camera->id);
+    status_ = Run();
+    TellEnd();
+    on_end_();
+  }));
+  return absl::OkStatus();
+}
+
+void CameraPipeline::Go() { OpenGate(Gate::kOpen); }
+void CameraPipeline::Abandon() { OpenGate(Gate::kAbandoned); }
+
+void CameraPipeline::OpenGate(Gate to) {
+  MutexLock lock(mutex_);
+  if (gate_ == Gate::kClosed) gate_ = to;
+  gate_moved_.NotifyAll();
+}
+
+bool CameraPipeline::PassGate() {
+  MutexLock lock(mutex_);
+  while (gate_ == Gate::kClosed) gate_moved_.Wait(mutex_);
+  return gate_ == Gate::kOpen;
+}
+
+absl::Status CameraPipeline::Join() {
+  if (thread_.joinable()) thread_.join();
+  if (reader_.joinable()) reader_.join();
+  return status_;
 }
 
 // The whole way of a frame. The reader thread does steps 1 to 3, the model's threads 4 to 6 (see
 // DetectorRunner), this one 7 to 10; the window between them keeps the camera's order.
 absl::Status CameraPipeline::Run() {
-  const LogCamera log_camera(parts_.camera->id);
-  absl::Status source_status;
-  if (!is_live()) parts_.metrics->state = CameraState::kLive;
-  SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read-" + parts_.camera->id, [&] {
-    const LogCamera log_camera(parts_.camera->id);
-    source_status = ReadAll();
-    window_.Close();
-  }));
-
   while (FrameSlot* slot = window_.NextInOrder()) {
     std::shared_ptr<FrameResult> result = results_.Acquire();
     // 7. track: boxes become objects; 8. events: objects meet zones and lines.
@@ -41,16 +76,19 @@ absl::Status CameraPipeline::Run() {
     Deliver(std::move(result));
     parts_.ledger->CountProcessed();
   }
-  reader.join();
+  reader_.join();
   FinishTracks();
-  const absl::Status status = set_up_status_.ok() ? source_status : set_up_status_;
-  const bool failed = !status.ok() && !absl::IsCancelled(status);
-  if (failed) parts_.metrics->SetReason(MessageOf(status));
+  return set_up_status_.ok() ? source_status_ : set_up_status_;
+}
+
+void CameraPipeline::TellEnd() {
+  const bool failed = !status_.ok() && !absl::IsCancelled(status_);
+  if (failed) parts_.metrics->SetReason(MessageOf(status_));
   parts_.metrics->state = failed ? CameraState::kFailed : CameraState::kEnded;
-  return status;
 }
 
 absl::Status CameraPipeline::ReadAll() {
+  if (!is_live()) parts_.metrics->state = CameraState::kLive;
   double cpu_s = ThreadCpuSeconds();
   for (uint64_t read = 0; !stopping_ && (parts_.max_frames == 0 || read < parts_.max_frames); ++read) {
     // 1. media: demux, select, decode. Frames left out or damaged are counted there.
@@ -112,17 +150,19 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
     return false;
   }
   result->frame.meta = slot->frame.meta;
-  if (keep_pixels_) result->frame = slot->frame;
+  if (outlets()->wants_pixels) result->frame = slot->frame;
   result->detections.frame = slot->frame.meta;
   result->detections.labels = parts_.labels;
   result->detections.items.swap(slot->detections.items);
   result->events.clear();
   result->end_of_stream = false;
+  finished_tracks_.clear();
   const int64_t begin_us = Clock::Real().NowMonotonicUs();
   parts_.metrics->tracking.Begin(begin_us);
-  if (slot->model_began_us > 0) parts_.metrics->queue_wait.Observe(slot->model_began_us - slot->read_us);
+  parts_.metrics->queue_wait.Observe(slot->model_began_us - slot->read_us);
+  if (rules_due_.load(std::memory_order_relaxed)) ChangeRules(slot->frame.meta, result);
+  result->rules_version = parts_.rules_version;
   absl::Status status = parts_.tracker->Update(result->detections, &result->tracks);
-  finished_tracks_.clear();
   parts_.tracker->TakeFinished(&finished_tracks_);
   if (status.ok()) {
     status = parts_.events->Update(result->tracks, &result->events, &result->zone_occupancy,
@@ -135,9 +175,47 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
     return false;
   }
   last_frame_ = slot->frame.meta;
-  tracks_confirmed_.store(parts_.tracker->stats().confirmed_tracks, std::memory_order_relaxed);
+  width_.store(last_frame_.width, std::memory_order_relaxed);
+  height_.store(last_frame_.height, std::memory_order_relaxed);
+  tracks_confirmed_.store(earlier_tracks_ + parts_.tracker->stats().confirmed_tracks,
+                          std::memory_order_relaxed);
   events_emitted_.fetch_add(result->events.size(), std::memory_order_relaxed);
   return true;
+}
+
+void CameraPipeline::ChangeRules(const FrameMeta& next, FrameResult* result) {
+  RulesChange change;
+  {
+    MutexLock lock(mutex_);
+    change = std::exchange(rules_change_, nullptr);
+    rules_due_ = false;
+  }
+  const Tracker* const before = parts_.tracker.get();
+  const uint64_t tracks_before = before->stats().confirmed_tracks;
+  const absl::Status status = change(next, &parts_, &result->events, &finished_tracks_);
+  if (!status.ok()) {
+    Log().warn("camera {}: the new rules do not fit, the old ones stay: {}", parts_.camera->id,
+               MessageOf(status));
+    return;
+  }
+  if (parts_.tracker.get() != before) earlier_tracks_ += tracks_before;
+  ++parts_.rules_version;
+}
+
+void CameraPipeline::SetRules(RulesChange change) {
+  MutexLock lock(mutex_);
+  rules_change_ = std::move(change);
+  rules_due_ = true;
+}
+
+std::shared_ptr<const Outlets> CameraPipeline::outlets() const {
+  MutexLock lock(mutex_);
+  return outlets_;
+}
+
+void CameraPipeline::SetOutlets(std::shared_ptr<const Outlets> outlets) {
+  MutexLock lock(mutex_);
+  outlets_.swap(outlets);  // the old ones go when the lock is released
 }
 
 void CameraPipeline::CountTombstone(const FrameMeta& frame, DropReason reason,
@@ -156,7 +234,13 @@ void CameraPipeline::CountTombstone(const FrameMeta& frame, DropReason reason,
 
 void CameraPipeline::Deliver(const CameraStateChange& change) {
   const auto copy = std::make_shared<const CameraStateChange>(change);
-  for (DeliverLane* lane : parts_.lanes) lane->Send(copy);
+  const std::shared_ptr<const Outlets> to = outlets();
+  for (const auto& lane : to->lanes) lane->Send(copy);
+}
+
+void CameraPipeline::DeliverLedger() {
+  const std::shared_ptr<const Outlets> to = outlets();
+  for (const auto& lane : to->lanes) lane->Send({parts_.camera, counts()});
 }
 
 void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
@@ -173,21 +257,22 @@ void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
                                                     .Add(i)
                                                     .Finish()));
   }
-  for (size_t i = 0; i < parts_.lanes.size(); ++i) {
+  const std::shared_ptr<const Outlets> to = outlets();
+  for (size_t i = 0; i < to->lanes.size(); ++i) {
     // When the rows of the first lane stand, the frame's way is over.
-    parts_.lanes[i]->Send(result, i == 0 && is_live() ? parts_.metrics : nullptr);
+    to->lanes[i]->Send(result, i == 0 && is_live() ? parts_.metrics : nullptr);
   }
-  DeliverFinishedTracks();
+  DeliverFinishedTracks(*to);
 }
 
-void CameraPipeline::DeliverFinishedTracks() {
+void CameraPipeline::DeliverFinishedTracks(const Outlets& to) {
   for (const TrackSummary& track : finished_tracks_) {
     const auto class_id = static_cast<size_t>(std::max(0, track.class_id));
     if (class_id >= tracks_per_class_.size()) tracks_per_class_.resize(class_id + 1);
     ++tracks_per_class_[class_id];
     std::shared_ptr<TrackSummary> copy = summaries_.Acquire();
     *copy = track;
-    for (DeliverLane* lane : parts_.lanes) lane->Send(copy);
+    for (const auto& lane : to.lanes) lane->Send(copy);
   }
 }
 
@@ -203,6 +288,7 @@ void CameraPipeline::FinishTracks() {
   result->events.clear();
   result->frame.meta = result->detections.frame = result->tracks.frame = last_frame_;
   result->detections.labels = parts_.labels;
+  result->rules_version = parts_.rules_version;
   result->end_of_stream = true;
   // Who is inside when a run is cut short did not leave: a run of the whole recording into the same
   // database says when they did.

@@ -5,8 +5,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/object_pool.h"
 #include "base/status.h"
 #include "events/event_engine.h"
@@ -38,23 +40,52 @@ struct CameraParts {
   std::unique_ptr<Tracker> tracker;
   std::unique_ptr<EventEngine> events;
   std::function<absl::Status(const FrameMeta& first, CameraParts* parts)> set_up;
-  std::vector<DeliverLane*> lanes;
+  uint32_t rules_version = 0;              // FrameResult::rules_version to begin with
   bool trace = false;                      // results and log lines about a frame carry its trace context
   uint64_t max_frames = 0;                 // selected frames to read at most; 0 = all
 };
 
-// Threads: Run() is called once, on the camera's own thread, and starts a reader thread of its own.
-// RequestStop() and the counters may be used from any thread.
+// Where a camera's results go.
+struct Outlets {
+  std::vector<std::shared_ptr<DeliverLane>> lanes;
+  bool wants_pixels = false;  // any of their sinks
+};
+
+// Life: Start(), then Go() or the destructor; RequestStop() where it should end before its source
+// does; Join(). Threads: two of its own, one that reads and one that tracks and delivers.
+// RequestStop(), SetOutlets(), SetRules() and the counters may be used from any thread.
 class CameraPipeline {
  public:
-  explicit CameraPipeline(CameraParts parts);
+  // Puts new rules, and perhaps another tracker, into the parts, for frames like `next`; appends what
+  // ends with the old ones. Called on the camera's thread between two frames.
+  using RulesChange = std::function<absl::Status(const FrameMeta& next, CameraParts* parts,
+                                                 std::vector<Event>* events,
+                                                 std::vector<TrackSummary>* finished)>;
 
-  // Until the source ends or is stopped; every frame that was read has then been processed or
-  // counted as skipped or dropped. The source's error, if it ended with one.
-  absl::Status Run();
+  explicit CameraPipeline(CameraParts parts);
+  ~CameraPipeline();  // stops and joins
+  CameraPipeline(const CameraPipeline&) = delete;
+  CameraPipeline& operator=(const CameraPipeline&) = delete;
+
+  // Starts the threads, which wait for Go(): whatever can fail has been done by then.
+  // `on_end` is called last of all on the camera's thread, if it ever went. ResourceExhausted.
+  absl::Status Start(std::function<void()> on_end);
+  void Go();
+  // Ends the threads if they still wait for Go().
+  void Abandon();
 
   // Reads no further frame; those on their way are finished.
   void RequestStop();
+
+  // Waits until the source ended or was stopped; every frame that was read has then been processed
+  // or counted as skipped or dropped. The source's error, if it ended with one.
+  absl::Status Join();
+
+  // From the next result on.
+  void SetOutlets(std::shared_ptr<const Outlets> outlets) EXCLUDES(mutex_);
+  std::shared_ptr<const Outlets> outlets() const EXCLUDES(mutex_);
+  // Before the next frame. When `change` fails, the camera goes on as it was, with a warning.
+  void SetRules(RulesChange change) EXCLUDES(mutex_);
 
   const CameraInfo& camera() const { return *parts_.camera; }
   FrameCounts counts() const { return parts_.ledger->Snapshot(); }
@@ -63,26 +94,38 @@ class CameraPipeline {
   const CameraMetrics& metrics() const { return *parts_.metrics; }
   bool is_live() const { return parts_.live_waiting > 0; }
   size_t window_capacity() const { return window_.capacity(); }
-  // After Run(): the rules' counts; null when a live camera gave not one frame.
+  size_t live_waiting() const { return parts_.live_waiting; }
+  // Of the last frame that was processed; 0 before the first.
+  int width() const { return width_.load(std::memory_order_relaxed); }
+  int height() const { return height_.load(std::memory_order_relaxed); }
+  // After Join(): the rules' counts; null when a live camera gave not one frame.
   const EventEngine* events() const { return parts_.events.get(); }
 
   uint64_t tracks_confirmed() const { return tracks_confirmed_.load(std::memory_order_relaxed); }
   uint64_t events_emitted() const { return events_emitted_.load(std::memory_order_relaxed); }
   int64_t last_pts_us() const { return last_pts_us_.load(std::memory_order_relaxed); }
-  // After Run(): confirmed tracks per class id.
+  // After Join(): confirmed tracks per class id.
   const std::vector<uint64_t>& tracks_per_class() const { return tracks_per_class_; }
 
-  // A change of the camera's connection, to every sink. On the reading thread.
+  // A change of the camera's connection, to every sink. On the reading thread, or when that is joined.
   void Deliver(const CameraStateChange& change);
+  // The counts so far, to every sink. Any thread.
+  void DeliverLedger();
 
  private:
+  enum class Gate : uint8_t { kClosed, kOpen, kAbandoned };
+  bool PassGate() EXCLUDES(mutex_);
+  void OpenGate(Gate to) EXCLUDES(mutex_);
+  absl::Status Run();
   absl::Status ReadAll();
+  void TellEnd();
+  void ChangeRules(const FrameMeta& next, FrameResult* result);
   bool IsWorthIt(const Frame& frame);
   void Submit(Frame&& frame, int64_t read_us);
   bool TrackAndWatch(FrameSlot* slot, FrameResult* result);
   void CountTombstone(const FrameMeta& frame, DropReason reason, const absl::Status& status);
   void Deliver(std::shared_ptr<FrameResult> result);
-  void DeliverFinishedTracks();
+  void DeliverFinishedTracks(const Outlets& to);
   void FinishTracks();
 
   CameraParts parts_;
@@ -99,10 +142,25 @@ class CameraPipeline {
   std::vector<TrackSummary> finished_tracks_;
   FrameMeta last_frame_;
   uint64_t tombstones_ = 0;
-  bool keep_pixels_ = false;
   absl::Status set_up_status_;
   bool ended_ = false;  // the source came to its end; written by the reader, read after its join
+  uint64_t earlier_tracks_ = 0;  // confirmed by trackers that were replaced
+  std::thread reader_;
+  std::thread thread_;
+  absl::Status source_status_;  // written by the reader, read after its join
+  absl::Status status_;         // written by the camera's thread, read after its join
+  std::function<void()> on_end_;
+
+  mutable Mutex mutex_;
+  CondVar gate_moved_;
+  Gate gate_ GUARDED_BY(mutex_) = Gate::kClosed;
+  std::shared_ptr<const Outlets> outlets_ GUARDED_BY(mutex_);
+  RulesChange rules_change_ GUARDED_BY(mutex_);
+  std::atomic<bool> rules_due_{false};
+
   std::atomic<bool> stopping_{false};
+  std::atomic<int> width_{0};
+  std::atomic<int> height_{0};
   std::atomic<uint64_t> tracks_confirmed_{0};
   std::atomic<uint64_t> events_emitted_{0};
   std::atomic<int64_t> last_pts_us_{0};

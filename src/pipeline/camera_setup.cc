@@ -124,21 +124,21 @@ absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& ca
   return rules;
 }
 
-absl::Status SetUpAnalytics(const Config& config, const CameraConfig& camera,
-                            const SourceInfo& source, CameraRules rules, const Hash128& detector,
-                            CameraParts* parts) {
+Analytics AnalyticsOf(const Config& config, const CameraConfig& camera, const SourceInfo& source,
+                      CameraRules rules, const Hash128& detector) {
   const ConfigIdentity identity = IdentityOf(config, camera);
   // What the ids of each kind of record depend on; nothing else enters them, so that a change of
   // a zone leaves the ids of detections and tracks as they are.
-  parts->identity = FieldHasher()
-                        .Add(camera.id)
-                        .Add(source.fingerprint)
-                        .Add(detector)
-                        .Add(identity.selection)
-                        .Add(identity.model)
-                        .Finish();
+  Analytics analytics;
+  analytics.identity = FieldHasher()
+                           .Add(camera.id)
+                           .Add(source.fingerprint)
+                           .Add(detector)
+                           .Add(identity.selection)
+                           .Add(identity.model)
+                           .Finish();
 
-  TrackerOptions tracker;
+  TrackerOptions& tracker = analytics.tracker;
   const TrackerConfig& wanted = camera.tracker;
   if (wanted.kind == TrackerType::kNone) tracker.kind = TrackerOptions::Kind::kNone;
   tracker.track_threshold = wanted.track_thresh;
@@ -158,8 +158,7 @@ absl::Status SetUpAnalytics(const Config& config, const CameraConfig& camera,
                              ? std::min(tracker.frame_rate, camera.selection.target_fps)
                              : camera.selection.target_fps;
   }
-  tracker.identity = FieldHasher().Add(parts->identity).Add(identity.tracker).Finish();
-  SL_ASSIGN_OR_RETURN(parts->tracker, MakeTracker(tracker));
+  tracker.identity = FieldHasher().Add(analytics.identity).Add(identity.tracker).Finish();
 
   rules.identity = FieldHasher().Add(tracker.identity).Add(identity.rules).Finish();
   // Longer than the tracker keeps lost tracks, which is at least two frames of a slow camera.
@@ -168,15 +167,16 @@ absl::Status SetUpAnalytics(const Config& config, const CameraConfig& camera,
     lost_us = std::max(lost_us, static_cast<int64_t>(2e6 / tracker.frame_rate));
   }
   rules.forget_after_us = std::max(rules.forget_after_us, 2 * lost_us);
-  SL_ASSIGN_OR_RETURN(parts->events, EventEngine::Create(rules));
+  analytics.rules = std::move(rules);
+  return analytics;
+}
 
-  if (camera.motion) {
-    MotionOptions motion;
-    motion.changed_area = camera.motion->changed_area;
-    motion.hold_us = camera.motion->hold_us;
-    SL_ASSIGN_OR_RETURN(parts->motion, MotionGate::Create(motion));
-  }
-  return absl::OkStatus();
+absl::StatusOr<std::unique_ptr<MotionGate>> MotionGateOf(const CameraConfig& camera) {
+  if (!camera.motion) return nullptr;
+  MotionOptions motion;
+  motion.changed_area = camera.motion->changed_area;
+  motion.hold_us = camera.motion->hold_us;
+  return MotionGate::Create(motion);
 }
 
 std::vector<std::pair<std::string, uint64_t>> RuleCountsOf(const EventEngine& events) {

@@ -1,6 +1,7 @@
 // From a camera's configuration to the parts that track it and watch its zones and lines.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,11 +23,18 @@ absl::StatusOr<std::vector<int32_t>> ClassIdsOf(const std::vector<std::string>& 
 absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& camera,
                                     int width, int height, const LabelSet& labels);
 
-// Fills in tracker, events, motion and the identities that enter the ids.
+// How a camera's tracks and events are made, with the identities that enter their ids.
+struct Analytics {
+  Hash128 identity;  // of camera, source and model: of the detections
+  TrackerOptions tracker;
+  CameraRules rules;
+};
 // `detector` is DetectorInfo::identity of the camera's model.
-absl::Status SetUpAnalytics(const Config& config, const CameraConfig& camera,
-                            const SourceInfo& source, CameraRules rules, const Hash128& detector,
-                            CameraParts* parts);
+Analytics AnalyticsOf(const Config& config, const CameraConfig& camera, const SourceInfo& source,
+                      CameraRules rules, const Hash128& detector);
+
+// Null when the camera's frames are taken with or without motion.
+absl::StatusOr<std::unique_ptr<MotionGate>> MotionGateOf(const CameraConfig& camera);
 
 // ("line gate in", 12), ("zone hall entered", 7) ... in the order of the configuration.
 std::vector<std::pair<std::string, uint64_t>> RuleCountsOf(const EventEngine& events);

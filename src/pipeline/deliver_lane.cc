@@ -1,5 +1,6 @@
 #include "pipeline/deliver_lane.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -11,42 +12,35 @@ namespace sightline {
 
 namespace {
 
-absl::Status WriteTo(ResultSink& sink, const std::shared_ptr<const TrackSummary>& track) {
-  return sink.WriteTrack(*track);
+absl::Status WriteTo(ResultSink& sink, const TrackSummary& track) { return sink.WriteTrack(track); }
+absl::Status WriteTo(ResultSink& sink, const CameraStateChange& change) {
+  return sink.WriteCameraState(change);
 }
-absl::Status WriteTo(ResultSink& sink, const std::shared_ptr<const CameraStateChange>& change) {
-  return sink.WriteCameraState(*change);
+absl::Status WriteTo(ResultSink& sink, const DeliverLane::CameraLedger& ledger) {
+  return sink.WriteLedger(*ledger.camera, ledger.counts);
 }
-template <typename SentResult>
-absl::Status WriteTo(ResultSink& sink, const SentResult& sent) {
-  return sink.Write(*sent.result);
-}
+
+const CameraInfo* CameraOf(const TrackSummary& track) { return track.camera.get(); }
+const CameraInfo* CameraOf(const CameraStateChange& change) { return change.camera.get(); }
+const CameraInfo* CameraOf(const DeliverLane::CameraLedger& ledger) { return ledger.camera.get(); }
 
 }  // namespace
 
-DeliverLane::DeliverLane(std::string name, std::vector<std::unique_ptr<ResultSink>> sinks,
-                         size_t capacity, ErrorCallback on_error)
+DeliverLane::DeliverLane(std::string name, size_t capacity, ErrorCallback on_error)
     : name_(std::move(name)),
-      sinks_(std::move(sinks)),
       on_error_(std::move(on_error)),
-      queue_(capacity, QueuePolicy::kBlock) {
-  for (const auto& sink : sinks_) {
-    sink_names_.emplace_back(sink->name());
-    wants_pixels_ = wants_pixels_ || sink->wants_pixels();
-  }
-}
+      queue_(capacity, QueuePolicy::kBlock) {}
 
-absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(
-    std::string name, std::vector<std::unique_ptr<ResultSink>> sinks, size_t capacity,
-    ErrorCallback on_error) {
+absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(std::string name, size_t capacity,
+                                                                 ErrorCallback on_error) {
   std::unique_ptr<DeliverLane> lane(
-      new DeliverLane(std::move(name), std::move(sinks), capacity, std::move(on_error)));
+      new DeliverLane(std::move(name), capacity, std::move(on_error)));
   SL_ASSIGN_OR_RETURN(lane->thread_, StartThread("deliver-" + lane->name_,
                                                  [raw = lane.get()] { raw->Loop(); }));
   return lane;
 }
 
-DeliverLane::~DeliverLane() { Finish({}).IgnoreError(); }
+DeliverLane::~DeliverLane() { Finish().IgnoreError(); }
 
 void DeliverLane::Send(std::shared_ptr<const FrameResult> result,
                        std::shared_ptr<CameraMetrics> camera) {
@@ -63,65 +57,118 @@ void DeliverLane::Send(std::shared_ptr<const CameraStateChange> change) {
   queue_.Push(std::move(change));
 }
 
+void DeliverLane::Send(const CameraLedger& ledger) {
+  queue_.Push(std::make_shared<const CameraLedger>(ledger));
+}
+
+void DeliverLane::Change(const std::vector<std::string>& removed, std::vector<LaneSink> added) {
+  auto change = std::make_shared<SinkChange>();
+  change->removed = removed;
+  change->added = std::move(added);
+  queue_.Push(std::move(change));
+}
+
 void DeliverLane::Loop() {
   // How late a quiet camera's rows may be committed beyond the sinks' own delay; chosen.
   constexpr std::chrono::milliseconds kIdle(250);
   while (true) {
     const std::optional<Item> item = queue_.PopFor(kIdle);
     if (!item && queue_.Drained()) return;
-    const int64_t begin_us = Clock::Real().NowMonotonicUs();
-    metrics_.busy.Begin(begin_us);
+    metrics_.busy.Begin(Clock::Real().NowMonotonicUs());
     if (item) {
-      Deliver(*item, begin_us);
+      Deliver(*item);
     } else {
-      ForEachSink([](ResultSink& sink) { return sink.FlushIfDue(); });
+      ForEachSink(nullptr, [](ResultSink& sink) { return sink.FlushIfDue(); });
     }
     metrics_.busy.End();
   }
 }
 
-void DeliverLane::Deliver(const Item& item, int64_t begin_us) {
-  ForEachSink([&](ResultSink& sink) {
-    return std::visit([&](const auto& record) { return WriteTo(sink, record); }, item);
-  });
-  const auto* sent = std::get_if<SentResult>(&item);
-  if (sent == nullptr || sent->result->end_of_stream) return;
-  metrics_.written.Add();
-  metrics_.wait.Observe(begin_us - sent->sent_us);
-  metrics_.write.Observe(Clock::Real().NowMonotonicUs() - begin_us);
-  if (sent->camera == nullptr) return;
-  sent->camera->capture_to_delivery.Observe(
-      Clock::Real().NowUtcUs() - sent->result->frame.meta.time.capture_utc_us);
+void DeliverLane::Deliver(const Item& item) {
+  if (const auto* sent = std::get_if<SentResult>(&item)) return Deliver(*sent);
+  if (const auto* change = std::get_if<std::shared_ptr<SinkChange>>(&item)) return Carry(**change);
+  std::visit(
+      [&](const auto& record) {
+        using Record = std::decay_t<decltype(record)>;
+        if constexpr (!std::is_same_v<Record, SentResult> &&
+                      !std::is_same_v<Record, std::shared_ptr<SinkChange>>) {
+          ForEachSink(CameraOf(*record),
+                      [&](ResultSink& sink) { return WriteTo(sink, *record); });
+        }
+      },
+      item);
 }
 
-absl::Status DeliverLane::Finish(const std::vector<CameraLedger>& ledgers, bool abandon) {
+void DeliverLane::Deliver(const SentResult& sent) {
+  const int64_t begin_us = Clock::Real().NowMonotonicUs();
+  const FrameMeta& frame = sent.result->frame.meta;
+  ForEachSink(frame.camera.get(), [&](ResultSink& sink) { return sink.Write(*sent.result); });
+  if (sent.result->end_of_stream) return;  // no frame of its own
+  metrics_.written.Add();
+  metrics_.wait.Observe(begin_us - sent.sent_us);
+  metrics_.write.Observe(Clock::Real().NowMonotonicUs() - begin_us);
+  if (sent.camera == nullptr) return;
+  sent.camera->capture_to_delivery.Observe(Clock::Real().NowUtcUs() - frame.time.capture_utc_us);
+}
+
+void DeliverLane::TellNames() {
+  std::vector<std::string> names;
+  for (const LaneSink& sink : sinks_) {
+    if (sink.sink) names.emplace_back(sink.sink->name());
+  }
+  MutexLock lock(mutex_);
+  sink_names_.swap(names);
+}
+
+std::vector<std::string> DeliverLane::sink_names() const {
+  MutexLock lock(mutex_);
+  return sink_names_;
+}
+
+void DeliverLane::Carry(SinkChange& change) {
+  for (LaneSink& sink : sinks_) {
+    const auto& gone = change.removed;
+    if (!sink.sink || std::find(gone.begin(), gone.end(), sink.key) == gone.end()) continue;
+    CallSink(sink, [](ResultSink& closing) { return closing.Close(); });
+    sink.sink.reset();
+  }
+  std::erase_if(sinks_, [](const LaneSink& sink) { return !sink.sink; });
+  for (LaneSink& sink : change.added) sinks_.push_back(std::move(sink));
+  TellNames();
+}
+
+absl::Status DeliverLane::Finish(bool abandon) {
   queue_.Close();
   if (!thread_.joinable()) return first_error_;
   thread_.join();
   metrics_.busy.Begin(Clock::Real().NowMonotonicUs());
-  for (const CameraLedger& ledger : ledgers) {
-    ForEachSink([&](ResultSink& sink) { return sink.WriteLedger(*ledger.camera, ledger.counts); });
-  }
-  ForEachSink([&](ResultSink& sink) { return abandon ? sink.Abandon() : sink.Close(); });
-  sinks_.clear();
+  ForEachSink(nullptr, [&](ResultSink& sink) { return abandon ? sink.Abandon() : sink.Close(); });
   metrics_.busy.End();
+  sinks_.clear();
   return first_error_;
 }
 
-void DeliverLane::ForEachSink(const std::function<absl::Status(ResultSink&)>& call) {
-  for (std::unique_ptr<ResultSink>& sink : sinks_) {
-    if (!sink) continue;  // failed earlier
-    const absl::Status status = call(*sink);
-    if (status.ok()) continue;
-    const absl::Status error = WithContext(status, sink->name());
-    if (const absl::Status closed = sink->Close(); !closed.ok()) {
-      Log().debug("closing {} after its error: {}", sink->name(), MessageOf(closed));
-    }
-    sink.reset();
-    metrics_.failed_sinks.Add();
-    if (first_error_.ok()) first_error_ = error;
-    on_error_(error);
+void DeliverLane::ForEachSink(const CameraInfo* camera,
+                              const std::function<absl::Status(ResultSink&)>& call) {
+  for (LaneSink& sink : sinks_) {
+    if (!sink.sink) continue;  // failed earlier
+    if (camera != nullptr && !sink.camera.empty() && sink.camera != camera->id) continue;
+    CallSink(sink, call);
   }
+}
+
+void DeliverLane::CallSink(LaneSink& sink, const std::function<absl::Status(ResultSink&)>& call) {
+  const absl::Status status = call(*sink.sink);
+  if (status.ok()) return;
+  const absl::Status error = WithContext(status, sink.sink->name());
+  if (const absl::Status closed = sink.sink->Close(); !closed.ok()) {
+    Log().debug("closing {} after its error: {}", sink.sink->name(), MessageOf(closed));
+  }
+  sink.sink.reset();
+  metrics_.failed_sinks.Add();
+  TellNames();
+  if (first_error_.ok()) first_error_ = error;
+  on_error_(error);
 }
 
 }  // namespace sightline

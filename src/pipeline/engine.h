@@ -11,45 +11,17 @@
 #include <string>
 #include <vector>
 
-#include "base/status.h"
 #include "base/mutex.h"
-#include "pipeline/camera_pipeline.h"
+#include "base/status.h"
 #include "pipeline/config/config.h"
+#include "pipeline/config/diff.h"
+#include "pipeline/engine_factories.h"
 #include "pipeline/engine_metrics.h"
-#include "pipeline/supervised_source.h"
-#include "types/detector.h"
-#include "types/frame_source.h"
-#include "types/result_sink.h"
+#include "pipeline/lane_set.h"
+#include "pipeline/model_pool.h"
+#include "pipeline/running_camera.h"
 
 namespace sightline {
-
-// What the makers of sinks need to know about a camera of the run.
-struct CameraOutline {
-  std::shared_ptr<const CameraInfo> camera;
-  const CameraConfig* config = nullptr;
-  SourceInfo source;
-  std::shared_ptr<const LabelSet> labels;
-  // Zones and lines in pixels of a picture of that size. Cheap.
-  std::function<absl::StatusOr<CameraRules>(int width, int height)> rules;
-};
-
-// Sinks that share a thread.
-struct LaneSpec {
-  std::string name;
-  std::vector<std::unique_ptr<ResultSink>> sinks;
-};
-
-struct EngineFactories {
-  std::function<absl::StatusOr<std::unique_ptr<FrameSource>>(const SourceOptions&, FrameLedger&)>
-      open_source;
-  // How to connect to a live source; empty for a recording, which open_source then opens. Checks the
-  // address, connects to nothing. May be missing.
-  std::function<absl::StatusOr<ConnectSource>(const SourceOptions&, const LiveConfig&, FrameLedger&)>
-      open_live = {};
-  std::function<absl::StatusOr<DetectorFactory>(const ModelConfig&)> open_detector;
-  std::function<absl::StatusOr<std::vector<LaneSpec>>(const std::vector<CameraOutline>&)>
-      make_sinks;
-};
 
 struct CameraSummary {
   std::string id;
@@ -87,54 +59,93 @@ class Engine {
   // is called about five times a second on the caller's thread. Frames that were read are finished
   // and delivered before Run() returns; *summary is filled in every case. The first error of a
   // sink, else of a source.
-  absl::Status Run(const std::function<void(const RunProgress&)>& on_progress, RunSummary* summary);
+  absl::Status Run(const std::function<void(const RunProgress&)>& on_progress, RunSummary* summary)
+      EXCLUDES(mutex_);
 
   // Stops reading soon. Safe in a signal handler.
   void RequestStop() { stop_requested_.store(true, std::memory_order_relaxed); }
 
-  // What is measured, and how it is; any thread may ask while the engine lives (engine_metrics.h).
-  void CollectMetrics(MetricWriter& writer) const EXCLUDES(graph_mutex_);
-  EngineHealth Health(int64_t hang_after_us) const EXCLUDES(graph_mutex_);
+  // Goes over to another configuration while Run() runs; what has changed. A transaction: everything
+  // that can fail is tried first (sources and models opened, files for results taken, threads
+  // started), and after any error the engine is as it was. Cameras that stay as they are lose no
+  // frame, nor do those of which only zones, lines and tracker change. Others are stopped, their
+  // frames finished, and begun anew, a live one with its ledger and its epochs going on.
+  //   InvalidArgument     a rule does not fit its picture
+  //   FailedPrecondition  a setting that only a new run can change; a source or model that does not
+  //                       open; the run has ended
+  //   Unavailable         another change is under way
+  // Any thread; blocks for as long as opening and stopping take.
+  absl::StatusOr<ConfigDiff> Apply(Config config) EXCLUDES(mutex_);
 
-  // The graph as it was built: cameras, stages, shapes, threads, queue bounds and policies.
-  std::string Explain() const;
-  std::string ExplainJson() const;
+  // Lets that camera ("": every one) try to connect now instead of waiting; what is live goes on.
+  // NotFound when there is no such live camera. Any thread.
+  absl::Status RetryNow(const std::string& camera) EXCLUDES(mutex_);
+
+  // The configuration in force.
+  std::shared_ptr<const Config> config() const EXCLUDES(mutex_);
+
+  // What is measured, and how it is; any thread may ask while the engine lives (engine_metrics.h).
+  void CollectMetrics(MetricWriter& writer) const EXCLUDES(mutex_);
+  EngineHealth Health(int64_t hang_after_us) const EXCLUDES(mutex_);
+
+  // The graph as it is: cameras, stages, shapes, threads, queue bounds and policies. Not while Run()
+  // runs.
+  std::string Explain() const EXCLUDES(mutex_);
+  std::string ExplainJson() const EXCLUDES(mutex_);
 
  private:
-  struct Model {
-    std::string name;
-    DetectorInfo info;
-    int instances = 0;
-    std::string camera;  // whose it is alone; empty: shared
-    std::shared_ptr<ModelMetrics> metrics;
-    BatcherOptions batcher_options;
-    std::unique_ptr<Batcher> batcher;
+  enum class Phase : uint8_t { kReady, kRunning, kEnded };
+  using Cameras = std::vector<std::shared_ptr<RunningCamera>>;
+  struct Graph;  // engine_metrics.cc
+  // On the way from one configuration to another.
+  struct Change {
+    std::shared_ptr<const Config> config;
+    std::shared_ptr<const Config> before = nullptr;
+    ConfigDiff diff = {};
+    Cameras kept = {};
+    std::vector<std::pair<std::shared_ptr<RunningCamera>, size_t>> new_rules = {};  // of those kept
+    Cameras leaving = {};
+    Cameras fresh = {};  // opened, their threads waiting
+    LaneSet::Staged sinks = {};
   };
 
   Engine(Config config, EngineFactories factories);
   absl::Status Open();
-  absl::StatusOr<Model*> ModelFor(const CameraConfig& camera);
-  absl::Status OpenCamera(size_t index);
-  absl::Status OpenCameraSource(size_t index, CameraParts* parts);
-  absl::Status OpenLanes();
+  Cameras cameras() const EXCLUDES(mutex_);
+  absl::Status StartCamera(RunningCamera& camera);
+  absl::Status StartAll() EXCLUDES(mutex_);
   void WaitForCameras(const std::function<void(const RunProgress&)>& on_progress,
-                      std::vector<absl::Status>* statuses, RunSummary* summary);
-  RunProgress Progress() const;
-  CameraSummary SummaryOf(const CameraPipeline& pipeline, const LabelSet& labels) const;
-  int WorkerThreads() const;
-  int ThreadCount() const;
+                      RunSummary* summary) EXCLUDES(mutex_);
+  bool AllEnded() const REQUIRES(mutex_);
+  RunProgress Progress() const EXCLUDES(mutex_);
+  absl::Status Finish(bool abandon, RunSummary* summary) EXCLUDES(mutex_);
+  static CameraSummary SummaryOf(const RunningCamera& camera);
+  static void AddLeft(const CameraSummary& left, RunSummary* summary);
+  int ThreadCount() const EXCLUDES(mutex_);
 
-  Config config_;
-  EngineFactories factories_;
-  std::vector<CameraOutline> outlines_;
-  std::vector<CameraParts> parts_;                  // until Run() moves them into pipelines_
-  std::vector<std::unique_ptr<Model>> models_;
-  std::vector<Model*> model_of_camera_;
-  std::vector<std::unique_ptr<DeliverLane>> lanes_;
-  std::vector<std::unique_ptr<CameraPipeline>> pipelines_;
-  // Held while pipelines_, models_ or lanes_ change and by those who look at them from other threads;
-  // the thread of Run(), which alone changes them, looks without it.
-  mutable Mutex graph_mutex_;
+  absl::Status Prepare(Change* change) EXCLUDES(mutex_);
+  absl::Status PrepareCameras(Change* change) EXCLUDES(mutex_);
+  absl::Status PrepareSinks(Change* change);
+  bool GoesOn(const Change& change, const RunningCamera& camera, size_t index, bool* new_rules) const
+      EXCLUDES(mutex_);
+  void Commit(Change change) EXCLUDES(mutex_);
+  void TakeOut(RunningCamera& camera, const Config& after) EXCLUDES(mutex_);
+  static uint32_t FreeNumber(const Change& change, const Cameras& running);
+
+  // Used by one at a time: by Create(), by the Apply() that has set changing_, and by Run() when it
+  // has ended. Not under mutex_: making, closing and sending may take long.
+  const EngineFactories factories_;
+  ModelPool models_;
+  LaneSet lanes_;
+
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::shared_ptr<const Config> config_ GUARDED_BY(mutex_);
+  Cameras cameras_ GUARDED_BY(mutex_);
+  std::vector<CameraSummary> left_ GUARDED_BY(mutex_);  // of cameras that were taken out
+  Phase phase_ GUARDED_BY(mutex_) = Phase::kReady;
+  bool changing_ GUARDED_BY(mutex_) = false;  // an Apply() is under way
+
   BusySince main_loop_;  // its latest turn; idle before and after
   std::atomic<bool> stop_requested_{false};
   std::atomic<bool> sink_failed_{false};

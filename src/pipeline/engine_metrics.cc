@@ -1,6 +1,7 @@
 #include "pipeline/engine_metrics.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/time.h"
 #include "pipeline/engine.h"
@@ -129,7 +130,7 @@ void CollectCameraMetrics(const CameraPipeline& camera, int64_t now_us, MetricWr
   writer.Write(kQueueWait, {{"camera", id}}, metrics.queue_wait.Counts());
   writer.Write(kTrack, {{"camera", id}}, metrics.track.Counts());
   if (!camera.is_live()) return;
-  write(kAttempts, static_cast<double>(metrics.attempts.load(std::memory_order_relaxed)));
+  write(kAttempts, static_cast<double>(metrics.attempts.value()));
   write(kGaps, static_cast<double>(metrics.gaps.value()));
   write(kGapSeconds, static_cast<double>(metrics.gap_us.value()) * 1e-6);
   writer.Write(kCaptureToDelivery, {{"camera", id}}, metrics.capture_to_delivery.Counts());
@@ -222,18 +223,59 @@ void FindStuck(const DeliverLane& lane, int64_t now_us, int64_t hang_after_us,
                                lane.name(), outputs, Seconds(busy_us)));
 }
 
+// The cameras, and by them the models and the lanes that are in use. Held while they are looked at, so
+// that none goes meanwhile.
+struct Engine::Graph {
+  explicit Graph(const Cameras& all) : cameras(all) {
+    for (const auto& camera : cameras) {
+      AddOnce(camera->model, &models);
+      outlets.push_back(camera->pipeline->outlets());
+      for (const auto& lane : outlets.back()->lanes) AddOnce(lane, &lanes);
+    }
+  }
+  template <typename T>
+  static void AddOnce(const std::shared_ptr<T>& part, std::vector<std::shared_ptr<T>>* to) {
+    if (std::find(to->begin(), to->end(), part) == to->end()) to->push_back(part);
+  }
+  // Whose a model is alone; empty: shared.
+  std::string OwnerOf(const Model& model) const {
+    if (!model.info.stateful) return {};
+    for (const auto& camera : cameras) {
+      if (camera->model.get() == &model) return camera->id();
+    }
+    return {};
+  }
+
+  const Cameras cameras;
+  std::vector<std::shared_ptr<const Outlets>> outlets;
+  std::vector<std::shared_ptr<Model>> models;
+  std::vector<std::shared_ptr<DeliverLane>> lanes;
+};
+
 void Engine::CollectMetrics(MetricWriter& writer) const {
   const int64_t now_us = Clock::Real().NowMonotonicUs();
-  const EngineHealth health = Health(config_.metrics.hang_after_us);
+  const EngineHealth health = Health(config()->metrics.hang_after_us);
   writer.Write(kUp, {}, health.running ? 1 : 0);
   writer.Write(kStuck, {}, static_cast<double>(health.stuck.size()));
-  MutexLock lock(graph_mutex_);
-  for (const auto& pipeline : pipelines_) CollectCameraMetrics(*pipeline, now_us, writer);
-  for (const auto& model : models_) {
-    CollectModelMetrics(model->name, model->camera, model->batcher->Stats(),
-                        model->batcher_options.queue_capacity, *model->metrics, writer);
+  const Graph graph(cameras());
+  // While a change is under way the old and the new of one name may both be there; a series twice
+  // would make the whole scrape void.
+  std::set<std::string> seen;
+  for (const auto& camera : graph.cameras) {
+    if (seen.insert("camera " + camera->id()).second) {
+      CollectCameraMetrics(*camera->pipeline, now_us, writer);
+    }
   }
-  for (const auto& lane : lanes_) CollectLaneMetrics(*lane, writer);
+  for (const auto& model : graph.models) {
+    const std::string& name = model->config.name;
+    const std::string owner = graph.OwnerOf(*model);
+    if (!seen.insert("model " + name + " " + owner).second) continue;
+    CollectModelMetrics(name, owner, model->batcher->Stats(), model->batcher_options.queue_capacity,
+                        *model->metrics, writer);
+  }
+  for (const auto& lane : graph.lanes) {
+    if (seen.insert("lane " + lane->name()).second) CollectLaneMetrics(*lane, writer);
+  }
 }
 
 EngineHealth Engine::Health(int64_t hang_after_us) const {
@@ -244,15 +286,15 @@ EngineHealth Engine::Health(int64_t hang_after_us) const {
     health.stuck.push_back(
         fmt::format("the main loop has not turned for {:.1f} s", Seconds(turn_us)));
   }
-  MutexLock lock(graph_mutex_);
-  for (const auto& pipeline : pipelines_) {
-    FindStuck(*pipeline, now_us, hang_after_us, &health.stuck);
-    health.cameras.push_back(HealthOf(*pipeline, now_us));
+  const Graph graph(cameras());
+  for (const auto& camera : graph.cameras) {
+    FindStuck(*camera->pipeline, now_us, hang_after_us, &health.stuck);
+    health.cameras.push_back(HealthOf(*camera->pipeline, now_us));
   }
-  for (const auto& model : models_) {
-    FindStuck(model->name, *model->metrics, now_us, hang_after_us, &health.stuck);
+  for (const auto& model : graph.models) {
+    FindStuck(model->config.name, *model->metrics, now_us, hang_after_us, &health.stuck);
   }
-  for (const auto& lane : lanes_) {
+  for (const auto& lane : graph.lanes) {
     FindStuck(*lane, now_us, hang_after_us, &health.stuck);
     if (lane->metrics().failed_sinks.value() > 0) {
       health.failed.push_back(fmt::format("an output of lane {} ended by an error", lane->name()));

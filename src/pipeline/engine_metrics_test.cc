@@ -170,12 +170,14 @@ class EngineMetricsTest : public testing::Test {
         return std::make_unique<FakeDetector>(world_);
       });
     };
-    factories.make_sinks =
-        [this](const std::vector<CameraOutline>&) -> absl::StatusOr<std::vector<LaneSpec>> {
-      std::vector<LaneSpec> lanes(1);
-      lanes[0].name = "rows";
-      lanes[0].sinks.push_back(std::make_unique<FakeSink>(world_));
-      return lanes;
+    factories.plan_sinks = [this](const Config&, bool) {
+      std::vector<SinkPlan> plans;
+      plans.push_back({.lane = "rows",
+                       .what = "fake",
+                       .make = [this]() -> absl::StatusOr<std::unique_ptr<ResultSink>> {
+                         return std::make_unique<FakeSink>(world_);
+                       }});
+      return plans;
     };
     std::string text = "cameras:\n";
     for (int i = 0; i < cameras; ++i) {

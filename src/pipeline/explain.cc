@@ -60,8 +60,8 @@ json RulesJson(const CameraConfig& camera) {
 
 std::string Engine::ExplainJson() const {
   json cameras = json::array();
-  for (size_t i = 0; i < outlines_.size(); ++i) {
-    const CameraOutline& outline = outlines_[i];
+  for (const auto& camera : this->cameras()) {
+    const CameraOutline& outline = camera->outline;
     const SourceInfo& source = outline.source;
     cameras.push_back({
         {"id", outline.camera->id},
@@ -72,16 +72,16 @@ std::string Engine::ExplainJson() const {
           {"clock", ToString(source.clock)}, {"decode_threads", outline.config->decode_threads}}},
         {"select", SelectionJson(*outline.config)},
         {"window",
-         {{"capacity", parts_.empty() ? 0 : parts_[i].frames_in_flight},
+         {{"capacity", camera->pipeline->window_capacity()},
           {"policy", source.live ? "drop_newest" : "block"}}},
-        {"model", model_of_camera_[i]->name},
+        {"model", camera->model->config.name},
         {"tracker", outline.config->tracker.kind == TrackerType::kNone ? "none" : "bytetrack"},
         {"rules", RulesJson(*outline.config)},
     });
   }
   json models = json::array();
-  for (const auto& model : models_) {
-    models.push_back({{"name", model->name},
+  for (const auto& model : models_.InUse()) {
+    models.push_back({{"name", model->config.name},
                       {"detector", model->info.describe},
                       {"instances", model->instances},
                       {"max_batch", model->info.max_batch},
@@ -93,10 +93,10 @@ std::string Engine::ExplainJson() const {
                         {"max_delay_us", model->batcher_options.max_delay_us}}}});
   }
   json lanes = json::array();
-  for (const auto& lane : lanes_) {
-    lanes.push_back({{"name", lane->name()},
-                     {"sinks", lane->sink_names()},
-                     {"queue", {{"capacity", lane->capacity()}, {"policy", "block"}}}});
+  for (const LaneSet::LaneOutline& lane : lanes_.Describe()) {
+    lanes.push_back({{"name", lane.lane->name()},
+                     {"sinks", lane.sinks},
+                     {"queue", {{"capacity", lane.lane->capacity()}, {"policy", "block"}}}});
   }
   return JsonText(
       json{{"cameras", cameras}, {"models", models}, {"lanes", lanes}, {"threads", ThreadCount()}}, 2);
@@ -104,25 +104,25 @@ std::string Engine::ExplainJson() const {
 
 std::string Engine::Explain() const {
   std::string text;
-  for (size_t i = 0; i < outlines_.size(); ++i) {
-    const CameraOutline& outline = outlines_[i];
+  for (const auto& camera : this->cameras()) {
+    const CameraOutline& outline = camera->outline;
     const CameraConfig& config = *outline.config;
     const SourceInfo& source = outline.source;
-    const Model& model = *model_of_camera_[i];
+    const Model& model = *camera->model;
     text += fmt::format("camera {}\n", outline.camera->id);
     text += fmt::format("  read     {} ({}){}  [thread read-{}]\n", outline.camera->source,
                         SourceText(source), SelectionText(config), config.id);
     if (source.live) text += SupervisionText(config.live);
     text += fmt::format("  order    at most {} frames in flight; {} when full\n",
-                        parts_.empty() ? 0 : parts_[i].frames_in_flight,
+                        camera->pipeline->window_capacity(),
                         source.live ? "the newest is dropped (late)" : "reading waits");
-    text += fmt::format("  detect   {} x{}, {} classes: {}  [threads batch-{}]\n", model.name,
+    text += fmt::format("  detect   {} x{}, {} classes: {}  [threads batch-{}]\n", model.config.name,
                         model.instances, model.info.labels->names.size(), model.info.describe,
-                        model.name);
+                        model.config.name);
     text += source.live
                 ? fmt::format("           {} of its frames wait, a newer one takes the oldest's place "
                               "(late); batches of at most {}\n",
-                              parts_.empty() ? 0 : parts_[i].live_waiting, model.info.max_batch)
+                              camera->pipeline->live_waiting(), model.info.max_batch)
                 : fmt::format("           queue of {} frames, batches of at most {}; submitting waits "
                               "when full\n",
                               model.batcher_options.queue_capacity, model.info.max_batch);
@@ -135,18 +135,18 @@ std::string Engine::Explain() const {
     text += fmt::format("  events  {}\n", rules.empty() ? " no zones or lines" : rules);
   }
   text += "deliver\n";
-  for (const auto& lane : lanes_) {
+  for (const LaneSet::LaneOutline& lane : lanes_.Describe()) {
     text += fmt::format("  {:<8} {}; queue of {} results; sending waits when full  [thread deliver-{}]\n",
-                        lane->name(), fmt::join(lane->sink_names(), ", "), lane->capacity(),
-                        lane->name());
+                        lane.lane->name(), fmt::join(lane.sinks, ", "), lane.lane->capacity(),
+                        lane.lane->name());
   }
   text += fmt::format("{} threads in all\n", ThreadCount());
   return text;
 }
 
 int Engine::ThreadCount() const {
-  int threads = 1 + 2 * static_cast<int>(outlines_.size()) + static_cast<int>(lanes_.size());
-  for (const auto& model : models_) threads += model->instances;
+  int threads = static_cast<int>(1 + 2 * cameras().size() + lanes_.Describe().size());
+  for (const auto& model : models_.InUse()) threads += model->instances;
   return threads;
 }
 

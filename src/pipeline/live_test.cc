@@ -161,12 +161,10 @@ EngineFactories FactoriesOf(World& world) {
       return std::make_unique<FakeDetector>(world);
     });
   };
-  factories.make_sinks =
-      [&world](const std::vector<CameraOutline>&) -> absl::StatusOr<std::vector<LaneSpec>> {
-    std::vector<LaneSpec> lanes(1);
-    lanes[0].name = "rows";
-    lanes[0].sinks.push_back(std::make_unique<FakeSink>(world));
-    return lanes;
+  factories.plan_sinks = [&world](const Config&, bool) {
+    return std::vector<SinkPlan>{{.lane = "rows", .what = "fake", .make = [&world] {
+      return absl::StatusOr<std::unique_ptr<ResultSink>>(std::make_unique<FakeSink>(world));
+    }}};
   };
   return factories;
 }

@@ -32,6 +32,8 @@ SupervisedSource::SupervisedSource(Parts parts)
       supervisor_(parts_.supervision, parts_.clock->NowMonotonicUs()) {}
 
 absl::StatusOr<std::optional<Frame>> SupervisedSource::Next() {
+  // What an earlier source of this camera has counted is no sign of life of this one.
+  if (!std::exchange(begun_, true)) arrivals_ = Arrivals();
   while (!cancelled_) {
     switch (Ask()) {
       case Supervisor::Action::kConnect:
@@ -62,16 +64,19 @@ absl::StatusOr<std::optional<Frame>> SupervisedSource::Next() {
 Supervisor::Action SupervisedSource::Ask() {
   const int64_t now_us = parts_.clock->NowMonotonicUs();
   if (retry_.exchange(false)) supervisor_.RetryNow(now_us);
-  const FrameCounts counts = parts_.ledger->Snapshot();
-  uint64_t arrivals = counts.frames_in;
-  // What cannot be decoded is no sign of life once pictures have come.
-  if (supervisor_.state() != CameraState::kConnecting) {
-    arrivals -= std::min(arrivals, counts.dropped[static_cast<size_t>(DropReason::kDecodeError)]);
-  }
+  const uint64_t arrivals = Arrivals();
   if (std::exchange(arrivals_, arrivals) < arrivals) supervisor_.DataArrived(now_us);
   const Supervisor::Action action = supervisor_.Next(now_us);
   Tell();
   return action;
+}
+
+uint64_t SupervisedSource::Arrivals() const {
+  const FrameCounts counts = parts_.ledger->Snapshot();
+  // What cannot be decoded is no sign of life once pictures have come.
+  if (supervisor_.state() == CameraState::kConnecting) return counts.frames_in;
+  const uint64_t damaged = counts.dropped[static_cast<size_t>(DropReason::kDecodeError)];
+  return counts.frames_in - std::min(counts.frames_in, damaged);
 }
 
 bool SupervisedSource::GiveUp() {
@@ -98,7 +103,8 @@ void SupervisedSource::Tell() {
   state_.store(now, std::memory_order_relaxed);
   if (parts_.metrics != nullptr) {
     parts_.metrics->state.store(now, std::memory_order_relaxed);
-    parts_.metrics->attempts.store(supervisor_.attempts(), std::memory_order_relaxed);
+    parts_.metrics->attempts.Add(supervisor_.attempts() -
+                                 std::exchange(told_attempts_, supervisor_.attempts()));
   }
   // A further attempt, and one that fails as the last did, is no news: a camera that is away for a
   // night would fill the disk.
@@ -119,7 +125,7 @@ void SupervisedSource::Tell() {
       .to = now,
       .reason = told_reason_,
       .utc_us = parts_.clock->NowUtcUs(),
-      .epoch = now == CameraState::kLive ? first_epoch_ : next_epoch_,
+      .epoch = now == CameraState::kLive ? first_epoch_ : parts_.position->next_epoch,
       .attempts = supervisor_.attempts(),
       .gap_us = now == CameraState::kLive ? supervisor_.last_gap_us() : 0};
   if (parts_.on_change) parts_.on_change(change);
@@ -127,11 +133,11 @@ void SupervisedSource::Tell() {
 
 void SupervisedSource::Connect() {
   Disconnect();
-  first_epoch_ = next_epoch_;
-  first_ordinal_ = next_ordinal_;
+  first_epoch_ = parts_.position->next_epoch;
+  first_ordinal_ = parts_.position->next_ordinal;
   absl::StatusOr<std::unique_ptr<FrameSource>> connection =
       parts_.connect({.give_up = [this] { return GiveUp(); },
-                      .last_capture_utc_us = last_capture_utc_us_});
+                      .last_capture_utc_us = parts_.position->last_capture_utc_us});
   if (cancelled_) return;
   if (connection.ok()) {
     connection_ = *std::move(connection);
@@ -169,9 +175,9 @@ absl::StatusOr<std::optional<Frame>> SupervisedSource::Read() {
 void SupervisedSource::Place(FrameMeta* frame) {
   frame->time.epoch += first_epoch_;
   frame->ordinal += first_ordinal_;
-  next_epoch_ = frame->time.epoch + 1;
-  next_ordinal_ = frame->ordinal + 1;
-  last_capture_utc_us_ = frame->time.capture_utc_us;
+  parts_.position->next_epoch = frame->time.epoch + 1;
+  parts_.position->next_ordinal = frame->ordinal + 1;
+  parts_.position->last_capture_utc_us = frame->time.capture_utc_us;
 }
 
 void SupervisedSource::Wait() {

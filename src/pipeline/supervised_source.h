@@ -41,6 +41,13 @@ struct ConnectRequest {
 using ConnectSource =
     std::function<absl::StatusOr<std::unique_ptr<FrameSource>>(const ConnectRequest&)>;
 
+// Where a camera's stream stands; one source after another may go on with it.
+struct StreamPosition {
+  uint32_t next_epoch = 0;
+  uint64_t next_ordinal = 0;
+  int64_t last_capture_utc_us = std::numeric_limits<int64_t>::min();
+};
+
 class SupervisedSource final : public FrameSource {
  public:
   struct Parts {
@@ -49,6 +56,8 @@ class SupervisedSource final : public FrameSource {
     ConnectSource connect;
     CameraMetrics* metrics = nullptr;  // for its state; as the ledger, but may be null
     SourceInfo info;  // what is known before the first connection
+    // Goes on from there, and says in it where it is; the reading thread's while there is one.
+    std::shared_ptr<StreamPosition> position = std::make_shared<StreamPosition>();
     SupervisorOptions supervision;
     // Called on the reading thread at every change of state, but not for attempts that end as the one
     // before them did; may be empty.
@@ -63,12 +72,18 @@ class SupervisedSource final : public FrameSource {
   absl::StatusOr<std::optional<Frame>> Next() override;
   void Cancel() override;
 
+  // Before the first Next().
+  void OnChange(std::function<void(const CameraStateChange&)> on_change) {
+    parts_.on_change = std::move(on_change);
+  }
+
   // Ends a wait for the next attempt.
   void RetryNow();
   CameraState state() const { return state_.load(std::memory_order_relaxed); }
 
  private:
   bool GiveUp();
+  uint64_t Arrivals() const;
   Supervisor::Action Ask();
   void Tell();
   std::string_view ReasonFor(CameraState state) const;
@@ -83,13 +98,12 @@ class SupervisedSource final : public FrameSource {
   std::unique_ptr<FrameSource> connection_;
   CameraState told_ = CameraState::kConnecting;
   std::string told_reason_;
+  uint64_t told_attempts_ = 0;
   bool first_told_ = false;
+  bool begun_ = false;
   uint64_t arrivals_ = 0;        // of the ledger, when it was last looked at
   uint32_t first_epoch_ = 0;     // of this connection
-  uint32_t next_epoch_ = 0;      // of the next one
   uint64_t first_ordinal_ = 0;   // of this connection
-  uint64_t next_ordinal_ = 0;
-  int64_t last_capture_utc_us_ = std::numeric_limits<int64_t>::min();
   std::atomic<CameraState> state_{CameraState::kConnecting};
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> retry_{false};

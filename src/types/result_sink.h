@@ -25,6 +25,8 @@ struct FrameResult {
   // Objects per zone after this frame, in the order of the camera's zones.
   std::vector<int32_t> zone_occupancy;
   FrameTrace trace;  // none unless outputs.trace asks for it
+  // Rises when the camera's zones and lines change while it runs.
+  uint32_t rules_version = 0;
   // True once per camera, after its last frame: nothing was detected, but tracks that ended with
   // the stream may have left their zones. `frame` is the last frame, without pixels.
   bool end_of_stream = false;

@@ -1,0 +1,80 @@
+#include "pipeline/model_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "pipeline/detector_runner.h"
+
+namespace sightline {
+namespace {
+
+// A file that is not what it should be is a failure of the run, not a mistake in the configuration:
+// only the latter is InvalidArgument, which programs tell by the exit code.
+absl::Status AsFailure(const absl::Status& status) {
+  if (!absl::IsInvalidArgument(status)) return status;
+  return absl::Status(absl::StatusCode::kFailedPrecondition, status.message());
+}
+
+}  // namespace
+
+bool SameModel(const ModelConfig& a, const ModelConfig& b) {
+  return a.name == b.name && a.origin == b.origin && a.reference == b.reference &&
+         a.confidence == b.confidence && a.nms == b.nms && a.labels == b.labels &&
+         a.max_batch == b.max_batch && a.max_batch_delay_us == b.max_batch_delay_us &&
+         a.instances == b.instances && a.threads == b.threads && a.providers == b.providers;
+}
+
+ModelPool::ModelPool(OpenDetector open, int worker_threads)
+    : open_(std::move(open)), worker_threads_(worker_threads) {}
+
+absl::StatusOr<std::shared_ptr<Model>> ModelPool::Get(const ModelConfig& wanted) {
+  std::erase_if(models_, [](const std::weak_ptr<Model>& model) { return model.expired(); });
+  for (const std::weak_ptr<Model>& model : models_) {
+    const std::shared_ptr<Model> there = model.lock();
+    if (there && !there->info.stateful && SameModel(there->config, wanted)) return there;
+  }
+  SL_ASSIGN_OR_RETURN(std::shared_ptr<Model> model, Open(wanted));
+  models_.push_back(model);
+  return model;
+}
+
+absl::StatusOr<std::shared_ptr<Model>> ModelPool::Open(const ModelConfig& wanted) const {
+  const absl::StatusOr<DetectorFactory> factory = open_(wanted);
+  if (!factory.ok()) return AsFailure(factory.status());
+  absl::StatusOr<std::unique_ptr<Detector>> made = (*factory)();
+  if (!made.ok()) return AsFailure(made.status());
+  auto model = std::make_shared<Model>();
+  model->config = wanted;
+  model->info = (*made)->info();
+  // A model with threads of its own gets fewer instances, so that all of them fill the cores once.
+  const int instances =
+      wanted.instances > 0 ? wanted.instances : std::max(1, worker_threads_ / wanted.threads);
+  model->instances = model->info.stateful ? 1 : instances;
+  model->metrics = std::make_shared<ModelMetrics>(model->instances);
+  std::vector<std::unique_ptr<BatchRunner>> runners;
+  runners.push_back(std::make_unique<DetectorRunner>(*std::move(made), model->metrics, 0));
+  while (runners.size() < static_cast<size_t>(model->instances)) {
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> next, (*factory)());
+    runners.push_back(
+        std::make_unique<DetectorRunner>(std::move(next), model->metrics, runners.size()));
+  }
+  model->batcher_options = {
+      .name = wanted.name,
+      .queue_capacity = static_cast<size_t>(std::max(8, 2 * model->instances)),
+      .max_batch = model->info.max_batch,
+      .max_per_source = 0,
+      .max_delay_us = wanted.max_batch_delay_us,
+  };
+  SL_ASSIGN_OR_RETURN(model->batcher, Batcher::Create(model->batcher_options, std::move(runners)));
+  return model;
+}
+
+std::vector<std::shared_ptr<Model>> ModelPool::InUse() const {
+  std::vector<std::shared_ptr<Model>> models;
+  for (const std::weak_ptr<Model>& model : models_) {
+    if (std::shared_ptr<Model> there = model.lock()) models.push_back(std::move(there));
+  }
+  return models;
+}
+
+}  // namespace sightline

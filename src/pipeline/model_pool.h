@@ -1,0 +1,55 @@
+// The models of a run, each opened once and shared by the cameras that name it with the same
+// settings.
+//
+// A model lives as long as a camera holds it. A stateful detector remembers one camera's pictures and
+// is never shared.
+// Threads: one at a time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "infer/batcher.h"
+#include "pipeline/camera_metrics.h"
+#include "pipeline/config/config.h"
+#include "types/detector.h"
+
+namespace sightline {
+
+struct Model {
+  ModelConfig config;
+  DetectorInfo info;
+  int instances = 0;
+  std::shared_ptr<ModelMetrics> metrics;
+  BatcherOptions batcher_options;
+  std::unique_ptr<Batcher> batcher;
+};
+
+class ModelPool {
+ public:
+  using OpenDetector = std::function<absl::StatusOr<DetectorFactory>(const ModelConfig&)>;
+
+  // At most `worker_threads` instances and threads of instances for each model.
+  ModelPool(OpenDetector open, int worker_threads);
+
+  // Errors: what opening the model has to say, as FailedPrecondition where it would be
+  // InvalidArgument: it is the model's fault and not the configuration's.
+  absl::StatusOr<std::shared_ptr<Model>> Get(const ModelConfig& wanted);
+
+  // Those in use, in the order in which they were opened.
+  std::vector<std::shared_ptr<Model>> InUse() const;
+
+ private:
+  absl::StatusOr<std::shared_ptr<Model>> Open(const ModelConfig& wanted) const;
+
+  const OpenDetector open_;
+  const int worker_threads_;
+  std::vector<std::weak_ptr<Model>> models_;
+};
+
+// Whether both describe the same model; where they stand in a file does not matter.
+bool SameModel(const ModelConfig& a, const ModelConfig& b);
+
+}  // namespace sightline
