@@ -268,6 +268,7 @@ TEST_F(EngineMetricsTest, ReadyOnceACameraGivesPictures) {
   world_.source.Close();  // at its end
   Start();
   world_.source.AwaitSomebody();
+  while (!engine_->Health(kHourUs).running) std::this_thread::yield();
   EngineHealth health = engine_->Health(kHourUs);
   EXPECT_TRUE(health.ready(true));
   ASSERT_EQ(health.cameras.size(), 1u);
@@ -311,13 +312,10 @@ TEST_F(EngineMetricsTest, AModelThatDoesNotComeBackIsFound) {
 TEST_F(EngineMetricsTest, AnOutputThatFailedIsNotReady) {
   Make();
   world_.sink_fails = true;
-  world_.source.Close();
   Start();
-  world_.source.AwaitSomebody();
   while (engine_->Health(kHourUs).failed.empty()) std::this_thread::yield();
   EXPECT_FALSE(engine_->Health(kHourUs).ready(false));
   EXPECT_EQ(Collect().Of("sightline_delivery_failed_outputs{rows}"), 1);
-  world_.source.Open();
   Finish();
   EXPECT_TRUE(absl::IsResourceExhausted(status_));
 }

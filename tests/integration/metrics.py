@@ -228,9 +228,9 @@ def main():
 cameras:
   - {id: gate, source: "sim://street?render=none&fps=20&people=5", model: truth}
   - {id: yard, source: "sim://street?render=none&fps=20&people=5&faults=cut@2s+2h", model: truth}
-outputs: {dir: results, jsonl: {path: ../lines}, video: {enabled: false}, report: {enabled: false}, trace: true}
+outputs: {dir: results, jsonl: {path: LINES}, video: {enabled: false}, report: {enabled: false}, trace: true}
 metrics: {hang_after: 1s}
-""")
+""".replace("LINES", json.dumps(str(folder / "lines"))))
     lines = Reader(folder / "lines")
     run = Run(str(config), "--metrics", "0")
     check(run.base.startswith("http://127.0.0.1:"), f"it says where it listens: {run.base}")

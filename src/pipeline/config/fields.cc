@@ -211,8 +211,12 @@ constexpr Field kMetricsFields[] = {
     Key<&MetricsConfig::listen>("listen", kText)
         .Says("Where `/metrics`, `/healthz` and `/readyz` are served: a port (this machine alone), "
               "`:PORT` (every address of this machine) or `ADDRESS:PORT`; port 0 is any that is free.")
+        .GetBy([](const void* target) {
+          const auto& metrics = *static_cast<const MetricsConfig*>(target);
+          return metrics.listen.empty() ? Value() : Value(metrics.listen);
+        })
         .Unset("nowhere")
-        .Example("9100"),
+        .Example("localhost:9100"),
     Key<&MetricsConfig::hang_after_us>("hang_after", kDuration)
         .Says("`/healthz` fails when a thread has been at one piece of work (a write, a batch, a frame) "
               "for so long.")
