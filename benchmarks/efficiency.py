@@ -6,7 +6,7 @@
 
 Rows in SQLite and JSON lines are on, pictures off. Decoding and bare inference (on ready tensors, as many
 sessions as the run has) are two programs started at once, so that the cores and their shared cache are as busy
-as in the run. Start-up is a run of one frame. The parts are interleaved, round after round, since other tenants
+as in the run; so are preprocessing and a second decoding. Start-up is a run of one frame. The parts are interleaved, round after round, since other tenants
 of a machine move its speed; the medians of the rounds are printed.
 """
 import argparse
@@ -52,10 +52,11 @@ def make_clips(clip, folder):
 
 def measure_round(clip, model, threads):
     """CPU milliseconds a frame of decoding, preprocessing, inference and the run; its start-up; frames."""
-    [preprocess] = run_json([PROGRAM, "bench", "preprocess", model, clip])
+    decode_alone = [PROGRAM, "bench", "decode", clip]
+    preprocess, _ = run_json([PROGRAM, "bench", "preprocess", model, clip], decode_alone)
     frames = preprocess["count"]
     decode, infer = run_json(
-        [PROGRAM, "bench", "decode", clip],
+        decode_alone,
         [PROGRAM, "bench", "infer", model, "--sessions", threads, "--iterations", frames])
     command = [PROGRAM, "run", "--source", clip, "--model", model, "--no-video", "--no-report", "--json"]
     with tempfile.TemporaryDirectory() as out:

@@ -153,7 +153,7 @@ int Detect(const DetectOptions& options) {
       DrawnFolder::Create(options.out, options.inputs, options.model);
   if (!folder.ok()) return Report(folder.status());
   static std::atomic<bool> stop{false};
-  const StopSignal signal([] { stop = true; });
+  const StopSignal signal({.stop = [] { stop = true; }});
   int exit_code = 0;
   size_t begun = 0;
   for (const std::string& input : options.inputs) {

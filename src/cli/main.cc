@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
   cli::AddRunCommand(app, exit_code);
   cli::AddCheckCommand(app, exit_code);
   cli::AddExplainCommand(app, exit_code);
+  cli::AddApplyCommand(app, exit_code);
   cli::AddSchemaCommand(app, exit_code);
   cli::AddDoctorCommand(app, exit_code);
   cli::AddDetectCommand(app, exit_code);

@@ -16,6 +16,7 @@
 #include "cli/engine_server.h"
 #include "cli/output_guard.h"
 #include "cli/progress_line.h"
+#include "cli/run_control.h"
 #include "cli/run_options.h"
 #include "cli/standard_output.h"
 #include "cli/stop_signal.h"
@@ -118,7 +119,12 @@ int Run(const RunOptions& options) {
   RunSummary summary;
   absl::Status status;
   {
-    const StopSignal stop([&] { (*engine)->RequestStop(); });
+    const std::unique_ptr<RunControl> control =
+        RunControl::Start(**engine, options, config->outputs.dir);
+    StopSignal::Requests requests{.stop = [&] { (*engine)->RequestStop(); },
+                                  .retry = [&] { control->AskForRetry(); }};
+    if (!options.config.empty()) requests.reload = [&] { control->AskForReload(); };
+    const StopSignal signals(std::move(requests));
     ProgressLine progress(options.quiet || options.json);
     status = (*engine)->Run([&](const RunProgress& now) { progress.Draw(now); }, &summary);
   }
@@ -145,6 +151,8 @@ void AddRunCommand(CLI::App& app, int& exit_code) {
       "  sightline run shop.yaml --json | tail -1                 cameras, zones and lines from a file\n"
       "  sightline run --source 'photos/*.jpg' --every 2 --json\n"
       "Ctrl-C ends a run cleanly: frames that were read are finished and written.\n"
+      "`sightline apply CONFIG` changes a run that is under way; so does SIGHUP, which has it read its\n"
+      "file again. SIGUSR1 (or `sightline retry`) has cameras that are away tried at once.\n"
       "What the files hold: docs/output_formats.md. All keys: docs/configuration.md.");
   run->callback([options, &exit_code] { exit_code = Run(*options); });
 }

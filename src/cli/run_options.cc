@@ -54,17 +54,19 @@ void PutBackOddNames(const RunOptions& options, Config& config) {
   }
 }
 
-absl::StatusOr<Config> BaseConfig(const RunOptions& options) {
+ParsedConfig Parsed(const RunOptions& options, const std::string* text) {
+  if (options.config.empty()) return ParseConfig(ConfigTextOf(options), "command line");
+  return text != nullptr ? ParseConfig(*text, options.config) : ReadConfig(options.config);
+}
+
+absl::StatusOr<Config> BaseConfig(const RunOptions& options, const std::string* config_text) {
   if (!options.config.empty() && !options.sources.empty()) {
     return InvalidArgument("give a configuration file or --source, not both; a glob needs quotes: 'photos/*.jpg'");
   }
   if (options.config.empty() && options.sources.empty()) {
     return InvalidArgument("nothing to run: give a configuration file or --source FILE");
   }
-  const ParseOptions parse_options;
-  const ParsedConfig parsed = options.config.empty()
-                                  ? ParseConfig(ConfigTextOf(options), "command line", parse_options)
-                                  : ReadConfig(options.config, parse_options);
+  const ParsedConfig parsed = Parsed(options, config_text);
   for (const ConfigError& warning : parsed.warnings) Log().warn("{}", warning.message);
   if (parsed.config) {
     Config config = *parsed.config;
@@ -123,8 +125,8 @@ void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options
   command.add_flag("--quiet", options->quiet, "no progress and no summary");
 }
 
-absl::StatusOr<Config> ConfigOf(const RunOptions& options) {
-  SL_ASSIGN_OR_RETURN(Config config, BaseConfig(options));
+absl::StatusOr<Config> ConfigOf(const RunOptions& options, const std::string* text) {
+  SL_ASSIGN_OR_RETURN(Config config, BaseConfig(options, text));
   if (!options.config.empty() && !options.model.empty()) {
     return InvalidArgument("--model goes with --source; in {} the cameras name their models",
                            options.config);

@@ -38,6 +38,7 @@ void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options
 std::string ShownSource(const std::string& source);
 
 // The file's configuration with the command line over it, or one made of --source and --model.
-absl::StatusOr<Config> ConfigOf(const RunOptions& options);
+// `text`: what stands in the file, where that is known already.
+absl::StatusOr<Config> ConfigOf(const RunOptions& options, const std::string* text = nullptr);
 
 }  // namespace sightline::cli

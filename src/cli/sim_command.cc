@@ -186,7 +186,7 @@ void AddSimCommand(CLI::App& app, int& exit_code) {
       "  sightline sim truth 'sim://street?people=20&seed=7' --for 60s --line 320,0,320,360 --out "
       "truth");
   truth->callback([arguments, &exit_code] {
-    const StopSignal signal([] { stop = true; });
+    const StopSignal signal({.stop = [] { stop = true; }});
     exit_code = WriteTruth(*arguments);
   });
   CLI::App* const render = sim->add_subcommand("render", "Write what the camera shows as an MP4");
@@ -196,7 +196,7 @@ void AddSimCommand(CLI::App& app, int& exit_code) {
       "  sightline sim render 'sim://street?people=20&seed=7&night=0.8' --for 20s --out "
       "street.mp4");
   render->callback([arguments, &exit_code] {
-    const StopSignal signal([] { stop = true; });
+    const StopSignal signal({.stop = [] { stop = true; }});
     exit_code = Render(*arguments);
   });
 }

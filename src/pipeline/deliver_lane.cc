@@ -65,7 +65,10 @@ void DeliverLane::Change(const std::vector<std::string>& removed, std::vector<La
   auto change = std::make_shared<SinkChange>();
   change->removed = removed;
   change->added = std::move(added);
-  queue_.Push(std::move(change));
+  const std::shared_ptr<SinkChange> waited_for = change;
+  if (queue_.Push(std::move(change)) == BoundedQueue<Item>::PushResult::kClosed) return;
+  MutexLock lock(waited_for->mutex);
+  while (!waited_for->done) waited_for->carried.Wait(waited_for->mutex);
 }
 
 void DeliverLane::Loop() {
@@ -135,6 +138,9 @@ void DeliverLane::Carry(SinkChange& change) {
   std::erase_if(sinks_, [](const LaneSink& sink) { return !sink.sink; });
   for (LaneSink& sink : change.added) sinks_.push_back(std::move(sink));
   TellNames();
+  MutexLock lock(change.mutex);
+  change.done = true;
+  change.carried.NotifyAll();
 }
 
 absl::Status DeliverLane::Finish(bool abandon) {

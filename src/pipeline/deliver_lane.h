@@ -51,7 +51,8 @@ class DeliverLane {
   };
   // The ledger of a camera so far.
   void Send(const CameraLedger& ledger);
-  // Closes the sinks with these keys and goes on with `added` as well, between two results.
+  // Closes the sinks with these keys and goes on with `added` as well, between two results. Waits
+  // until that is done: another sink may then open what the old ones have closed.
   void Change(const std::vector<std::string>& removed, std::vector<LaneSink> added);
 
   // Delivers what is queued, closes the sinks and ends the thread. The first error of any sink, ever.
@@ -70,6 +71,9 @@ class DeliverLane {
   struct SinkChange {
     std::vector<std::string> removed;
     std::vector<LaneSink> added;
+    Mutex mutex;
+    CondVar carried;
+    bool done GUARDED_BY(mutex) = false;
   };
   struct SentResult {
     std::shared_ptr<const FrameResult> result;

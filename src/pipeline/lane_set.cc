@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "pipeline/as_failure.h"
+
 namespace sightline {
 namespace {
 
@@ -49,9 +51,10 @@ absl::Status LaneSet::Stage(const std::string& camera, const std::vector<SinkPla
                                        [&](const Sink& sink) { return sink.key == key; })) {
       continue;
     }
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<ResultSink> sink, plan.make());
-    const bool pictures = sink->wants_pixels();
-    staged->added.emplace_back(plan.lane, LaneSink{key, camera, std::move(sink)});
+    absl::StatusOr<std::unique_ptr<ResultSink>> sink = plan.make();
+    if (!sink.ok()) return AsFailure(sink.status());
+    const bool pictures = (*sink)->wants_pixels();
+    staged->added.emplace_back(plan.lane, LaneSink{key, camera, *std::move(sink)});
     const bool there = lane != nullptr ||
                        std::any_of(staged->lanes.begin(), staged->lanes.end(),
                                    [&](const auto& made) { return made->name() == plan.lane; });

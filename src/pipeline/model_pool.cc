@@ -3,19 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "pipeline/as_failure.h"
 #include "pipeline/detector_runner.h"
 
 namespace sightline {
-namespace {
-
-// A file that is not what it should be is a failure of the run, not a mistake in the configuration:
-// only the latter is InvalidArgument, which programs tell by the exit code.
-absl::Status AsFailure(const absl::Status& status) {
-  if (!absl::IsInvalidArgument(status)) return status;
-  return absl::Status(absl::StatusCode::kFailedPrecondition, status.message());
-}
-
-}  // namespace
 
 bool SameModel(const ModelConfig& a, const ModelConfig& b) {
   return a.name == b.name && a.origin == b.origin && a.reference == b.reference &&

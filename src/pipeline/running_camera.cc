@@ -4,17 +4,11 @@
 #include <utility>
 
 #include "base/log.h"
+#include "pipeline/as_failure.h"
 #include "pipeline/camera_setup.h"
 
 namespace sightline {
 namespace {
-
-// A file that is not what it should be is a failure of the run, not a mistake in the configuration:
-// only the latter is InvalidArgument, which programs tell by the exit code.
-absl::Status AsFailure(const absl::Status& status) {
-  if (!absl::IsInvalidArgument(status)) return status;
-  return absl::Status(absl::StatusCode::kFailedPrecondition, status.message());
-}
 
 // Frames of one live camera that wait for the model, beside those being worked on: as many as a
 // network that stumbles brings at once; chosen.

@@ -77,8 +77,11 @@ class Collector {
 };
 
 Settings SettingsOf(const Config& config) {
+  // A model that a camera names directly is that camera's setting.
+  Config declared = config;
+  declared.models.resize(std::min(declared.models.size(), declared.declared_models));
   Settings settings;
-  Collector(settings).Collect(config::FileSection(), &config, "", "", "");
+  Collector(settings).Collect(config::FileSection(), &declared, "", "", "");
   return settings;
 }
 

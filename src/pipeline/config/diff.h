@@ -32,7 +32,7 @@ struct ConfigDiff {
 
 ConfigDiff DiffConfigs(const Config& before, const Config& after);
 
-// A line each: "+ camera yard", "- camera door", "~ cameras.gate.every_nth: 1 -> 2". Empty when there
+// A line each: "+ camera yard", "- camera door", "~ cameras.gate.select.every_nth: 1 -> 2". Empty when there
 // is no difference; no line end at the end.
 std::string DiffText(const ConfigDiff& diff);
 

@@ -35,7 +35,7 @@ TEST(DiffConfigs, OrderDefaultsAndCommentsAreNoDifference) {
   const Config after = Parsed(R"(
 # the same
 cameras:
-  - {model: people, id: yard, source: rtsp://10.0.0.2/a, every_nth: 1}
+  - {model: people, id: yard, source: rtsp://10.0.0.2/a, select: {every_nth: 1}}
   - id: gate
     model: people
     source: rtsp://10.0.0.1/a
