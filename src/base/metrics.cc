@@ -5,7 +5,7 @@ namespace sightline {
 HistogramCounts Histogram::Counts() const {
   HistogramCounts counts;
   counts.bounds = bounds_;
-  counts.unit = unit_;
+  counts.per_unit = per_unit_;
   for (size_t i = 0; i <= bounds_.size(); ++i) {
     counts.buckets[i] = buckets_[i].load(std::memory_order_relaxed);
   }

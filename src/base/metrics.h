@@ -41,15 +41,15 @@ struct HistogramCounts {
   std::span<const int64_t> bounds;
   std::array<uint64_t, kMostBounds + 1> buckets{};
   int64_t sum = 0;
-  double unit = 1;  // what one of the values is in the metric's unit: 1e-6 for us in seconds
+  double per_unit = 1;  // so many are one of the metric's unit: 1e6 for us in seconds
 };
 
 // Counts whole numbers into fixed buckets. Cost: a comparison a bucket, two additions.
 class Histogram {
  public:
   // `bounds` rise, are at most kMostBounds, and live for ever.
-  explicit Histogram(std::span<const int64_t> bounds, double unit = 1e-6)
-      : bounds_(bounds), unit_(unit) {}
+  explicit Histogram(std::span<const int64_t> bounds, double per_unit = 1e6)
+      : bounds_(bounds), per_unit_(per_unit) {}
 
   void Observe(int64_t value) {
     size_t i = 0;
@@ -62,7 +62,7 @@ class Histogram {
 
  private:
   const std::span<const int64_t> bounds_;
-  const double unit_;
+  const double per_unit_;
   std::array<std::atomic<uint64_t>, HistogramCounts::kMostBounds + 1> buckets_{};
   std::atomic<int64_t> sum_{0};
 };

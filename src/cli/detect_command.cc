@@ -77,7 +77,8 @@ absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptio
     SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> detector, factory());
     jobs->labels_ = detector->info().labels;
     const bool stateful = detector->info().stateful;
-    runners.push_back(std::make_unique<DetectorRunner>(std::move(detector)));
+    runners.push_back(std::make_unique<DetectorRunner>(std::move(detector),
+                                                       std::make_shared<ModelMetrics>(1), 0));
     if (stateful) break;
   } while (runners.size() < static_cast<size_t>(wanted));
   jobs->in_flight_ = 2 * static_cast<int>(runners.size()) + 2;

@@ -39,7 +39,13 @@ int main(int argc, char** argv) {
   app.add_option("--log-level", log_level, "debug, info, warning, error or off")
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
-  app.parse_complete_callback([&] { SetUpLog(log_level); });
+  std::string log_format = "text";
+  app.add_option("--log-format", log_format, "text, or json: an object a line")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"text", "json"}));
+  app.parse_complete_callback([&] {
+    SetUpLog(log_level, log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+  });
 
   cli::RegisterSources();
   int exit_code = 0;

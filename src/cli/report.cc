@@ -1,14 +1,11 @@
-#include <cstdio>
-
-#include "base/redact.h"
+#include "base/log.h"
 #include "cli/commands.h"
 
 namespace sightline::cli {
 
 int Report(const absl::Status& status) {
   if (status.ok()) return 0;
-  const std::string text = WithoutSecrets(MessageOf(status));
-  std::fprintf(stderr, "sightline: %s\n", text.c_str());
+  TellUser("error", MessageOf(status));
   return absl::IsInvalidArgument(status) ? 2 : 1;
 }
 

@@ -8,10 +8,12 @@
 
 #include "base/check.h"
 #include "base/json_text.h"
+#include "base/log.h"
 #include "base/redact.h"
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/engine_server.h"
 #include "cli/output_guard.h"
 #include "cli/progress_line.h"
 #include "cli/run_control.h"
@@ -106,8 +108,13 @@ int Run(const RunOptions& options) {
   if (const absl::Status guarded = CheckOutputFiles(*config, options.config); !guarded.ok()) {
     return Report(guarded);
   }
+  absl::StatusOr<std::unique_ptr<EngineServer>> started = EngineServer::Start(config->metrics);
+  if (!started.ok()) return Report(started.status());
+  const std::unique_ptr<EngineServer> server = *std::move(started);
+  if (server) TellUser("info", "metrics at " + server->metrics_url());
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(*config, MakeFactories());
   if (!engine.ok()) return Report(engine.status());
+  const ShownEngine shown(server.get(), engine->get());
 
   RunSummary summary;
   absl::Status status;

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/json_text.h"
+#include "base/listen_address.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "cli/checks.h"
@@ -93,6 +94,10 @@ absl::Status ApplyOptions(const RunOptions& options, Config& config) {
   if (!options.out.empty()) config.outputs.dir = std::filesystem::absolute(options.out).lexically_normal();
   if (options.no_video) config.outputs.video.enabled = false;
   if (options.no_report) config.outputs.report.enabled = false;
+  if (!options.metrics.empty()) {
+    SL_RETURN_IF_ERROR(WithContext(ParseListenAddress(options.metrics).status(), "--metrics"));
+    config.metrics.listen = options.metrics;
+  }
   if (options.threads > 0) config.limits.threads = options.threads;
   if (options.max_frames > 0) config.limits.max_frames = options.max_frames;
   if (!options.duration.empty()) {
@@ -145,6 +150,9 @@ void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options
       ->check(Between(0, 1));
   command.add_option("--start-time", options->start_time,
                      "capture time of the first frame: 2026-01-31T12:00:00Z")
+      ->check(NotEmpty());
+  command.add_option("--metrics", options->metrics,
+                     "serve /metrics, /healthz and /readyz on [ADDRESS:]PORT; a port alone is this machine's")
       ->check(NotEmpty());
   command.add_option("--threads", options->threads, "inference threads (default: one a core)")
       ->check(CLI::Range(1, 1024));

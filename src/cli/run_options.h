@@ -17,6 +17,7 @@ struct RunOptions {
   std::string model;
   std::string out;
   std::string duration;
+  std::string metrics;
   std::string start_time;
   int every = 0;
   double target_fps = 0;

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 
+#include "base/time.h"
 #include "base/uuid.h"
 #include "detect/heads/head.h"
 #include "detect/nms.h"
@@ -66,24 +67,34 @@ class NeuralDetector final : public Detector {
   const DetectorInfo& info() const override { return info_; }
 
   void Detect(std::span<DetectJob> jobs) override {
+    times_ = {};
     for (size_t from = 0; from < jobs.size(); from += info_.max_batch) {
       const size_t count = std::min<size_t>(jobs.size() - from, info_.max_batch);
       RunBatch(jobs.subspan(from, count));
     }
   }
 
+  const DetectTimes* last_times() const override { return &times_; }
+
  private:
   void RunBatch(std::span<DetectJob> jobs) {
+    const Clock& clock = Clock::Real();
+    const int64_t begin_us = clock.NowMonotonicUs();
     const absl::Status filled = FillInput(jobs);
+    const int64_t filled_us = clock.NowMonotonicUs();
+    times_.preprocess_us += filled_us - begin_us;
     if (!filled.ok()) return FailAll(jobs, filled);
     if (std::ranges::none_of(jobs, [](const DetectJob& j) { return j.status.ok(); })) return;
     const auto outputs = session_->Run();
+    const int64_t run_us = clock.NowMonotonicUs();
+    times_.inference_us += run_us - filled_us;
     if (!outputs.ok()) return FailAll(jobs, WithContext(outputs.status(), info_.name));
     for (size_t i = 0; i < jobs.size(); ++i) {
       if (!jobs[i].status.ok()) continue;
       jobs[i].status = Finish(*outputs, static_cast<int>(i), jobs[i]);
       jobs[i].failure = DropReason::kPostprocessError;
     }
+    times_.postprocess_us += clock.NowMonotonicUs() - run_us;
   }
 
   static void FailAll(std::span<DetectJob> jobs, const absl::Status& status) {
@@ -137,6 +148,7 @@ class NeuralDetector final : public Detector {
   const size_t input_;
   const size_t tensor_bytes_;
   NonMaxSuppressor nms_;
+  DetectTimes times_;
   std::vector<int64_t> shape_;
   std::vector<ImageToTensor> mappings_;
   std::vector<Detection> candidates_;

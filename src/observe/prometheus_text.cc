@@ -94,9 +94,7 @@ void PrometheusText::Write(const MetricInfo& metric, Labels labels, const Histog
     sum += counts.buckets[i];
     le.clear();
     if (i < counts.bounds.size()) {
-      // Of whole numbers the product with 1e-6 may be 1.0000000000000002 steps off; six digits are all.
-      fmt::format_to(std::back_inserter(le), "{:.6g}",
-                     static_cast<double>(counts.bounds[i]) * counts.unit);
+      AppendNumber(static_cast<double>(counts.bounds[i]) / counts.per_unit, &le);
     } else {
       le = "+Inf";
     }
@@ -105,7 +103,7 @@ void PrometheusText::Write(const MetricInfo& metric, Labels labels, const Histog
     lines += '\n';
   }
   AppendSeries(metric.name, "_sum", labels, "", &lines);
-  AppendNumber(static_cast<double>(counts.sum) * counts.unit, &lines);
+  AppendNumber(static_cast<double>(counts.sum) / counts.per_unit, &lines);
   lines += '\n';
   AppendSeries(metric.name, "_count", labels, "", &lines);
   AppendNumber(static_cast<double>(sum), &lines);

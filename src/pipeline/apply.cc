@@ -23,6 +23,7 @@ std::string WhyNot(const SettingChange& change) {
   if (change.path == "outputs.video.crf") {
     return "the videos that are being written keep theirs";
   }
+  if (change.path == "outputs.trace") return "cameras that go on would keep theirs";
   if (change.key == "outputs") return "";
   return "it is settled when a run begins";
 }

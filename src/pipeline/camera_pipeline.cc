@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/time.h"
 
 namespace sightline {
 
@@ -25,12 +26,15 @@ absl::Status CameraPipeline::Start(std::function<void()> on_end) {
   on_end_ = std::move(on_end);
   SL_ASSIGN_OR_RETURN(reader_, StartThread("read-" + parts_.camera->id, [this] {
     if (!PassGate()) return;
+    const LogCamera log_camera(parts_.camera->id);
     source_status_ = ReadAll();
     window_.Close();
   }));
   SL_ASSIGN_OR_RETURN(thread_, StartThread("cam-" + parts_.camera->id, [this] {
     if (!PassGate()) return;
+    const LogCamera log_camera(parts_.camera->id);
     status_ = Run();
+    TellEnd();
     on_end_();
   }));
   return absl::OkStatus();
@@ -66,6 +70,7 @@ absl::Status CameraPipeline::Run() {
     // A tombstone passes both by: tracks age by stream time.
     const bool alive = TrackAndWatch(slot, result.get());
     window_.Release(slot);
+    parts_.metrics->in_window.Add(-1);
     if (!alive) continue;
     // 9. ids, 10. deliver: rows, lines, pictures.
     Deliver(std::move(result));
@@ -76,23 +81,36 @@ absl::Status CameraPipeline::Run() {
   return set_up_status_.ok() ? source_status_ : set_up_status_;
 }
 
+void CameraPipeline::TellEnd() {
+  const bool failed = !status_.ok() && !absl::IsCancelled(status_);
+  if (failed) parts_.metrics->SetReason(MessageOf(status_));
+  parts_.metrics->state = failed ? CameraState::kFailed : CameraState::kEnded;
+}
+
 absl::Status CameraPipeline::ReadAll() {
+  if (!is_live()) parts_.metrics->state = CameraState::kLive;
+  double cpu_s = ThreadCpuSeconds();
   for (uint64_t read = 0; !stopping_ && (parts_.max_frames == 0 || read < parts_.max_frames); ++read) {
     // 1. media: demux, select, decode. Frames left out or damaged are counted there.
     SL_ASSIGN_OR_RETURN(std::optional<Frame> frame, parts_.source->Next());
     ended_ = !frame.has_value();
     if (ended_) break;
+    const int64_t read_us = Clock::Real().NowMonotonicUs();
+    parts_.metrics->last_frame_us.store(read_us, std::memory_order_relaxed);
     // 2. vision: is there anything new in it?
-    if (!IsWorthIt(*frame)) continue;
+    const bool worth_it = IsWorthIt(*frame);
+    const double before_s = std::exchange(cpu_s, ThreadCpuSeconds());
+    parts_.metrics->read_cpu.Observe(static_cast<int64_t>((cpu_s - before_s) * 1e6));
+    if (!worth_it) continue;
     // 3. Take a place in the order and join the model's queue:
     //    4. preprocess, 5. infer, 6. postprocess happen on the model's threads.
-    Submit(*std::move(frame));
+    Submit(*std::move(frame), read_us);
   }
   return absl::OkStatus();
 }
 
 // A recording waits for its place; a live camera never does, and drops its oldest waiting frame.
-void CameraPipeline::Submit(Frame&& frame) {
+void CameraPipeline::Submit(Frame&& frame, int64_t read_us) {
   const bool live = parts_.live_waiting > 0;
   FrameSlot* slot = live ? window_.TryReserve() : window_.Reserve();
   if (slot == nullptr) {  // delivery is behind
@@ -101,6 +119,8 @@ void CameraPipeline::Submit(Frame&& frame) {
   }
   slot->source = parts_.camera->index;
   slot->frame = std::move(frame);
+  slot->read_us = read_us;
+  parts_.metrics->in_window.Add(1);
   if (live) slot->failure = DropReason::kLate;
   const absl::Status status = live ? parts_.batcher->SubmitLatest(slot, parts_.live_waiting)
                                    : parts_.batcher->Submit(slot);
@@ -137,6 +157,9 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
   result->events.clear();
   result->end_of_stream = false;
   finished_tracks_.clear();
+  const int64_t begin_us = Clock::Real().NowMonotonicUs();
+  parts_.metrics->tracking.Begin(begin_us);
+  parts_.metrics->queue_wait.Observe(slot->model_began_us - slot->read_us);
   if (rules_due_.load(std::memory_order_relaxed)) ChangeRules(slot->frame.meta, result);
   result->rules_version = parts_.rules_version;
   absl::Status status = parts_.tracker->Update(result->detections, &result->tracks);
@@ -145,6 +168,8 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
     status = parts_.events->Update(result->tracks, &result->events, &result->zone_occupancy,
                                    finished_tracks_);
   }
+  parts_.metrics->tracking.End();
+  parts_.metrics->track.Observe(Clock::Real().NowMonotonicUs() - begin_us);
   if (!status.ok()) {
     CountTombstone(slot->frame.meta, DropReason::kPostprocessError, status);
     return false;
@@ -199,6 +224,9 @@ void CameraPipeline::CountTombstone(const FrameMeta& frame, DropReason reason,
   // A model that fails on every frame would fill the log: say it at 1, 2, 4, 8 ...
   const uint64_t n = ++tombstones_;
   if ((n & (n - 1)) == 0) {
+    std::string trace;
+    if (parts_.trace) AppendTraceparent(TraceOf(parts_.identity, frame), trace);
+    const LogTrace log_trace(trace);
     Log().warn("camera {}: frame {} dropped ({} so far): {}", parts_.camera->id, frame.ordinal, n,
                MessageOf(status));
   }
@@ -217,6 +245,7 @@ void CameraPipeline::DeliverLedger() {
 
 void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
   const FrameMeta& frame = result->frame.meta;
+  result->trace = parts_.trace ? TraceOf(parts_.identity, frame) : FrameTrace();
   result->detection_ids.clear();
   for (size_t i = 0; i < result->detections.items.size(); ++i) {
     result->detection_ids.push_back(
@@ -229,7 +258,10 @@ void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
                                                     .Finish()));
   }
   const std::shared_ptr<const Outlets> to = outlets();
-  for (const auto& lane : to->lanes) lane->Send(result);
+  for (size_t i = 0; i < to->lanes.size(); ++i) {
+    // When the rows of the first lane stand, the frame's way is over.
+    to->lanes[i]->Send(result, i == 0 && is_live() ? parts_.metrics : nullptr);
+  }
   DeliverFinishedTracks(*to);
 }
 

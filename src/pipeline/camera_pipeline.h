@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "events/event_engine.h"
 #include "infer/batcher.h"
+#include "pipeline/camera_metrics.h"
 #include "pipeline/deliver_lane.h"
 #include "pipeline/reorder_window.h"
 #include "track/tracker.h"
@@ -28,6 +29,7 @@ namespace sightline {
 struct CameraParts {
   std::shared_ptr<const CameraInfo> camera;
   std::shared_ptr<FrameLedger> ledger;     // the source counts into the same one
+  std::shared_ptr<CameraMetrics> metrics = std::make_shared<CameraMetrics>();  // so for its state
   std::unique_ptr<FrameSource> source;
   std::unique_ptr<MotionGate> motion;      // null: every selected frame goes to the model
   Batcher* batcher = nullptr;              // the model's, shared between cameras
@@ -39,6 +41,7 @@ struct CameraParts {
   std::unique_ptr<EventEngine> events;
   std::function<absl::Status(const FrameMeta& first, CameraParts* parts)> set_up;
   uint32_t rules_version = 0;              // FrameResult::rules_version to begin with
+  bool trace = false;                      // results and log lines about a frame carry its trace context
   uint64_t max_frames = 0;                 // selected frames to read at most; 0 = all
 };
 
@@ -80,6 +83,7 @@ class CameraPipeline {
 
   // From the next result on.
   void SetOutlets(std::shared_ptr<const Outlets> outlets) EXCLUDES(mutex_);
+  std::shared_ptr<const Outlets> outlets() const EXCLUDES(mutex_);
   // Before the next frame. When `change` fails, the camera goes on as it was, with a warning.
   void SetRules(RulesChange change) EXCLUDES(mutex_);
 
@@ -87,6 +91,8 @@ class CameraPipeline {
   FrameCounts counts() const { return parts_.ledger->Snapshot(); }
   const SourceInfo& source_info() const { return parts_.source->info(); }
   const FrameSource& source() const { return *parts_.source; }
+  const CameraMetrics& metrics() const { return *parts_.metrics; }
+  bool is_live() const { return parts_.live_waiting > 0; }
   size_t window_capacity() const { return window_.capacity(); }
   size_t live_waiting() const { return parts_.live_waiting; }
   // Of the last frame that was processed; 0 before the first.
@@ -110,12 +116,12 @@ class CameraPipeline {
   enum class Gate : uint8_t { kClosed, kOpen, kAbandoned };
   bool PassGate() EXCLUDES(mutex_);
   void OpenGate(Gate to) EXCLUDES(mutex_);
-  std::shared_ptr<const Outlets> outlets() const EXCLUDES(mutex_);
   absl::Status Run();
   absl::Status ReadAll();
+  void TellEnd();
   void ChangeRules(const FrameMeta& next, FrameResult* result);
   bool IsWorthIt(const Frame& frame);
-  void Submit(Frame&& frame);
+  void Submit(Frame&& frame, int64_t read_us);
   bool TrackAndWatch(FrameSlot* slot, FrameResult* result);
   void CountTombstone(const FrameMeta& frame, DropReason reason, const absl::Status& status);
   void Deliver(std::shared_ptr<FrameResult> result);

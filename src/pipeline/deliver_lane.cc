@@ -6,12 +6,12 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/time.h"
 
 namespace sightline {
 
 namespace {
 
-absl::Status WriteTo(ResultSink& sink, const FrameResult& result) { return sink.Write(result); }
 absl::Status WriteTo(ResultSink& sink, const TrackSummary& track) { return sink.WriteTrack(track); }
 absl::Status WriteTo(ResultSink& sink, const CameraStateChange& change) {
   return sink.WriteCameraState(change);
@@ -20,7 +20,6 @@ absl::Status WriteTo(ResultSink& sink, const DeliverLane::CameraLedger& ledger) 
   return sink.WriteLedger(*ledger.camera, ledger.counts);
 }
 
-const CameraInfo* CameraOf(const FrameResult& result) { return result.frame.meta.camera.get(); }
 const CameraInfo* CameraOf(const TrackSummary& track) { return track.camera.get(); }
 const CameraInfo* CameraOf(const CameraStateChange& change) { return change.camera.get(); }
 const CameraInfo* CameraOf(const DeliverLane::CameraLedger& ledger) { return ledger.camera.get(); }
@@ -43,8 +42,11 @@ absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(std::string nam
 
 DeliverLane::~DeliverLane() { Finish().IgnoreError(); }
 
-void DeliverLane::Send(std::shared_ptr<const FrameResult> result) {
-  queue_.Push(std::move(result));
+void DeliverLane::Send(std::shared_ptr<const FrameResult> result,
+                       std::shared_ptr<CameraMetrics> camera) {
+  queue_.Push(SentResult{.result = std::move(result),
+                         .camera = std::move(camera),
+                         .sent_us = Clock::Real().NowMonotonicUs()});
 }
 
 void DeliverLane::Send(std::shared_ptr<const TrackSummary> track) {
@@ -74,26 +76,56 @@ void DeliverLane::Loop() {
   constexpr std::chrono::milliseconds kIdle(250);
   while (true) {
     const std::optional<Item> item = queue_.PopFor(kIdle);
+    if (!item && queue_.Drained()) return;
+    metrics_.busy.Begin(Clock::Real().NowMonotonicUs());
     if (item) {
       Deliver(*item);
-    } else if (queue_.Drained()) {
-      return;
     } else {
       ForEachSink(nullptr, [](ResultSink& sink) { return sink.FlushIfDue(); });
     }
+    metrics_.busy.End();
   }
 }
 
 void DeliverLane::Deliver(const Item& item) {
+  if (const auto* sent = std::get_if<SentResult>(&item)) return Deliver(*sent);
   if (const auto* change = std::get_if<std::shared_ptr<SinkChange>>(&item)) return Carry(**change);
   std::visit(
       [&](const auto& record) {
-        if constexpr (!std::is_same_v<std::decay_t<decltype(record)>, std::shared_ptr<SinkChange>>) {
+        using Record = std::decay_t<decltype(record)>;
+        if constexpr (!std::is_same_v<Record, SentResult> &&
+                      !std::is_same_v<Record, std::shared_ptr<SinkChange>>) {
           ForEachSink(CameraOf(*record),
                       [&](ResultSink& sink) { return WriteTo(sink, *record); });
         }
       },
       item);
+}
+
+void DeliverLane::Deliver(const SentResult& sent) {
+  const int64_t begin_us = Clock::Real().NowMonotonicUs();
+  const FrameMeta& frame = sent.result->frame.meta;
+  ForEachSink(frame.camera.get(), [&](ResultSink& sink) { return sink.Write(*sent.result); });
+  if (sent.result->end_of_stream) return;  // no frame of its own
+  metrics_.written.Add();
+  metrics_.wait.Observe(begin_us - sent.sent_us);
+  metrics_.write.Observe(Clock::Real().NowMonotonicUs() - begin_us);
+  if (sent.camera == nullptr) return;
+  sent.camera->capture_to_delivery.Observe(Clock::Real().NowUtcUs() - frame.time.capture_utc_us);
+}
+
+void DeliverLane::TellNames() {
+  std::vector<std::string> names;
+  for (const LaneSink& sink : sinks_) {
+    if (sink.sink) names.emplace_back(sink.sink->name());
+  }
+  MutexLock lock(mutex_);
+  sink_names_.swap(names);
+}
+
+std::vector<std::string> DeliverLane::sink_names() const {
+  MutexLock lock(mutex_);
+  return sink_names_;
 }
 
 void DeliverLane::Carry(SinkChange& change) {
@@ -105,6 +137,7 @@ void DeliverLane::Carry(SinkChange& change) {
   }
   std::erase_if(sinks_, [](const LaneSink& sink) { return !sink.sink; });
   for (LaneSink& sink : change.added) sinks_.push_back(std::move(sink));
+  TellNames();
   MutexLock lock(change.mutex);
   change.done = true;
   change.carried.NotifyAll();
@@ -114,7 +147,9 @@ absl::Status DeliverLane::Finish(bool abandon) {
   queue_.Close();
   if (!thread_.joinable()) return first_error_;
   thread_.join();
+  metrics_.busy.Begin(Clock::Real().NowMonotonicUs());
   ForEachSink(nullptr, [&](ResultSink& sink) { return abandon ? sink.Abandon() : sink.Close(); });
+  metrics_.busy.End();
   sinks_.clear();
   return first_error_;
 }
@@ -136,6 +171,8 @@ void DeliverLane::CallSink(LaneSink& sink, const std::function<absl::Status(Resu
     Log().debug("closing {} after its error: {}", sink.sink->name(), MessageOf(closed));
   }
   sink.sink.reset();
+  metrics_.failed_sinks.Add();
+  TellNames();
   if (first_error_.ok()) first_error_ = error;
   on_error_(error);
 }

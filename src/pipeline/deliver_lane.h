@@ -19,6 +19,7 @@
 
 #include "base/bounded_queue.h"
 #include "base/mutex.h"
+#include "pipeline/camera_metrics.h"
 #include "types/result_sink.h"
 
 namespace sightline {
@@ -40,7 +41,8 @@ class DeliverLane {
   ~DeliverLane();  // Finish()es
 
   // Nothing is delivered after Finish().
-  void Send(std::shared_ptr<const FrameResult> result);
+  // `camera` (may be null) gets the time from the frame's capture to the end of its writing.
+  void Send(std::shared_ptr<const FrameResult> result, std::shared_ptr<CameraMetrics> camera = nullptr);
   void Send(std::shared_ptr<const TrackSummary> track);
   void Send(std::shared_ptr<const CameraStateChange> change);
   struct CameraLedger {
@@ -60,6 +62,9 @@ class DeliverLane {
   const std::string& name() const { return name_; }
   size_t capacity() const { return queue_.capacity(); }
   QueueStats stats() const { return queue_.Stats(); }
+  const LaneMetrics& metrics() const { return metrics_; }
+  // Of the sinks in it that work.
+  std::vector<std::string> sink_names() const EXCLUDES(mutex_);
 
  private:
   DeliverLane(std::string name, size_t capacity, ErrorCallback on_error);
@@ -70,11 +75,18 @@ class DeliverLane {
     CondVar carried;
     bool done GUARDED_BY(mutex) = false;
   };
-  using Item = std::variant<std::shared_ptr<const FrameResult>, std::shared_ptr<const TrackSummary>,
+  struct SentResult {
+    std::shared_ptr<const FrameResult> result;
+    std::shared_ptr<CameraMetrics> camera;
+    int64_t sent_us = 0;
+  };
+  using Item = std::variant<SentResult, std::shared_ptr<const TrackSummary>,
                             std::shared_ptr<const CameraStateChange>,
                             std::shared_ptr<const CameraLedger>, std::shared_ptr<SinkChange>>;
   void Loop();
   void Deliver(const Item& item);
+  void Deliver(const SentResult& sent);
+  void TellNames() EXCLUDES(mutex_);
   void Carry(SinkChange& change);
   // Runs `call` on every sink that still works and is for that camera; null: for any.
   void ForEachSink(const CameraInfo* camera,
@@ -85,6 +97,9 @@ class DeliverLane {
   const ErrorCallback on_error_;
   std::vector<LaneSink> sinks_;  // the lane's thread; after the join, Finish()
   absl::Status first_error_;     // as sinks_
+  LaneMetrics metrics_;
+  mutable Mutex mutex_;
+  std::vector<std::string> sink_names_ GUARDED_BY(mutex_);
   BoundedQueue<Item> queue_;
   std::thread thread_;
 };

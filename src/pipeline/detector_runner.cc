@@ -2,21 +2,38 @@
 
 #include <utility>
 
+#include "base/time.h"
 #include "pipeline/reorder_window.h"
 
 namespace sightline {
 
-DetectorRunner::DetectorRunner(std::unique_ptr<Detector> detector)
-    : detector_(std::move(detector)) {}
+DetectorRunner::DetectorRunner(std::unique_ptr<Detector> detector,
+                               std::shared_ptr<ModelMetrics> metrics, size_t instance)
+    : detector_(std::move(detector)),
+      metrics_(std::move(metrics)),
+      busy_(metrics_->busy[instance]) {}
 
 void DetectorRunner::Run(std::span<BatchJob* const> batch) {
+  const int64_t begin_us = Clock::Real().NowMonotonicUs();
+  busy_.Begin(begin_us);
   jobs_.clear();
   for (BatchJob* job : batch) {
     auto* slot = static_cast<FrameSlot*>(job);
     slot->detections.items.clear();
+    slot->model_began_us = begin_us;
     jobs_.push_back({.frame = &slot->frame, .result = &slot->detections, .status = {}});
   }
   detector_->Detect(jobs_);
+  busy_.End();
+  metrics_->batches.Add();
+  metrics_->frames.Add(batch.size());
+  if (const DetectTimes* times = detector_->last_times()) {
+    metrics_->preprocess.Observe(times->preprocess_us);
+    metrics_->inference.Observe(times->inference_us);
+    metrics_->postprocess.Observe(times->postprocess_us);
+  } else {
+    metrics_->inference.Observe(Clock::Real().NowMonotonicUs() - begin_us);
+  }
   for (size_t i = 0; i < batch.size(); ++i) {
     static_cast<FrameSlot*>(batch[i])->failure = jobs_[i].failure;
     batch[i]->Done(jobs_[i].status);

@@ -6,19 +6,24 @@
 #include <vector>
 
 #include "infer/batcher.h"
+#include "pipeline/camera_metrics.h"
 #include "types/detector.h"
 
 namespace sightline {
 
 class DetectorRunner final : public BatchRunner {
  public:
-  explicit DetectorRunner(std::unique_ptr<Detector> detector);
+  // `instance`: which of the model's busy times it keeps.
+  DetectorRunner(std::unique_ptr<Detector> detector, std::shared_ptr<ModelMetrics> metrics,
+                 size_t instance);
   int max_batch() const override { return detector_->info().max_batch; }
   // Jobs are FrameSlots. Detector::Detect does preprocess, inference and postprocess of each.
   void Run(std::span<BatchJob* const> batch) override;
 
  private:
   std::unique_ptr<Detector> detector_;
+  const std::shared_ptr<ModelMetrics> metrics_;
+  BusySince& busy_;
   std::vector<DetectJob> jobs_;  // reused
 };
 

@@ -113,6 +113,7 @@ void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_pr
   constexpr std::chrono::milliseconds kTick(200);
   constexpr int64_t kLedgersEveryUs = 10'000'000;  // chosen: what a crash may take from the counts
   int64_t ledgers_due_us = started_us_ + kLedgersEveryUs;
+  main_loop_.Begin(started_us_);
   while (true) {
     std::optional<int64_t> duration_us;
     {
@@ -124,6 +125,7 @@ void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_pr
       }
       duration_us = config_->limits.duration_us;
     }
+    main_loop_.Begin(Clock::Real().NowMonotonicUs());
     const RunProgress progress = Progress();
     if (on_progress) on_progress(progress);
     const bool time_is_up = duration_us.has_value() && progress.elapsed_s * 1e6 >= *duration_us;
@@ -138,6 +140,7 @@ void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_pr
       }
     }
   }
+  main_loop_.End();
   if (on_progress) on_progress(Progress());
 }
 

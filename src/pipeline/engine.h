@@ -16,6 +16,7 @@
 #include "pipeline/config/config.h"
 #include "pipeline/config/diff.h"
 #include "pipeline/engine_factories.h"
+#include "pipeline/engine_metrics.h"
 #include "pipeline/lane_set.h"
 #include "pipeline/model_pool.h"
 #include "pipeline/running_camera.h"
@@ -83,6 +84,10 @@ class Engine {
   // The configuration in force.
   std::shared_ptr<const Config> config() const EXCLUDES(mutex_);
 
+  // What is measured, and how it is; any thread may ask while the engine lives (engine_metrics.h).
+  void CollectMetrics(MetricWriter& writer) const EXCLUDES(mutex_);
+  EngineHealth Health(int64_t hang_after_us) const EXCLUDES(mutex_);
+
   // The graph as it is: cameras, stages, shapes, threads, queue bounds and policies. Not while Run()
   // runs.
   std::string Explain() const EXCLUDES(mutex_);
@@ -91,6 +96,7 @@ class Engine {
  private:
   enum class Phase : uint8_t { kReady, kRunning, kEnded };
   using Cameras = std::vector<std::shared_ptr<RunningCamera>>;
+  struct Graph;  // engine_metrics.cc
   // On the way from one configuration to another.
   struct Change {
     std::shared_ptr<const Config> config;
@@ -140,6 +146,7 @@ class Engine {
   Phase phase_ GUARDED_BY(mutex_) = Phase::kReady;
   bool changing_ GUARDED_BY(mutex_) = false;  // an Apply() is under way
 
+  BusySince main_loop_;  // its latest turn; idle before and after
   std::atomic<bool> stop_requested_{false};
   std::atomic<bool> sink_failed_{false};
   int64_t started_us_ = 0;

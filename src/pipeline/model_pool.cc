@@ -41,11 +41,13 @@ absl::StatusOr<std::shared_ptr<Model>> ModelPool::Open(const ModelConfig& wanted
   const int instances =
       wanted.instances > 0 ? wanted.instances : std::max(1, worker_threads_ / wanted.threads);
   model->instances = model->info.stateful ? 1 : instances;
+  model->metrics = std::make_shared<ModelMetrics>(model->instances);
   std::vector<std::unique_ptr<BatchRunner>> runners;
-  runners.push_back(std::make_unique<DetectorRunner>(*std::move(made)));
+  runners.push_back(std::make_unique<DetectorRunner>(*std::move(made), model->metrics, 0));
   while (runners.size() < static_cast<size_t>(model->instances)) {
     SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> next, (*factory)());
-    runners.push_back(std::make_unique<DetectorRunner>(std::move(next)));
+    runners.push_back(
+        std::make_unique<DetectorRunner>(std::move(next), model->metrics, runners.size()));
   }
   model->batcher_options = {
       .name = wanted.name,

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "infer/batcher.h"
+#include "pipeline/camera_metrics.h"
 #include "pipeline/config/config.h"
 #include "types/detector.h"
 
@@ -21,6 +22,7 @@ struct Model {
   ModelConfig config;
   DetectorInfo info;
   int instances = 0;
+  std::shared_ptr<ModelMetrics> metrics;
   BatcherOptions batcher_options;
   std::unique_ptr<Batcher> batcher;
 };

@@ -32,6 +32,7 @@ FrameSlot* ReorderWindow::TakeSlot() {
   slot.finished_ = false;
   slot.status = absl::OkStatus();
   slot.failure = DropReason::kInferenceError;
+  slot.model_began_us = 0;
   return &slot;
 }
 

@@ -120,12 +120,15 @@ absl::StatusOr<std::unique_ptr<RunningCamera>> RunningCamera::Open(
   CameraHeritage& heritage = camera->heritage;
   if (before != nullptr && before->live()) heritage = before->heritage;
   if (!heritage.ledger) heritage.ledger = std::make_shared<FrameLedger>();
+  if (!heritage.metrics) heritage.metrics = std::make_shared<CameraMetrics>();
   if (!heritage.position) heritage.position = std::make_shared<StreamPosition>();
   heritage.rules = before != nullptr ? before->heritage.rules : nullptr;
 
   CameraParts parts;
   parts.camera = outline.camera;
   parts.ledger = heritage.ledger;
+  parts.metrics = heritage.metrics;
+  parts.trace = config->outputs.trace;
   SL_RETURN_IF_ERROR(camera->OpenSource(wanted, factories, &parts));
   outline.source = parts.source->info();
   SL_ASSIGN_OR_RETURN(camera->model, models.Get(config->models[wanted.model_index]));
@@ -183,6 +186,7 @@ absl::Status RunningCamera::OpenSource(const CameraConfig& config, const EngineF
       SupervisedSource::Parts supervised;
       supervised.camera = parts->camera;
       supervised.ledger = parts->ledger.get();
+      supervised.metrics = parts->metrics.get();
       supervised.connect = *std::move(connect);
       supervised.info.live = true;
       supervised.info.clock = ClockSource::kArrival;

@@ -35,6 +35,7 @@ class RulesInForce {
 // What a camera hands on to the one that takes its place under the same id.
 struct CameraHeritage {
   std::shared_ptr<FrameLedger> ledger;
+  std::shared_ptr<CameraMetrics> metrics;
   std::shared_ptr<StreamPosition> position;
   std::shared_ptr<RulesInForce> rules;
 };

@@ -101,12 +101,24 @@ std::string_view SupervisedSource::ReasonFor(CameraState state) const {
 void SupervisedSource::Tell() {
   const CameraState now = supervisor_.state();
   state_.store(now, std::memory_order_relaxed);
+  if (parts_.metrics != nullptr) {
+    parts_.metrics->state.store(now, std::memory_order_relaxed);
+    parts_.metrics->attempts.Add(supervisor_.attempts() -
+                                 std::exchange(told_attempts_, supervisor_.attempts()));
+  }
   // A further attempt, and one that fails as the last did, is no news: a camera that is away for a
   // night would fill the disk.
   const bool again = now == CameraState::kConnecting && supervisor_.attempts() > 1;
   if (first_told_ && (again || (now == told_ && ReasonFor(now) == told_reason_))) return;
   first_told_ = true;
   told_reason_ = ReasonFor(now);
+  if (parts_.metrics != nullptr) {
+    parts_.metrics->SetReason(told_reason_);
+    if (now == CameraState::kLive && told_ != CameraState::kFrozen && supervisor_.last_gap_us() > 0) {
+      parts_.metrics->gaps.Add();
+      parts_.metrics->gap_us.Add(static_cast<uint64_t>(supervisor_.last_gap_us()));
+    }
+  }
   const CameraStateChange change{
       .camera = parts_.camera,
       .from = std::exchange(told_, now),

@@ -22,6 +22,7 @@
 
 #include "base/mutex.h"
 #include "base/time.h"
+#include "pipeline/camera_metrics.h"
 #include "pipeline/supervisor.h"
 #include "types/frame_source.h"
 
@@ -53,6 +54,7 @@ class SupervisedSource final : public FrameSource {
     std::shared_ptr<const CameraInfo> camera;
     FrameLedger* ledger = nullptr;  // which the connections count into; outlives the source
     ConnectSource connect;
+    CameraMetrics* metrics = nullptr;  // for its state; as the ledger, but may be null
     SourceInfo info;  // what is known before the first connection
     // Goes on from there, and says in it where it is; the reading thread's while there is one.
     std::shared_ptr<StreamPosition> position = std::make_shared<StreamPosition>();
@@ -96,6 +98,7 @@ class SupervisedSource final : public FrameSource {
   std::unique_ptr<FrameSource> connection_;
   CameraState told_ = CameraState::kConnecting;
   std::string told_reason_;
+  uint64_t told_attempts_ = 0;
   bool first_told_ = false;
   bool begun_ = false;
   uint64_t arrivals_ = 0;        // of the ledger, when it was last looked at

@@ -269,6 +269,11 @@ void AppendFrameLine(const FrameResult& result, std::string& line,
     line += ",\"latency_us\":";
     AppendNumber(*latency_us, line);
   }
+  if (result.trace.span_id != 0) {
+    line += ",\"traceparent\":\"";
+    AppendTraceparent(result.trace, line);
+    line += "\"";
+  }
   line += ",\"detections\":[";
   size_t hint = 0;
   for (size_t i = 0; i < result.detections.items.size(); ++i) {

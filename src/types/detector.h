@@ -1,6 +1,7 @@
 // A detector: frames in, boxes out. Neural models, HOG, cascades and motion all look like this.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -30,6 +31,13 @@ struct DetectJob {
   DropReason failure = DropReason::kInferenceError;  // which step it was, when `status` is an error
 };
 
+// How long the parts of a Detect call took.
+struct DetectTimes {
+  int64_t preprocess_us = 0;
+  int64_t inference_us = 0;
+  int64_t postprocess_us = 0;
+};
+
 // Threads: one thread at a time per instance.
 class Detector {
  public:
@@ -37,6 +45,8 @@ class Detector {
   virtual const DetectorInfo& info() const = 0;
   // jobs.size() <= info().max_batch.
   virtual void Detect(std::span<DetectJob> jobs) = 0;
+  // Of the last Detect call; null from detectors whose work has no such parts.
+  virtual const DetectTimes* last_times() const { return nullptr; }
 };
 
 // Makes further instances of one detector (they share what can be shared).

@@ -9,6 +9,7 @@
 #include "base/uuid.h"
 #include "types/detections.h"
 #include "types/event.h"
+#include "types/trace.h"
 #include "types/tracks.h"
 
 namespace sightline {
@@ -23,6 +24,7 @@ struct FrameResult {
   std::vector<Event> events;
   // Objects per zone after this frame, in the order of the camera's zones.
   std::vector<int32_t> zone_occupancy;
+  FrameTrace trace;  // none unless outputs.trace asks for it
   // Rises when the camera's zones and lines change while it runs.
   uint32_t rules_version = 0;
   // True once per camera, after its last frame: nothing was detected, but tracks that ended with

@@ -205,6 +205,7 @@ struct OutputConfig {
   struct Report {
     bool enabled = true;
   } report;
+  bool trace = false;  // a W3C trace context for every frame
 };
 
 struct LimitsConfig {
@@ -212,6 +213,11 @@ struct LimitsConfig {
   int frames_in_flight = 0;            // of one camera, the reorder window; 0 = 2 x threads + 2
   uint64_t max_frames = 0;             // of one camera; 0 = all
   std::optional<int64_t> duration_us;  // stop the run after this wall time
+};
+
+struct MetricsConfig {
+  std::string listen;  // as base/listen_address.h reads it; empty: nowhere
+  int64_t hang_after_us = 30'000'000;  // chosen: longer than any write that comes back
 };
 
 struct Config {
@@ -225,6 +231,7 @@ struct Config {
   TrackerConfig tracker;
   OutputConfig outputs;
   LimitsConfig limits;
+  MetricsConfig metrics;
 };
 
 // Hashes of what changes a camera's results, apart from each other so that records can say which

@@ -183,6 +183,9 @@ constexpr Field kOutputFields[] = {
     Map<&OutputConfig::jsonl>("jsonl", kJsonl).Says("JSON lines."),
     Map<&OutputConfig::video>("video", kVideo).Says("Annotated video."),
     Map<&OutputConfig::report>("report", kReport).Says("PNG report."),
+    Key<&OutputConfig::trace>("trace", kBool)
+        .Says("Give every frame a W3C trace context (`traceparent`) in the JSON lines, and in those "
+              "of the log that speak of it."),
 };
 constexpr Section kOutputs = {"outputs", "What is written, and where.", kOutputFields};
 
@@ -205,6 +208,24 @@ constexpr Field kLimitFields[] = {
 };
 constexpr Section kLimits = {"limits", "Bounds on what a run takes.", kLimitFields};
 
+constexpr Field kMetricsFields[] = {
+    Key<&MetricsConfig::listen>("listen", kText)
+        .Says("Where `/metrics`, `/healthz` and `/readyz` are served: a port (this machine alone), "
+              "`:PORT` (every address of this machine) or `ADDRESS:PORT`; port 0 is any that is free.")
+        .GetBy([](const void* target) {
+          const auto& metrics = *static_cast<const MetricsConfig*>(target);
+          return metrics.listen.empty() ? Value() : Value(metrics.listen);
+        })
+        .Unset("nowhere")
+        .Example("localhost:9100"),
+    Key<&MetricsConfig::hang_after_us>("hang_after", kDuration)
+        .Says("`/healthz` fails when a thread has been at one piece of work (a write, a batch, a frame) "
+              "for so long.")
+        .Range(kSecondUs, kDayUs),
+};
+constexpr Section kMetrics = {"metrics", "Metrics and health over HTTP; docs/metrics.md.",
+                              kMetricsFields};
+
 // Each camera starts with the file's tracker, so `tracker` stands before `cameras`: a section's
 // fields are read in the table's order.
 void* AppendCamera(void* target) {
@@ -226,6 +247,7 @@ constexpr Field kFileFields[] = {
         .Of(kCamera, &AppendCamera, &Bind<&Config::cameras>::Element),
     Map<&Config::outputs>("outputs", kOutputs).Says("What is written, and where."),
     Map<&Config::limits>("limits", kLimits).Says("Bounds on what a run takes."),
+    Map<&Config::metrics>("metrics", kMetrics).Says("Metrics and health over HTTP."),
 };
 constexpr Section kFile = {"", "The file itself.", kFileFields};
 
@@ -265,6 +287,7 @@ const void* DefaultTarget(const Section& section) {
       {&kVideo, &defaults.config.outputs.video},
       {&kReport, &defaults.config.outputs.report},
       {&kLimits, &defaults.config.limits},
+      {&kMetrics, &defaults.config.metrics},
   };
   for (const auto& [known, target] : targets) {
     if (known == &section) return target;

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <set>
 
+#include "base/listen_address.h"
 #include "base/nearest_word.h"
 #include "pipeline/config/document.h"
 #include "pipeline/config/fields.h"
@@ -50,6 +51,7 @@ class Validator {
     CheckNamesOfModels();
     CheckTracker(config_.tracker, "tracker");
     CheckOutputs(config_.outputs);
+    CheckMetrics(config_.metrics);
     std::map<std::string_view, size_t> ids;
     for (size_t i = 0; i < config_.cameras.size(); ++i) {
       const CameraConfig& camera = config_.cameras[i];
@@ -66,6 +68,11 @@ class Validator {
   }
 
  private:
+  void CheckMetrics(const MetricsConfig& metrics) {
+    if (metrics.listen.empty()) return;
+    const absl::Status read = ParseListenAddress(metrics.listen).status();
+    if (!read.ok()) Fail("metrics.listen", std::string(MessageOf(read)));
+  }
   ConfigLocation At(std::string_view path) const {
     // A value that is not in the file itself (a default) is blamed on what it stands in.
     while (true) {
