@@ -305,7 +305,7 @@ void AddSimServe(CLI::App& sim, int& exit_code) {
       "and\n"
       "was taken at started_utc + (k - 1) / fps. Faults and more: docs/simulated_cameras.md.");
   serve->callback([arguments, &exit_code] {
-    const StopSignal signal([] { stop = true; });
+    const StopSignal signal({.stop = [] { stop = true; }});
     exit_code = Report(Serve(*arguments));
   });
 }
