@@ -73,7 +73,8 @@ TEST_F(RunAccuracy, BoxesAndTracksByClass) {
     const double x = 10 + 2 * frame;
     // The hidden person is not found, and in one frame neither is the car.
     std::string objects = frame == 2 ? "" : Object("Person", x, 10, x + 10, 30, "1");
-    if (frame != 1) objects += (objects.empty() ? "" : ",") + Object("car", 50, 50, 80, 70, "2");
+    if (!objects.empty() && frame != 1) objects += ",";
+    if (frame != 1) objects += Object("car", 50, 50, 80, 70, "2");
     lines += Frame(frame, objects);
   }
   lines += R"({"camera":"door","end_of_stream":true,"frame":4,"detections":[],"events":[]})"
