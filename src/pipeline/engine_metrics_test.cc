@@ -161,7 +161,7 @@ class EngineMetricsTest : public testing::Test {
   void Make(int cameras = 1) {
     EngineFactories factories;
     factories.open_source =
-        [this](const SourceOptions& options,
+        [this](const SourceOptions& options, const LiveConfig&,
                FrameLedger& ledger) -> absl::StatusOr<std::unique_ptr<FrameSource>> {
       return std::make_unique<FakeSource>(world_, options, ledger);
     };
