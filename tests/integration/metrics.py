@@ -205,7 +205,7 @@ class Run:
 
 def documented():
     """Name -> (type, labels) of the tables in the document."""
-    rows = re.findall(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \| ([^|]*) \|", DOCUMENT.read_text(), re.M)
+    rows = re.findall(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \|([^|]*)\|", DOCUMENT.read_text(), re.M)
     return {name: (kind, set(re.findall(r"`([a-z_]+)`", labels))) for name, kind, labels in rows}
 
 
