@@ -55,7 +55,7 @@ class Shop:
             seed = settings.get("seed", 1)
             lines += [f"  - id: {camera}",
                       f"    source: {settings.get('source', f'sim://street?people=12&seed={seed}&fps=20&render=none')}",
-                      "    model: truth", "    coordinates: pixels"]
+                      f"    model: {settings.get('model', 'truth')}", "    coordinates: pixels"]
             if "line" in settings:
                 lines += ["    lines:", f"      - {{name: {settings['line']}, from: [320, 0], to: [320, 360]}}"]
         lines += ["outputs: {dir: out, video: {enabled: false}}", self.more]
@@ -146,7 +146,7 @@ with tempfile.TemporaryDirectory() as folder:
     wait_for(lambda: shop.rows("SELECT 1 FROM events WHERE rule = 'far'"), "the new line counts")
 
     # A camera that nobody answers for is tried again at once when asked.
-    shop.cameras["away"] = {"source": "rtsp://127.0.0.1:9/none"}
+    shop.cameras["away"] = {"source": "rtsp://127.0.0.1:9/none", "model": "motion"}
     check(shop.apply().returncode == 0, "a camera that is away is added")
     wait_for(lambda: shop.rows("SELECT 1 FROM camera_states WHERE camera_id = 'away' AND state = 'backing_off'"), "it is waited for")
     check(shop.command("retry", "away").returncode == 0, "it can be tried now")

@@ -132,7 +132,6 @@ void LiveInput::SetOptions(AvDictionary* options) const {
                address_.kind == LiveKind::kRtsp ? kAnalyzeRtspUs : kAnalyzeUs);
   if (!as_recording_) {
     options->Set("fpsprobesize", int64_t{0});  // else it waits for frames to measure their rate
-    options->Set("max_ts_probe", int64_t{0});  // and for as many to learn how H.264 orders them
   }
   // Not fflags=nobuffer: it throws away what was looked at, and with it the first key frame.
   switch (address_.kind) {

@@ -144,6 +144,8 @@ absl::Status LiveStream::Impl::Connect() {
   phases_ = input_.phases();
   SL_RETURN_IF_ERROR(OpenDecoder());
   StartClock();
+  const AVRational time_base = input_.stream().time_base;
+  sender_.emplace(time_base.num == 1 ? time_base.den : 0);
   info_.container = input_.container();
   DescribeTrack(input_.stream(), &info_);
   info_.live = true;
@@ -177,13 +179,16 @@ void LiveStream::Impl::StartClock() {
   LiveClock::Options clock;
   clock.last_capture_utc_us = live_.last_capture_utc_us;
   clock.stream.fps = FrameRateOf(stream);
+  // What the pictures say of it, once one was decoded; the first picture of RTSP may have no stamp.
+  if (clock.stream.fps <= 0 && decoder_->framerate.num > 0) {
+    clock.stream.fps = av_q2d(decoder_->framerate);
+  }
   if (input_.has_stamps()) {
     clock.stream.time_base_num = stream.time_base.num;
     clock.stream.time_base_den = stream.time_base.den;
     clock.stream.wrap_bits = stream.pts_wrap_bits;
   }
   clock_.emplace(clock);
-  sender_.emplace(stream.time_base.num == 1 ? stream.time_base.den : 0);
 }
 
 absl::StatusOr<std::optional<Frame>> LiveStream::Impl::Next() {
@@ -319,6 +324,7 @@ LiveStream::Impl::Judged LiveStream::Impl::Judge(std::optional<int64_t> stamp,
   judged.ordinal = next_ordinal_++;
   ledger_.CountIn();
   if (timing.arrival_stamp_us) stamp = timing.arrival_stamp_us;
+  if (judged.ordinal == 0) StartClock();  // now the decoder may know the rate
   last_time_ = clock_->Next(stamp, timing.arrival_utc_us, timing.sender_utc_us);
   judged.time = last_time_;
   judged.skip = selector_.Consider(judged.ordinal, judged.time);
