@@ -67,6 +67,20 @@ class BoundedQueue {
     return result;
   }
 
+  // As Push, but never waits and never drops: false when there is no room now, or after Close().
+  bool TryPush(T&& item) EXCLUDES(mutex_) {
+    {
+      MutexLock lock(mutex_);
+      if (closed_ || count_ == ring_.size()) return false;
+      ring_[(head_ + count_) % ring_.size()].emplace(std::move(item));
+      ++count_;
+      ++stats_.pushed;
+      if (count_ > stats_.max_depth) stats_.max_depth = count_;
+    }
+    not_empty_.NotifyOne();
+    return true;
+  }
+
   // Waits for an item; empty when the queue is closed and drained.
   std::optional<T> Pop() EXCLUDES(mutex_) {
     std::optional<T> item;

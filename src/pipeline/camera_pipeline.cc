@@ -238,6 +238,11 @@ void CameraPipeline::Deliver(const CameraStateChange& change) {
   for (const auto& lane : to->lanes) lane->Send(copy);
 }
 
+void CameraPipeline::OfferLedger() {
+  const std::shared_ptr<const Outlets> to = outlets();
+  for (const auto& lane : to->lanes) lane->Offer({parts_.camera, counts()});
+}
+
 void CameraPipeline::DeliverLedger() {
   const std::shared_ptr<const Outlets> to = outlets();
   for (const auto& lane : to->lanes) lane->Send({parts_.camera, counts()});

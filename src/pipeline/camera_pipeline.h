@@ -111,6 +111,8 @@ class CameraPipeline {
   void Deliver(const CameraStateChange& change);
   // The counts so far, to every sink. Any thread.
   void DeliverLedger();
+  // The same, but sinks that are behind are passed over: never waits.
+  void OfferLedger();
 
  private:
   enum class Gate : uint8_t { kClosed, kOpen, kAbandoned };

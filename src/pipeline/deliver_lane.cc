@@ -61,6 +61,10 @@ void DeliverLane::Send(const CameraLedger& ledger) {
   queue_.Push(std::make_shared<const CameraLedger>(ledger));
 }
 
+void DeliverLane::Offer(const CameraLedger& ledger) {
+  queue_.TryPush(std::make_shared<const CameraLedger>(ledger));
+}
+
 void DeliverLane::Change(const std::vector<std::string>& removed, std::vector<LaneSink> added) {
   auto change = std::make_shared<SinkChange>();
   change->removed = removed;

@@ -51,6 +51,8 @@ class DeliverLane {
   };
   // The ledger of a camera so far.
   void Send(const CameraLedger& ledger);
+  // The same, but left out when the queue is full: for those who must not wait and will come again.
+  void Offer(const CameraLedger& ledger);
   // Closes the sinks with these keys and goes on with `added` as well, between two results. Waits
   // until that is done: another sink may then open what the old ones have closed.
   void Change(const std::vector<std::string>& removed, std::vector<LaneSink> added);

@@ -136,7 +136,7 @@ void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_pr
     } else if (Clock::Real().NowMonotonicUs() >= ledgers_due_us) {
       ledgers_due_us += kLedgersEveryUs;
       for (const auto& camera : cameras()) {
-        if (camera->live()) camera->pipeline->DeliverLedger();
+        if (camera->live()) camera->pipeline->OfferLedger();
       }
     }
   }
