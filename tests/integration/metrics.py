@@ -7,10 +7,12 @@ Two simulated cameras; one loses its connection for good. The reader of the JSON
 while, so that a write does not come back, which /healthz must tell. Every scrape is read by a strict parser of Prometheus' text format, and the metrics
 found are held against docs/metrics.md: none may be missing there, and none there may be missing here.
 """
+import atexit
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -205,7 +207,7 @@ class Run:
 
 def documented():
     """Name -> (type, labels) of the tables in the document."""
-    rows = re.findall(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \| ([^|]*) \|", DOCUMENT.read_text(), re.M)
+    rows = re.findall(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \|([^|]*)\|", DOCUMENT.read_text(), re.M)
     return {name: (kind, set(re.findall(r"`([a-z_]+)`", labels))) for name, kind, labels in rows}
 
 
@@ -223,6 +225,7 @@ def check_document(scrape):
 
 def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="sightline-metrics-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     config = folder / "two.yaml"
     config.write_text("""
 cameras:

@@ -257,7 +257,7 @@ class AllocationTest : public testing::Test {
     EXPECT_TRUE(parsed.config.has_value()) << parsed.ErrorText();
     EngineFactories factories;
     factories.open_source =
-        [&](const SourceOptions& options,
+        [&](const SourceOptions& options, const LiveConfig&,
             FrameLedger& ledger) -> absl::StatusOr<std::unique_ptr<FrameSource>> {
       SL_ASSIGN_OR_RETURN(std::unique_ptr<FrameSource> source, OpenSource(options, ledger));
       return std::make_unique<WatchedSource>(std::move(source), &gate_);
@@ -267,18 +267,20 @@ class AllocationTest : public testing::Test {
       request.model = model.reference;
       return OpenDetector(request, [] { return OnnxRuntimeBackend(); });
     };
-    factories.make_sinks =
-        [&](const std::vector<CameraOutline>&) -> absl::StatusOr<std::vector<LaneSpec>> {
-      std::vector<LaneSpec> lanes(1);
-      lanes[0].name = "rows";
-      lanes[0].sinks.push_back(std::make_unique<GateSink>(&gate_));
-      SL_ASSIGN_OR_RETURN(std::unique_ptr<ResultSink> rows,
-                          SqliteSink::Create({.path = folder_ + "/a.db", .batch_rows = 500}));
-      SL_ASSIGN_OR_RETURN(std::unique_ptr<ResultSink> lines,
-                          JsonlSink::Create({.path = folder_ + "/a.jsonl", .flush_bytes = 65536}));
-      lanes[0].sinks.push_back(std::move(rows));
-      lanes[0].sinks.push_back(std::move(lines));
-      return lanes;
+    using Made = absl::StatusOr<std::unique_ptr<ResultSink>>;
+    factories.plan_sinks = [&](const Config&, bool) {
+      return std::vector<SinkPlan>{
+          {.lane = "rows", .what = "gate", .make = [&] { return Made(std::make_unique<GateSink>(&gate_)); }},
+          {.lane = "rows", .what = "rows", .make = [&]() -> Made {
+             SL_ASSIGN_OR_RETURN(std::unique_ptr<ResultSink> rows,
+                                 SqliteSink::Create({.path = folder_ + "/a.db", .batch_rows = 500}));
+             return rows;
+           }},
+          {.lane = "rows", .what = "lines", .make = [&]() -> Made {
+             SL_ASSIGN_OR_RETURN(std::unique_ptr<ResultSink> lines,
+                                 JsonlSink::Create({.path = folder_ + "/a.jsonl", .flush_bytes = 65536}));
+             return lines;
+           }}};
     };
     absl::StatusOr<std::unique_ptr<Engine>> engine =
         Engine::Create(*parsed.config, std::move(factories));
