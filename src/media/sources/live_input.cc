@@ -28,10 +28,6 @@ constexpr const char* kFormats =
 // Bounds of libav's own buffers; chosen.
 constexpr int64_t kProbeBytes = 4 << 20;           // a key frame of an 8K camera
 constexpr int64_t kAnalyzeUs = 1'000'000;          // ends earlier as soon as the video is known
-// RTSP has said the codec already, and the size may come with the first picture. libav would look at
-// seven pictures of H.264 to learn how they are ordered: more than a second at 5 fps, each time that
-// a camera comes back.
-constexpr int64_t kAnalyzeRtspUs = 100'000;
 constexpr int64_t kReorderPackets = 256;           // RTP over UDP: 0.4 MB
 constexpr int64_t kSocketBytes = 1 << 20;          // the kernel may grant less
 constexpr int64_t kUdpFifoPackets = 4 << 20 >> 8;  // of 188 bytes: 3 MB
@@ -128,8 +124,7 @@ void LiveInput::SetOptions(AvDictionary* options) const {
   options->Set("format_whitelist", kFormats);
   options->Set("protocol_whitelist", Protocols().c_str());
   options->Set("probesize", kProbeBytes);
-  options->Set("analyzeduration",
-               address_.kind == LiveKind::kRtsp ? kAnalyzeRtspUs : kAnalyzeUs);
+  options->Set("analyzeduration", kAnalyzeUs);
   if (!as_recording_) {
     options->Set("fpsprobesize", int64_t{0});  // else it waits for frames to measure their rate
   }
