@@ -289,8 +289,9 @@ int List(bool json) {
   for (const StoredModel& model : *models) {
     const ModelSpec& spec = model.package.spec;
     if (model.status.ok()) {
-      PrintOut("{:<{}}  {:<10} {:>4} x {:<4}  {}\n", model.name, width, spec.family,
-                 spec.input.width, spec.input.height, LabelWords(*spec.labels));
+      PrintOut("{:<{}}  {:<10} {:>4} x {:<4}  {}{}\n", model.name, width, spec.family,
+               spec.input.width, spec.input.height, LabelWords(*spec.labels),
+               model.shipped ? " (came with the program)" : "");
     } else {
       PrintOut("{:<{}}  broken: {}\n", model.name, width, MessageOf(model.status));
     }
