@@ -45,7 +45,10 @@ absl::StatusOr<nlohmann::json> AskRun(const std::string& folder, const std::stri
         "was told to write, or begin one: sightline run",
         socket, folder);
   }
-  SL_RETURN_IF_ERROR(response.status());
+  if (!response.ok()) {
+    return Unavailable("{}; what was asked for may still be done: see with `sightline apply --dry-run`",
+                       MessageOf(response.status()));
+  }
   auto answer = nlohmann::json::parse(response->body, nullptr, /*allow_exceptions=*/false);
   if (response->status == 200 && answer.is_object()) return answer;
   const std::string why = answer.is_object() && answer.contains("error") && answer["error"].is_string()

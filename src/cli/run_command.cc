@@ -131,7 +131,7 @@ int Run(const RunOptions& options) {
   if (options.json) {
     PrintOut("{}\n", JsonText(SummaryJson(summary)));
   } else if (!options.quiet) {
-    PrintSummary(summary, *config, options.model);
+    PrintSummary(summary, *(*engine)->config(), options.model);
   }
   std::fflush(stdout);
   return ReportRun(status, summary);

@@ -61,16 +61,15 @@ std::unique_ptr<RunControl> RunControl::Start(Engine& engine, const RunOptions& 
 
 RunControl::~RunControl() {
   if (server_) server_->Stop();
-  Ask('q');
+  if (asked_[1] >= 0) close(asked_[1]);  // the thread reads to the end of the pipe
   if (thread_.joinable()) thread_.join();
-  for (const int end : asked_) {
-    if (end >= 0) close(end);
-  }
+  if (asked_[0] >= 0) close(asked_[0]);
 }
 
 void RunControl::Listen(const std::string& folder) {
   // A run that writes nothing has no folder.
-  if (!std::filesystem::is_directory(folder)) return;
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) return;
   const auto start = [&]() -> absl::Status {
     SL_ASSIGN_OR_RETURN(server_, serve::HttpServer::Create({.unix_path = ControlSocketOf(folder)}));
     const auto retry = [this](const HttpRequest& request) { return Retry(request); };
@@ -94,7 +93,7 @@ void RunControl::Ask(char what) {
 
 void RunControl::Obey() {
   char what = 0;
-  while (read(asked_[0], &what, 1) == 1 && what != 'q') {
+  while (read(asked_[0], &what, 1) == 1) {
     if (what == 'r') Reload();
     if (what == 't') engine_.RetryNow("").IgnoreError();
   }

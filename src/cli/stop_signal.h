@@ -27,6 +27,7 @@ class StopSignal {
 
  private:
   bool watches_hang_up_ = false;
+  bool ignored_hang_up_ = false;  // before
   bool watches_retry_ = false;
 };
 

@@ -1,5 +1,6 @@
 // Another configuration for a running engine: prepared until nothing can fail any more, then done.
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "base/log.h"
@@ -37,19 +38,20 @@ const CameraConfig* Find(const Config& config, const std::string& id) {
 }  // namespace
 
 absl::StatusOr<ConfigDiff> Engine::Apply(Config wanted) {
-  Change change{.config = std::make_shared<const Config>(std::move(wanted))};
+  auto change = std::make_unique<Change>(Change{.config = std::make_shared<const Config>(std::move(wanted))});
   {
     MutexLock lock(mutex_);
     if (phase_ != Phase::kRunning) return FailedPrecondition("no run is under way");
     if (changing_) return Unavailable("another change of the configuration is under way; try again");
     changing_ = true;
-    change.before = config_;
+    change->before = config_;
   }
-  change.diff = DiffConfigs(*change.before, *change.config);
-  ConfigDiff diff = change.diff;
+  change->diff = DiffConfigs(*change->before, *change->config);
+  ConfigDiff diff = change->diff;
   absl::Status status;
-  if (!diff.empty()) status = Prepare(&change);
-  if (status.ok() && !diff.empty()) Commit(std::move(change));
+  if (!diff.empty()) status = Prepare(change.get());
+  if (status.ok() && !diff.empty()) Commit(std::move(*change));
+  change.reset();  // what was prepared in vain gives its files back before another may begin
   {
     MutexLock lock(mutex_);
     changing_ = false;
@@ -194,12 +196,14 @@ void Engine::TakeOut(RunningCamera& camera, const Config& after) {
   Log().info("camera {}: {}", camera.id(), comes_back ? "begun anew" : "taken out");
   // A recording that is read anew is told by its last reading alone.
   if (comes_back && !camera.live()) return;
+  CameraSummary left = SummaryOf(camera);
+  if (comes_back) left.counts = FrameCounts();  // its ledger goes on
   MutexLock lock(mutex_);
-  left_.push_back(SummaryOf(camera));
+  left_.push_back(std::move(left));
   if (left_.size() > kMostLeft) left_.erase(left_.begin());
 }
 
-// What a camera did before it was taken out. One that is back has its counts of frames already.
+// What a camera did before it was taken out, to what it did since it is back.
 void Engine::AddLeft(const CameraSummary& left, RunSummary* summary) {
   const auto found = std::find_if(summary->cameras.begin(), summary->cameras.end(),
                                   [&](const CameraSummary& camera) { return camera.id == left.id; });
@@ -210,6 +214,16 @@ void Engine::AddLeft(const CameraSummary& left, RunSummary* summary) {
   found->tracks += left.tracks;
   found->events += left.events;
   for (const auto& [name, count] : left.counts_by_class) found->counts_by_class[name] += count;
+  FrameCounts& counts = found->counts;
+  counts.frames_in += left.counts.frames_in;
+  counts.processed += left.counts.processed;
+  for (size_t i = 0; i < counts.skipped.size(); ++i) counts.skipped[i] += left.counts.skipped[i];
+  for (size_t i = 0; i < counts.dropped.size(); ++i) counts.dropped[i] += left.counts.dropped[i];
+  for (const auto& [rule, count] : left.rule_counts) {
+    const auto same = std::find_if(found->rule_counts.begin(), found->rule_counts.end(),
+                                   [&rule = rule](const auto& one) { return one.first == rule; });
+    if (same != found->rule_counts.end()) same->second += count;
+  }
 }
 
 }  // namespace sightline

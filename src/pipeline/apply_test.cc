@@ -366,6 +366,42 @@ TEST(Apply, AnotherFileOfLinesTakesOverBetweenTwoFrames) {
   ExpectNoneMissing(world.Of("yard"));
 }
 
+// Two changes before the next frame: the second must not undo what the first has said of the tracker.
+TEST(Apply, AChangeThatIsOvertakenIsNotLost) {
+  World world;
+  RunningEngine engine(world, TwoCameras());
+  world.WaitForFrames("gate", 60);
+  Shop after = TwoCameras();
+  for (int n = 0; n < 40; ++n) {
+    after.cameras["gate"].track_buffer = 31 + n;
+    ASSERT_TRUE(engine->Apply(after.Parsed()).ok());
+    after.cameras["gate"].zone = n % 2 == 0 ? "door" : "entry";
+    ASSERT_TRUE(engine->Apply(after.Parsed()).ok());
+    world.WaitForFrames("gate", 3);
+  }
+  const RunSummary summary = engine.Stop();
+  // Each tracker has ended its tracks and begun new ones.
+  EXPECT_GE(summary.cameras[0].tracks, 40u);
+  ExpectNoneMissing(world.Of("gate"));
+}
+
+TEST(Apply, ACameraThatIsBackIsToldOfInOne) {
+  World world;
+  RunningEngine engine(world, TwoCameras());
+  world.WaitForFrames("yard", 30);
+  Shop without = TwoCameras();
+  without.cameras.erase("yard");
+  ASSERT_TRUE(engine->Apply(without.Parsed()).ok());
+  const uint64_t before = world.Of("yard").ledger.frames_in;
+  ASSERT_TRUE(engine->Apply(TwoCameras().Parsed()).ok());
+  world.WaitForFrames("yard", 30);
+  const RunSummary summary = engine.Stop();
+  ASSERT_EQ(summary.cameras.size(), 2u);
+  EXPECT_EQ(summary.cameras[1].id, "yard");
+  EXPECT_EQ(summary.cameras[1].counts.frames_in, before + world.Of("yard").ledger.frames_in);
+  EXPECT_EQ(summary.cameras[1].counts.in_flight(), 0);
+}
+
 struct Mistake {
   const char* what;
   std::function<void(Shop&)> make;

@@ -38,6 +38,7 @@ struct CameraParts {
   size_t frames_in_flight = 8;
   size_t live_waiting = 0;                 // frames before the model, the oldest dropped; 0: a recording
   std::unique_ptr<Tracker> tracker;
+  Hash128 tracker_identity;                // TrackerOptions::identity of `tracker`
   std::unique_ptr<EventEngine> events;
   std::function<absl::Status(const FrameMeta& first, CameraParts* parts)> set_up;
   uint32_t rules_version = 0;              // FrameResult::rules_version to begin with

@@ -34,7 +34,7 @@ class LaneSet {
   struct Staged {
     Staged() = default;
     Staged(Staged&&) = default;
-    Staged& operator=(Staged&&) = default;
+    Staged& operator=(Staged&&) = delete;  // what it held would go without being abandoned
     ~Staged();
     std::vector<std::pair<std::string, LaneSink>> added;       // lane, sink
     std::vector<std::pair<std::string, std::string>> removed;  // lane, key

@@ -56,22 +56,23 @@ absl::StatusOr<Analytics> AnalyticsFor(const Config& config, size_t index, const
 absl::Status SetUp(Analytics analytics, CameraParts* parts) {
   parts->identity = analytics.identity;
   SL_ASSIGN_OR_RETURN(parts->tracker, MakeTracker(analytics.tracker));
+  parts->tracker_identity = analytics.tracker.identity;
   SL_ASSIGN_OR_RETURN(parts->events, EventEngine::Create(analytics.rules));
   return absl::OkStatus();
 }
 
-absl::Status Replace(Analytics analytics, bool same_tracker, const FrameMeta& next,
-                     CameraParts* parts, std::vector<Event>* events,
-                     std::vector<TrackSummary>* finished) {
+absl::Status Replace(Analytics analytics, const FrameMeta& next, CameraParts* parts,
+                     std::vector<Event>* events, std::vector<TrackSummary>* finished) {
   SL_ASSIGN_OR_RETURN(std::unique_ptr<Tracker> tracker, MakeTracker(analytics.tracker));
   // Whatever is wrong with the rules is found before anything ends.
   SL_RETURN_IF_ERROR(EventEngine::Create(analytics.rules).status());
-  if (!same_tracker) {
+  if (!(parts->tracker_identity == analytics.tracker.identity)) {
     std::vector<int32_t> occupancy;
     parts->events->Finish(events, &occupancy);
     parts->tracker->Finish();
     parts->tracker->TakeFinished(finished);
     parts->tracker = std::move(tracker);
+    parts->tracker_identity = analytics.tracker.identity;
   }
   return parts->events->ChangeRules(analytics.rules, next, events);
 }
@@ -218,15 +219,14 @@ absl::Status RunningCamera::CheckRules(const Config& config, size_t index) const
 }
 
 void RunningCamera::ChangeRules(std::shared_ptr<const Config> config, size_t index) {
-  const bool same_tracker = outline.config->tracker == config->cameras[index].tracker;
   heritage.rules->Set(config, index);
   outline.config = std::shared_ptr<const CameraConfig>(config, &config->cameras[index]);
-  pipeline->SetRules([config, index, outline = outline, detector = model->info.identity, same_tracker](
+  pipeline->SetRules([config, index, outline = outline, detector = model->info.identity](
                          const FrameMeta& next, CameraParts* parts, std::vector<Event>* events,
                          std::vector<TrackSummary>* finished) -> absl::Status {
     SL_ASSIGN_OR_RETURN(Analytics analytics,
                         AnalyticsFor(*config, index, outline, detector, next.width, next.height));
-    return Replace(std::move(analytics), same_tracker, next, parts, events, finished);
+    return Replace(std::move(analytics), next, parts, events, finished);
   });
 }
 

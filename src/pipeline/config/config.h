@@ -117,7 +117,6 @@ struct TrackerConfig {
   int track_buffer = 30;                  // how long a lost track lives, in frames at 30 fps
   std::optional<int64_t> max_lost_us;     // the same as a duration; wins over track_buffer
   bool reference_quirks = false;          // exactly as the paper's code: inclusive pixels, ...
-  bool operator==(const TrackerConfig&) const = default;
 };
 
 enum class LiveTransport : uint8_t { kTcp, kUdp };

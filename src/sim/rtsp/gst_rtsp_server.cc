@@ -111,13 +111,22 @@ class GstServer final : public RtspServer {
 };
 
 GstServer::~GstServer() {
+  if (thread_.joinable()) {
+    // From within, so that it is not lost on a loop that has not begun yet.
+    GSource* quit = g_idle_source_new();
+    const auto end = [](gpointer loop) -> gboolean {
+      g_main_loop_quit(static_cast<GMainLoop*>(loop));
+      return G_SOURCE_REMOVE;
+    };
+    g_source_set_callback(quit, end, loop_, nullptr);
+    g_source_attach(quit, context_);
+    g_source_unref(quit);
+    thread_.join();
+  }
+  // Now that nobody is accepted any more.
   gst_rtsp_server_client_filter(
       server_, [](GstRTSPServer*, GstRTSPClient*, gpointer) { return GST_RTSP_FILTER_REMOVE; },
       nullptr);
-  if (thread_.joinable()) {
-    g_main_loop_quit(loop_);
-    thread_.join();
-  }
   g_object_unref(server_);
   g_main_loop_unref(loop_);
   g_main_context_unref(context_);
