@@ -51,7 +51,7 @@ function(sightline_test name)
     SIGHTLINE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" SIGHTLINE_BINARY_DIR="${CMAKE_BINARY_DIR}")
   add_test(NAME ${name} COMMAND ${name})
   if(NOT T_TIMEOUT)
-    set(T_TIMEOUT 300)
+    set(T_TIMEOUT 600)
   endif()
   if(SIGHTLINE_SANITIZE)
     math(EXPR T_TIMEOUT "${T_TIMEOUT} * 4")  # slow is not hung
