@@ -392,6 +392,7 @@ TEST(Apply, ACameraThatIsBackIsToldOfInOne) {
   Shop without = TwoCameras();
   without.cameras.erase("yard");
   ASSERT_TRUE(engine->Apply(without.Parsed()).ok());
+  world.WaitForFrames("gate", 5);  // behind the ledger in the lane
   const uint64_t before = world.Of("yard").ledger.frames_in;
   ASSERT_TRUE(engine->Apply(TwoCameras().Parsed()).ok());
   world.WaitForFrames("yard", 30);
