@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/partial_file.h"
@@ -14,9 +13,6 @@
 #include "types/picture_writer.h"
 
 namespace sightline::cli {
-
-// What --model and `model:` mean without a file or package of that name.
-inline constexpr std::string_view kBuiltInModels[] = {"people", "motion", "faces", "truth"};
 
 // The inference backend of this program, loaded on first use. Unavailable, with the command that
 // installs it, when its library is not there. Threads: safe.

@@ -14,6 +14,7 @@
 #include <iosfwd>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -161,6 +162,9 @@ enum class ModelOrigin : uint8_t {
   kPackage,  // a name in the model store
   kFile      // an ONNX file or a package folder
 };
+
+// What `model:` and --model mean without a file or package of that name.
+inline constexpr std::string_view kBuiltInModels[] = {"people", "motion", "faces", "truth"};
 
 // Unset optionals leave what the model's package says.
 struct NmsConfig {

@@ -87,13 +87,13 @@ constexpr Row Reference(std::string_view key, FieldType type) {
 void SetBuiltin(void* target, Value&& value) {
   auto& model = *static_cast<ModelConfig*>(target);
   model.origin = ModelOrigin::kBuiltin;
-  model.reference = kBuiltinModels[static_cast<size_t>(std::get<int64_t>(value))];
+  model.reference = kBuiltInModels[static_cast<size_t>(std::get<int64_t>(value))];
 }
 Value GetBuiltin(const void* target) {
   const auto& model = *static_cast<const ModelConfig*>(target);
-  const auto* at = std::find(std::begin(kBuiltinModels), std::end(kBuiltinModels), model.reference);
-  if (model.origin != ModelOrigin::kBuiltin || at == std::end(kBuiltinModels)) return Value();
-  return Value(static_cast<int64_t>(at - std::begin(kBuiltinModels)));
+  const auto* at = std::find(std::begin(kBuiltInModels), std::end(kBuiltInModels), model.reference);
+  if (model.origin != ModelOrigin::kBuiltin || at == std::end(kBuiltInModels)) return Value();
+  return Value(static_cast<int64_t>(at - std::begin(kBuiltInModels)));
 }
 
 constexpr Field kModelFields[] = {
@@ -104,7 +104,7 @@ constexpr Field kModelFields[] = {
     Reference<ModelOrigin::kBuiltin>("builtin", kChoice)
         .Says("A detector that needs no model: people by HOG, motion by background subtraction, "
               "faces by a cascade; truth is what a simulated camera really shows.")
-        .OneOf(kBuiltinModels)
+        .OneOf(kBuiltInModels)
         .SetBy(&SetBuiltin)
         .GetBy(&GetBuiltin)
         .Example("people"),

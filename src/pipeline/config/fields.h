@@ -92,8 +92,6 @@ std::vector<const Section*> AllSections();
 // A struct with every default, for reading defaults from: the target of `section`.
 const void* DefaultTarget(const Section& section);
 
-inline constexpr std::string_view kBuiltinModels[] = {"people", "motion", "faces", "truth"};
-
 inline constexpr size_t kMaxIdLength = 50;
 inline constexpr size_t kMaxLabelLength = 100;
 

@@ -371,8 +371,8 @@ class ModelResolver {
       return;
     }
     // What the truth of a simulated camera is told goes behind a question mark: truth?miss=0.1.
-    if (std::find(std::begin(kBuiltinModels), std::end(kBuiltinModels), name) !=
-            std::end(kBuiltinModels) ||
+    if (std::find(std::begin(kBuiltInModels), std::end(kBuiltInModels), name) !=
+            std::end(kBuiltInModels) ||
         name.starts_with("truth?")) {
       model.origin = ModelOrigin::kBuiltin;
       model.reference = name;
@@ -407,7 +407,7 @@ class ModelResolver {
   void FailUnknown(const CameraConfig& camera, const std::string& path) {
     std::vector<std::string_view> known;
     for (size_t i = 0; i < entries_; ++i) known.push_back(config_.models[i].name);
-    known.insert(known.end(), std::begin(kBuiltinModels), std::end(kBuiltinModels));
+    known.insert(known.end(), std::begin(kBuiltInModels), std::end(kBuiltInModels));
     if (options_.known_packages) {
       known.insert(known.end(), options_.known_packages->begin(), options_.known_packages->end());
     }
