@@ -101,9 +101,10 @@ absl::StatusOr<std::unique_ptr<ResultSink>> MakeReportSink(const CameraOutline& 
 }
 
 // A sink behind the folder that it writes into.
-SinkPlan PlanOf(const Config& config, std::string lane, std::string what,
+SinkPlan PlanOf(const Config& config, std::string lane, const std::string& path, std::string what,
                 std::function<absl::StatusOr<std::unique_ptr<ResultSink>>()> make) {
   return {.lane = std::move(lane),
+          .path = path,
           .what = std::move(what),
           .make = [folder = config.outputs.dir, make = std::move(make)]()
               -> absl::StatusOr<std::unique_ptr<ResultSink>> {
@@ -117,14 +118,14 @@ std::vector<SinkPlan> PlanSinks(const Config& config, bool live) {
   const OutputPaths paths = PathsOf(config);
   std::vector<SinkPlan> plans;
   if (!paths.database.empty()) {
-    plans.push_back(PlanOf(config, "rows", "sqlite " + paths.database, [path = paths.database] {
+    plans.push_back(PlanOf(config, "rows", paths.database, "sqlite " + paths.database, [path = paths.database] {
       SqliteSinkOptions options;
       options.path = path;
       return Upcast(SqliteSink::Create(options));
     }));
   }
   if (!paths.json_lines.empty()) {
-    plans.push_back(PlanOf(config, "rows", "lines " + paths.json_lines, [path = paths.json_lines, live] {
+    plans.push_back(PlanOf(config, "rows", paths.json_lines, "lines " + paths.json_lines, [path = paths.json_lines, live] {
       JsonlSinkOptions options;
       options.path = path;
       options.append = live;
@@ -142,13 +143,13 @@ std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline&
   for (const auto& [of_camera, path] : paths.reports) {
     if (of_camera != id) continue;
     // The page names source and model: with others it is another one.
-    plans.push_back(PlanOf(config, "report",
+    plans.push_back(PlanOf(config, "report", path,
                            fmt::format("report {} {} {}", path, camera.camera->source, camera.config->model),
                            [camera, path = path] { return MakeReportSink(camera, path); }));
   }
   for (const auto& [of_camera, path] : paths.videos) {
     if (of_camera != id) continue;
-    plans.push_back(PlanOf(config, "video-" + id, "video " + path,
+    plans.push_back(PlanOf(config, "video-" + id, path, "video " + path,
                            [camera, path = path, crf = config.outputs.video.crf] {
                              return MakeVideoSink(camera, path, crf);
                            }));
@@ -242,30 +243,18 @@ EngineFactories MakeDryFactories() {
     const std::string name_;
     const bool pixels_;
   };
-  const auto plan = [](std::string lane, const std::string& path, bool pixels) {
-    return SinkPlan{.lane = std::move(lane), .what = path, .make = [path, pixels] {
-                      return absl::StatusOr<std::unique_ptr<ResultSink>>(
-                          std::make_unique<NamedSink>(path, pixels));
-                    }};
+  const auto dry = [](std::vector<SinkPlan> plans) {
+    for (SinkPlan& plan : plans) {
+      plan.make = [path = plan.path, pixels = plan.lane != "rows"] {
+        return absl::StatusOr<std::unique_ptr<ResultSink>>(std::make_unique<NamedSink>(path, pixels));
+      };
+    }
+    return plans;
   };
   EngineFactories factories = MakeFactories();
-  factories.plan_sinks = [plan](const Config& config, bool) {
-    const OutputPaths paths = PathsOf(config);
-    std::vector<SinkPlan> plans;
-    if (!paths.database.empty()) plans.push_back(plan("rows", paths.database, false));
-    if (!paths.json_lines.empty()) plans.push_back(plan("rows", paths.json_lines, false));
-    return plans;
-  };
-  factories.plan_camera_sinks = [plan](const Config& config, const CameraOutline& camera) {
-    const OutputPaths paths = PathsOf(config);
-    std::vector<SinkPlan> plans;
-    for (const auto& [id, path] : paths.reports) {
-      if (id == camera.camera->id) plans.push_back(plan("report", path, true));
-    }
-    for (const auto& [id, path] : paths.videos) {
-      if (id == camera.camera->id) plans.push_back(plan("video-" + id, path, true));
-    }
-    return plans;
+  factories.plan_sinks = [dry](const Config& config, bool live) { return dry(PlanSinks(config, live)); };
+  factories.plan_camera_sinks = [dry](const Config& config, const CameraOutline& camera) {
+    return dry(PlanCameraSinks(config, camera));
   };
   return factories;
 }
