@@ -214,11 +214,7 @@ void Engine::AddLeft(const CameraSummary& left, RunSummary* summary) {
   found->tracks += left.tracks;
   found->events += left.events;
   for (const auto& [name, count] : left.counts_by_class) found->counts_by_class[name] += count;
-  FrameCounts& counts = found->counts;
-  counts.frames_in += left.counts.frames_in;
-  counts.processed += left.counts.processed;
-  for (size_t i = 0; i < counts.skipped.size(); ++i) counts.skipped[i] += left.counts.skipped[i];
-  for (size_t i = 0; i < counts.dropped.size(); ++i) counts.dropped[i] += left.counts.dropped[i];
+  found->counts += left.counts;
   for (const auto& [rule, count] : left.rule_counts) {
     const auto same = std::find_if(found->rule_counts.begin(), found->rule_counts.end(),
                                    [&rule = rule](const auto& one) { return one.first == rule; });

@@ -77,6 +77,13 @@ struct FrameCounts {
     for (const uint64_t n : dropped) sum += n;
     return sum;
   }
+  FrameCounts& operator+=(const FrameCounts& more) {
+    frames_in += more.frames_in;
+    processed += more.processed;
+    for (size_t i = 0; i < skipped.size(); ++i) skipped[i] += more.skipped[i];
+    for (size_t i = 0; i < dropped.size(); ++i) dropped[i] += more.dropped[i];
+    return *this;
+  }
   // Frames that are on their way; 0 at every exit, negative never.
   int64_t in_flight() const {
     return static_cast<int64_t>(frames_in) -
