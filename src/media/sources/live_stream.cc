@@ -143,7 +143,6 @@ absl::Status LiveStream::Impl::Connect() {
   SL_RETURN_IF_ERROR(input_.Open());
   phases_ = input_.phases();
   SL_RETURN_IF_ERROR(OpenDecoder());
-  StartClock();
   const AVRational time_base = input_.stream().time_base;
   sender_.emplace(time_base.num == 1 ? time_base.den : 0);
   info_.container = input_.container();
@@ -324,7 +323,7 @@ LiveStream::Impl::Judged LiveStream::Impl::Judge(std::optional<int64_t> stamp,
   judged.ordinal = next_ordinal_++;
   ledger_.CountIn();
   if (timing.arrival_stamp_us) stamp = timing.arrival_stamp_us;
-  if (judged.ordinal == 0) StartClock();  // now the decoder may know the rate
+  if (!clock_) StartClock();  // not before: by now the decoder may know the rate
   last_time_ = clock_->Next(stamp, timing.arrival_utc_us, timing.sender_utc_us);
   judged.time = last_time_;
   judged.skip = selector_.Consider(judged.ordinal, judged.time);
