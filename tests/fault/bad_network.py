@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import time
 
 PROGRAM = sys.argv[1]
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "servers"))
+from live_run import LiveRun  # noqa: E402
 from tcp_proxy import TcpProxy  # noqa: E402
 
 PATIENCE_S = 90  # for each step; a loaded machine is slow
@@ -57,43 +57,17 @@ def serve(scenes, *options):
     return process, answer["port"], starts
 
 
-class Run:
+class Run(LiveRun):
     def __init__(self, folder, cameras):
         # A machine that is busy elsewhere for 2 s is no fault of the camera beside them.
         lines = "\n".join(f'  - {{id: {name}, source: "{url}", model: motion, live: {{frozen_after: 0s, '
                           f'stall_after: {"30s" if name == "beside" else "2s"}}}}}' for name, url in cameras.items())
-        (folder / "network.yaml").write_text(
-            f"cameras:\n{lines}\noutputs: {{dir: {folder}/out, video: {{enabled: false}}, report: {{enabled: false}}}}\n")
-        self.database = folder / "out" / "sightline.db"
-        self.errors = open(folder / "errors.txt", "w+")
-        self.process = subprocess.Popen([PROGRAM, "run", str(folder / "network.yaml"), "--json"],
-                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
-
-    def rows(self, sql, *values):
-        try:
-            with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
-                return database.execute(sql, values).fetchall()
-        except sqlite3.OperationalError:  # not there yet, or busy
-            return []
-
-    def states(self, camera):
-        return [row[0] for row in
-                self.rows("SELECT state FROM camera_states WHERE camera_id = ? ORDER BY timestamp", camera)]
+        config = f"cameras:\n{lines}\noutputs: {{dir: {folder}/out, video: {{enabled: false}}, report: {{enabled: false}}}}\n"
+        super().__init__(PROGRAM, folder, config, check, PATIENCE_S)
 
     def epochs(self, camera):
         return [row[0] for row in
                 self.rows("SELECT DISTINCT epoch FROM frames WHERE camera_id = ? ORDER BY epoch", camera)]
-
-    def wait_for(self, what, condition, show=lambda: ""):
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            if condition():
-                return check(True, what)
-            if self.process.poll() is not None:
-                self.errors.seek(0)
-                sys.exit(f"{what}: the run ended with {self.process.returncode}: {self.errors.read()}")
-            time.sleep(0.05)
-        check(False, f"{what} {show()}")
 
     def wait_for_states(self, what, camera, *wanted):
         """Until the camera's states, from the start, are these; what repeats counts once."""
@@ -104,12 +78,6 @@ class Run:
 
     def wait_for_epoch(self, what, camera, epoch):
         self.wait_for(what, lambda: epoch in self.epochs(camera), lambda: f"{camera}: {self.epochs(camera)}")
-
-    def finish(self):
-        self.process.send_signal(signal.SIGINT)
-        out, _ = self.process.communicate(timeout=PATIENCE_S)
-        self.errors.seek(0)
-        return self.process.returncode, json.loads(out.strip().splitlines()[-1]), self.errors.read()
 
 
 def check_rows(run, starts, faulty):

@@ -7,17 +7,17 @@ One camera suffers, another beside it loses nothing; a third has a wrong passwor
 What happened is read from the database while the run goes on, so nothing waits for a fixed time.
 """
 import contextlib
-import json
 import os
 import pathlib
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+from live_run import LiveRun
 
 PROGRAM, SERVER = sys.argv[1:3]
 PATIENCE_S = 60  # for each step; a loaded machine is slow
@@ -78,45 +78,16 @@ class Garbage:
         self.listener.close()
 
 
-class Run:
+class Run(LiveRun):
     def __init__(self, folder, config):
-        (folder / "live.yaml").write_text(config)
-        self.database = folder / "out" / "sightline.db"
-        self.errors = open(folder / "errors.txt", "w+")
-        self.process = subprocess.Popen([PROGRAM, "run", str(folder / "live.yaml"), "--json"], stdout=subprocess.PIPE,
-                                        stderr=self.errors, text=True)
-
-    def rows(self, sql, *values):
-        try:
-            with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
-                return database.execute(sql, values).fetchall()
-        except sqlite3.OperationalError:  # not there yet, or busy
-            return []
-
-    def states(self, camera):
-        return [row[0] for row in self.rows("SELECT state FROM camera_states WHERE camera_id = ? ORDER BY timestamp", camera)]
+        super().__init__(PROGRAM, folder, config, check, PATIENCE_S)
 
     def wait_for(self, what, condition):
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            if condition():
-                check(True, what)
-                return
-            if self.process.poll() is not None:
-                self.errors.seek(0)
-                sys.exit(f"{what}: the run ended with {self.process.returncode}: {self.errors.read()}")
-            time.sleep(0.05)
-        check(False, f"{what}; states of gate: {self.states('gate')}")
+        super().wait_for(what, condition, lambda: f"; states of gate: {self.states('gate')}")
 
     def wait_for_states(self, what, camera, *wanted):
         """Until the camera's states, from the start, are these."""
         self.wait_for(what, lambda: self.states(camera)[:len(wanted)] == list(wanted))
-
-    def finish(self):
-        self.process.send_signal(signal.SIGINT)
-        out, _ = self.process.communicate(timeout=PATIENCE_S)
-        self.errors.seek(0)
-        return self.process.returncode, json.loads(out.strip().splitlines()[-1]), self.errors.read()
 
 
 def main():
