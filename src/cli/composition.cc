@@ -26,6 +26,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// What the outputs of one run have in common.
+struct RunFiles {
+  std::shared_ptr<FinishedFiles> finished = std::make_shared<FinishedFiles>();
+};
+using RunFilesRef = std::shared_ptr<RunFiles>;
+
 std::string InFolder(const std::string& folder, const std::string& path) {
   return fs::path(path).is_absolute() ? path : (fs::path(folder) / path).string();
 }
@@ -74,12 +80,14 @@ RulesForSize DrawnRulesOf(const CameraOutline& camera) {
 }
 
 absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& camera,
-                                                          const std::string& path, int crf) {
+                                                          const std::string& path, int crf,
+                                                          const RunFilesRef& run) {
   VideoSinkOptions options;
   options.camera_id = camera.camera->id;
   options.rules = DrawnRulesOf(camera);
   // Taken now: that another run is writing it shows before a frame is read.
-  SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> taken, PartialFile::Open(path));
+  SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> taken,
+                      PartialFile::Open(path, run->finished));
   const auto file = std::make_shared<std::unique_ptr<PartialFile>>(std::move(taken));
   options.open = [file, path, crf, fps = camera.source.fps](int width, int height) {
     return OpenVideo(path, width, height, fps, crf, std::move(*file));
@@ -88,9 +96,11 @@ absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& c
 }
 
 absl::StatusOr<std::unique_ptr<ResultSink>> MakeReportSink(const CameraOutline& camera,
-                                                           const std::string& path) {
+                                                           const std::string& path,
+                                                           const RunFilesRef& run) {
   ReportSinkOptions options;
   options.path = path;
+  options.finished = run->finished;
   options.encode_png = [](const ImageView& bgr) { return EncodePng(bgr); };
   options.cameras.push_back({.camera_id = camera.camera->id,
                              .title = {},
@@ -114,7 +124,7 @@ SinkPlan PlanOf(const Config& config, std::string lane, const std::string& path,
 }
 
 // The sinks of all cameras.
-std::vector<SinkPlan> PlanSinks(const Config& config, bool live) {
+std::vector<SinkPlan> PlanSinks(const Config& config, bool live, const RunFilesRef& run) {
   const OutputPaths paths = PathsOf(config);
   std::vector<SinkPlan> plans;
   if (!paths.database.empty()) {
@@ -125,10 +135,11 @@ std::vector<SinkPlan> PlanSinks(const Config& config, bool live) {
     }));
   }
   if (!paths.json_lines.empty()) {
-    plans.push_back(PlanOf(config, "rows", paths.json_lines, "lines " + paths.json_lines, [path = paths.json_lines, live] {
+    plans.push_back(PlanOf(config, "rows", paths.json_lines, "lines " + paths.json_lines, [path = paths.json_lines, live, run] {
       JsonlSinkOptions options;
       options.path = path;
       options.append = live;
+      options.finished = run->finished;
       return Upcast(JsonlSink::Create(options));
     }));
   }
@@ -136,7 +147,8 @@ std::vector<SinkPlan> PlanSinks(const Config& config, bool live) {
 }
 
 // Those of one camera: what shows pictures.
-std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline& camera) {
+std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline& camera,
+                                      const RunFilesRef& run) {
   const OutputPaths paths = PathsOf(config);
   const std::string& id = camera.camera->id;
   std::vector<SinkPlan> plans;
@@ -145,13 +157,13 @@ std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline&
     // The page names source and model: with others it is another one.
     plans.push_back(PlanOf(config, "report", path,
                            fmt::format("report {} {} {}", path, camera.camera->source, camera.config->model),
-                           [camera, path = path] { return MakeReportSink(camera, path); }));
+                           [camera, path = path, run] { return MakeReportSink(camera, path, run); }));
   }
   for (const auto& [of_camera, path] : paths.videos) {
     if (of_camera != id) continue;
     plans.push_back(PlanOf(config, "video-" + id, path, "video " + path,
-                           [camera, path = path, crf = config.outputs.video.crf] {
-                             return MakeVideoSink(camera, path, crf);
+                           [camera, path = path, crf = config.outputs.video.crf, run] {
+                             return MakeVideoSink(camera, path, crf, run);
                            }));
   }
   return plans;
@@ -220,12 +232,15 @@ OutputPaths PathsOf(const Config& config) {
 }
 
 EngineFactories MakeFactories() {
+  const auto run = std::make_shared<RunFiles>();
   return {
       .open_source = OpenRecording,
       .open_live = OpenLive,
       .open_detector = OpenConfiguredDetector,
-      .plan_sinks = PlanSinks,
-      .plan_camera_sinks = PlanCameraSinks,
+      .plan_sinks = [run](const Config& config, bool live) { return PlanSinks(config, live, run); },
+      .plan_camera_sinks = [run](const Config& config, const CameraOutline& camera) {
+        return PlanCameraSinks(config, camera, run);
+      },
   };
 }
 
@@ -252,9 +267,12 @@ EngineFactories MakeDryFactories() {
     return plans;
   };
   EngineFactories factories = MakeFactories();
-  factories.plan_sinks = [dry](const Config& config, bool live) { return dry(PlanSinks(config, live)); };
-  factories.plan_camera_sinks = [dry](const Config& config, const CameraOutline& camera) {
-    return dry(PlanCameraSinks(config, camera));
+  factories.plan_sinks = [dry, real = factories.plan_sinks](const Config& config, bool live) {
+    return dry(real(config, live));
+  };
+  factories.plan_camera_sinks = [dry, real = factories.plan_camera_sinks](
+                                    const Config& config, const CameraOutline& camera) {
+    return dry(real(config, camera));
   };
   return factories;
 }

@@ -53,7 +53,7 @@ absl::StatusOr<std::unique_ptr<JsonlSink>> JsonlSink::Create(const JsonlSinkOpti
                            options.path);
   }
   if (!options.append) {
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> partial, PartialFile::Open(options.path));
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> partial, PartialFile::Open(options.path, options.finished));
     const std::string file = partial->file();
     const int fd = partial->fd();
     return std::unique_ptr<JsonlSink>(new JsonlSink(options, file, fd, std::move(partial)));

@@ -30,6 +30,7 @@ namespace sightline {
 struct JsonlSinkOptions {
   std::string path;
   bool append = false;
+  std::shared_ptr<FinishedFiles> finished = {};  // of the run: not replaced, but set aside
   int64_t flush_bytes = 256 * 1024;  // chosen: some 1,000 frames of two objects
   int flush_ms = 500;                // chosen: what a live reader does not notice
   const Clock* clock = &Clock::Real();
