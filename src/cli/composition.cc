@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "base/whole_file.h"
@@ -29,6 +31,14 @@ namespace fs = std::filesystem;
 // What the outputs of one run have in common.
 struct RunFiles {
   std::shared_ptr<FinishedFiles> finished = std::make_shared<FinishedFiles>();
+  // Paths of videos, for as long as their sinks live. One at a time makes sinks, any may end them.
+  std::vector<std::pair<std::string, std::weak_ptr<void>>> videos;
+
+  bool IsWriting(const std::string& path) {
+    std::erase_if(videos, [](const auto& video) { return video.second.expired(); });
+    return std::any_of(videos.begin(), videos.end(),
+                       [&](const auto& video) { return video.first == path; });
+  }
 };
 using RunFilesRef = std::shared_ptr<RunFiles>;
 
@@ -85,12 +95,22 @@ absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& c
   VideoSinkOptions options;
   options.camera_id = camera.camera->id;
   options.rules = DrawnRulesOf(camera);
-  // Taken now: that another run is writing it shows before a frame is read.
-  SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> taken,
-                      PartialFile::Open(path, run->finished));
-  const auto file = std::make_shared<std::unique_ptr<PartialFile>>(std::move(taken));
-  options.open = [file, path, crf, fps = camera.source.fps](int width, int height) {
-    return OpenVideo(path, width, height, fps, crf, std::move(*file));
+  struct Taken {
+    std::unique_ptr<PartialFile> file;
+  };
+  const auto taken = std::make_shared<Taken>();
+  const auto take = [path, finished = run->finished](Taken& to) -> absl::Status {
+    SL_ASSIGN_OR_RETURN(to.file, PartialFile::Open(path, finished));
+    return absl::OkStatus();
+  };
+  // Taken now: that another run is writing it shows before a frame is read. When it is this run, for
+  // the camera's life before this one, that video is closed by the first frame.
+  if (!run->IsWriting(path)) SL_RETURN_IF_ERROR(take(*taken));
+  run->videos.emplace_back(path, taken);
+  options.open = [taken, take, path, crf, fps = camera.source.fps](int width, int height)
+      -> absl::StatusOr<std::unique_ptr<PictureWriter>> {
+    if (!taken->file) SL_RETURN_IF_ERROR(take(*taken));
+    return OpenVideo(path, width, height, fps, crf, std::move(taken->file));
   };
   return VideoSink::Create(std::move(options));
 }
@@ -156,12 +176,14 @@ std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline&
     if (of_camera != id) continue;
     // The page names source and model: with others it is another one.
     plans.push_back(PlanOf(config, "report", path,
-                           fmt::format("report {} {} {}", path, camera.camera->source, camera.config->model),
+                           fmt::format("report {} {} {} life {}", path, camera.camera->source,
+                                       camera.config->model, camera.camera->life),
                            [camera, path = path, run] { return MakeReportSink(camera, path, run); }));
   }
   for (const auto& [of_camera, path] : paths.videos) {
     if (of_camera != id) continue;
-    plans.push_back(PlanOf(config, "video-" + id, path, "video " + path,
+    plans.push_back(PlanOf(config, "video-" + id, path,
+                           fmt::format("video {} life {}", path, camera.camera->life),
                            [camera, path = path, crf = config.outputs.video.crf, run] {
                              return MakeVideoSink(camera, path, crf, run);
                            }));

@@ -10,7 +10,8 @@
 namespace sightline {
 namespace {
 
-constexpr size_t kMostLeft = 1000;  // summaries of cameras that were taken out; chosen
+constexpr size_t kMostLeft = 1000;   // summaries of cameras that were taken out; chosen
+constexpr size_t kMostKnown = 10000;  // ids of which it is known that they were there before; chosen
 
 // What a camera takes over between two frames; all else begins it anew.
 bool IsTakenInPlace(const std::string& key) {
@@ -113,7 +114,8 @@ absl::Status Engine::PrepareCameras(Change* change) {
     }
     const RunningCamera* const before = found != running.end() ? found->get() : nullptr;
     absl::StatusOr<std::unique_ptr<RunningCamera>> fresh = RunningCamera::Open(
-        change->config, i, FreeNumber(*change, running), factories_, models_, before);
+        change->config, i, FreeNumber(*change, running), NextLifeOf(wanted[i].id), factories_, models_,
+        before);
     SL_RETURN_IF_ERROR(WithContext(fresh.status(), context));
     change->fresh.push_back(*std::move(fresh));
   }
@@ -134,6 +136,11 @@ uint32_t Engine::FreeNumber(const Change& change, const Cameras& running) {
     ++number;
   }
   return number;
+}
+
+uint32_t Engine::NextLifeOf(const std::string& camera) const {
+  const auto known = lives_.find(camera);
+  return known == lives_.end() ? 0 : known->second;
 }
 
 absl::Status Engine::PrepareSinks(Change* change) {
@@ -163,7 +170,14 @@ absl::Status Engine::PrepareSinks(Change* change) {
 
 void Engine::Commit(Change change) {
   for (const auto& camera : change.leaving) camera->pipeline->RequestStop();
-  for (const auto& camera : change.leaving) TakeOut(*camera, *change.config);
+  for (const auto& camera : change.leaving) {
+    const auto next =
+        std::find_if(change.fresh.begin(), change.fresh.end(),
+                     [&](const auto& fresh) { return fresh->id() == camera->id(); });
+    TakeOut(*camera, next == change.fresh.end() ? nullptr : next->get());
+  }
+  for (const auto& camera : change.fresh) lives_[camera->id()] = camera->outline.camera->life + 1;
+  while (lives_.size() > kMostKnown) lives_.erase(lives_.begin());
   // Only now, behind the last results of those that have left.
   lanes_.Commit(std::move(change.sinks));
   {
@@ -177,14 +191,13 @@ void Engine::Commit(Change change) {
   for (const auto& camera : change.fresh) camera->Go();
 }
 
-// Ends a camera; its frames are finished and delivered. In `after` it may be there anew.
-void Engine::TakeOut(RunningCamera& camera, const Config& after) {
+// Ends a camera; its frames are finished and delivered. `next` takes its place; null: none does.
+void Engine::TakeOut(RunningCamera& camera, const RunningCamera* next) {
   const absl::Status status = camera.pipeline->Join();
   if (!status.ok() && !absl::IsCancelled(status)) {
     Log().info("camera {} had failed: {}", camera.id(), MessageOf(status));
   }
-  const bool comes_back = Find(after, camera.id()) != nullptr;
-  if (camera.source != nullptr && !comes_back) {
+  if (camera.source != nullptr && next == nullptr) {
     camera.pipeline->Deliver(CameraStateChange{.camera = camera.outline.camera,
                                                .from = camera.source->state(),
                                                .to = CameraState::kEnded,
@@ -193,11 +206,12 @@ void Engine::TakeOut(RunningCamera& camera, const Config& after) {
                                                .epoch = camera.heritage.position->next_epoch});
   }
   camera.pipeline->DeliverLedger();
-  Log().info("camera {}: {}", camera.id(), comes_back ? "begun anew" : "taken out");
-  // A recording that is read anew is told by its last reading alone.
-  if (comes_back && !camera.live()) return;
+  Log().info("camera {}: {}", camera.id(), next != nullptr ? "begun anew" : "taken out");
+  // A recording that is read again is told by its last reading alone.
+  if (next != nullptr && next->Replaces(camera)) return;
   CameraSummary left = SummaryOf(camera);
-  if (comes_back) left.counts = FrameCounts();  // its ledger goes on
+  const bool ledger_goes_on = next != nullptr && next->heritage.ledger == camera.heritage.ledger;
+  if (ledger_goes_on) left.counts = FrameCounts();
   MutexLock lock(mutex_);
   left_.push_back(std::move(left));
   if (left_.size() > kMostLeft) left_.erase(left_.begin());

@@ -49,9 +49,10 @@ absl::Status Engine::Open() {
   Change change{.config = config};
   for (size_t i = 0; i < config->cameras.size(); ++i) {
     absl::StatusOr<std::unique_ptr<RunningCamera>> camera = RunningCamera::Open(
-        config, i, static_cast<uint32_t>(i), factories_, models_, nullptr);
+        config, i, static_cast<uint32_t>(i), /*life=*/0, factories_, models_, nullptr);
     SL_RETURN_IF_ERROR(WithContext(camera.status(), "camera " + config->cameras[i].id));
     change.fresh.push_back(*std::move(camera));
+    lives_[config->cameras[i].id] = 1;
   }
   SL_RETURN_IF_ERROR(PrepareSinks(&change));
   lanes_.Commit(std::move(change.sinks));

@@ -129,7 +129,8 @@ class Engine {
   bool GoesOn(const Change& change, const RunningCamera& camera, size_t index, bool* new_rules) const
       EXCLUDES(mutex_);
   void Commit(Change change) EXCLUDES(mutex_);
-  void TakeOut(RunningCamera& camera, const Config& after) EXCLUDES(mutex_);
+  void TakeOut(RunningCamera& camera, const RunningCamera* next) EXCLUDES(mutex_);
+  uint32_t NextLifeOf(const std::string& camera) const;
   static uint32_t FreeNumber(const Change& change, const Cameras& running);
 
   // Used by one at a time: by Create(), by the Apply() that has set changing_, and by Run() when it
@@ -137,6 +138,7 @@ class Engine {
   const EngineFactories factories_;
   ModelPool models_;
   LaneSet lanes_;
+  std::map<std::string, uint32_t> lives_;  // that have begun, by camera
 
   mutable Mutex mutex_;
   CondVar changed_;
