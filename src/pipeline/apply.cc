@@ -114,7 +114,7 @@ absl::Status Engine::PrepareCameras(Change* change) {
     }
     const RunningCamera* const before = found != running.end() ? found->get() : nullptr;
     absl::StatusOr<std::unique_ptr<RunningCamera>> fresh = RunningCamera::Open(
-        change->config, i, FreeNumber(*change, running), NextLifeOf(wanted[i].id), factories_, models_,
+        change->config, i, FreeNumber(*change, running), PastOf(wanted[i].id).lives, factories_, models_,
         before);
     SL_RETURN_IF_ERROR(WithContext(fresh.status(), context));
     change->fresh.push_back(*std::move(fresh));
@@ -138,9 +138,9 @@ uint32_t Engine::FreeNumber(const Change& change, const Cameras& running) {
   return number;
 }
 
-uint32_t Engine::NextLifeOf(const std::string& camera) const {
-  const auto known = lives_.find(camera);
-  return known == lives_.end() ? 0 : known->second;
+Engine::Past Engine::PastOf(const std::string& camera) const {
+  const auto known = past_.find(camera);
+  return known == past_.end() ? Past() : known->second;
 }
 
 absl::Status Engine::PrepareSinks(Change* change) {
@@ -176,8 +176,12 @@ void Engine::Commit(Change change) {
                      [&](const auto& fresh) { return fresh->id() == camera->id(); });
     TakeOut(*camera, next == change.fresh.end() ? nullptr : next->get());
   }
-  for (const auto& camera : change.fresh) lives_[camera->id()] = camera->outline.camera->life + 1;
-  while (lives_.size() > kMostKnown) lives_.erase(lives_.begin());
+  for (const auto& camera : change.fresh) {
+    Past& past = past_[camera->id()];
+    past.lives = camera->outline.camera->life + 1;
+    camera->pipeline->CountFrom(past.counts);
+  }
+  while (past_.size() > kMostKnown) past_.erase(past_.begin());
   // Only now, behind the last results of those that have left.
   lanes_.Commit(std::move(change.sinks));
   {
@@ -212,6 +216,7 @@ void Engine::TakeOut(RunningCamera& camera, const RunningCamera* next) {
   CameraSummary left = SummaryOf(camera);
   const bool ledger_goes_on = next != nullptr && next->heritage.ledger == camera.heritage.ledger;
   if (ledger_goes_on) left.counts = FrameCounts();
+  past_[camera.id()].counts += left.counts;
   MutexLock lock(mutex_);
   left_.push_back(std::move(left));
   if (left_.size() > kMostLeft) left_.erase(left_.begin());

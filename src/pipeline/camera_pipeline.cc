@@ -238,14 +238,20 @@ void CameraPipeline::Deliver(const CameraStateChange& change) {
   for (const auto& lane : to->lanes) lane->Send(copy);
 }
 
+DeliverLane::CameraLedger CameraPipeline::Ledger() const {
+  FrameCounts all = earlier_;
+  all += counts();
+  return {parts_.camera, all};
+}
+
 void CameraPipeline::OfferLedger() {
   const std::shared_ptr<const Outlets> to = outlets();
-  for (const auto& lane : to->lanes) lane->Offer({parts_.camera, counts()});
+  for (const auto& lane : to->lanes) lane->Offer(Ledger());
 }
 
 void CameraPipeline::DeliverLedger() {
   const std::shared_ptr<const Outlets> to = outlets();
-  for (const auto& lane : to->lanes) lane->Send({parts_.camera, counts()});
+  for (const auto& lane : to->lanes) lane->Send(Ledger());
 }
 
 void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {

@@ -52,7 +52,7 @@ absl::Status Engine::Open() {
         config, i, static_cast<uint32_t>(i), /*life=*/0, factories_, models_, nullptr);
     SL_RETURN_IF_ERROR(WithContext(camera.status(), "camera " + config->cameras[i].id));
     change.fresh.push_back(*std::move(camera));
-    lives_[config->cameras[i].id] = 1;
+    past_[config->cameras[i].id].lives = 1;
   }
   SL_RETURN_IF_ERROR(PrepareSinks(&change));
   lanes_.Commit(std::move(change.sinks));

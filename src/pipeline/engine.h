@@ -109,6 +109,12 @@ class Engine {
     LaneSet::Staged sinks = {};
   };
 
+  // Of a camera, in this run.
+  struct Past {
+    uint32_t lives = 0;  // that have begun
+    FrameCounts counts;  // of those that are over and whose ledger does not go on
+  };
+
   Engine(Config config, EngineFactories factories);
   absl::Status Open();
   Cameras cameras() const EXCLUDES(mutex_);
@@ -130,7 +136,7 @@ class Engine {
       EXCLUDES(mutex_);
   void Commit(Change change) EXCLUDES(mutex_);
   void TakeOut(RunningCamera& camera, const RunningCamera* next) EXCLUDES(mutex_);
-  uint32_t NextLifeOf(const std::string& camera) const;
+  Past PastOf(const std::string& camera) const;
   static uint32_t FreeNumber(const Change& change, const Cameras& running);
 
   // Used by one at a time: by Create(), by the Apply() that has set changing_, and by Run() when it
@@ -138,7 +144,7 @@ class Engine {
   const EngineFactories factories_;
   ModelPool models_;
   LaneSet lanes_;
-  std::map<std::string, uint32_t> lives_;  // that have begun, by camera
+  std::map<std::string, Past> past_;  // by camera
 
   mutable Mutex mutex_;
   CondVar changed_;
