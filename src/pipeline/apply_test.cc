@@ -28,6 +28,10 @@ class World {
   struct Camera {
     int connections = 0;
     bool may_go = false;  // its last frame has arrived
+    std::optional<uint64_t> hold_at;  // waits behind a frame whose ordinal leaves this over by 50
+    bool odd = false;                 // the next frame is one that tracker or rules refuse
+    std::vector<std::string> events;  // "zone_enter door"
+    int finished_tracks = 0;
     std::vector<uint64_t> ordinals;
     std::vector<uint32_t> epochs;
     std::vector<std::pair<uint32_t, uint32_t>> lives;  // with the first that each replaces
@@ -55,13 +59,16 @@ class World {
     MutexLock lock(mutex_);
     const FrameMeta& frame = result.frame.meta;
     Camera& camera = cameras_[frame.camera->id];
-    for (const Event& event : result.events) camera.rules.insert(event.rule);
+    for (const Event& event : result.events) {
+      camera.rules.insert(event.rule);
+      camera.events.push_back(fmt::format("{} {}", ToString(event.kind), event.rule));
+    }
     if (result.end_of_stream) return;
     camera.ordinals.push_back(frame.ordinal);
     camera.epochs.push_back(frame.time.epoch);
     const std::pair life{frame.camera->life, frame.camera->replaces_from};
     if (camera.lives.empty() || camera.lives.back() != life) camera.lives.push_back(life);
-    camera.may_go = true;
+    camera.may_go = camera.hold_at != frame.ordinal % 50;
     moved_.NotifyAll();
   }
   void Told(const CameraStateChange& change) {
@@ -75,6 +82,29 @@ class World {
   Camera Of(const std::string& id) {
     MutexLock lock(mutex_);
     return cameras_[id];
+  }
+  // Stops the camera behind such a frame.
+  void Hold(const std::string& id, uint64_t at) {
+    MutexLock lock(mutex_);
+    Camera& camera = cameras_[id];
+    camera.hold_at = at;
+    while (camera.may_go || camera.ordinals.back() % 50 != at) moved_.Wait(mutex_);
+  }
+  void LetGo(const std::string& id, bool odd) {
+    MutexLock lock(mutex_);
+    Camera& camera = cameras_[id];
+    camera.hold_at.reset();
+    camera.odd = odd;
+    camera.may_go = true;
+    moved_.NotifyAll();
+  }
+  bool TakeOdd(const std::string& id) {
+    MutexLock lock(mutex_);
+    return std::exchange(cameras_[id].odd, false);
+  }
+  void TrackFinished(const TrackSummary& track) {
+    MutexLock lock(mutex_);
+    ++cameras_[track.camera->id].finished_tracks;
   }
   // Waits until `n` more frames of the camera have been delivered.
   void WaitForFrames(const std::string& id, size_t n) {
@@ -113,7 +143,9 @@ class Connection final : public FrameSource {
   const SourceInfo& info() const override { return info_; }
   void Cancel() override {}
   absl::StatusOr<std::optional<Frame>> Next() override {
-    if (!world_.TakeTurn(options_.camera->id, give_up_)) return Cancelled("given up");
+    // Behind an odd one, which nobody delivers, at once.
+    if (!odd_ && !world_.TakeTurn(options_.camera->id, give_up_)) return Cancelled("given up");
+    odd_ = world_.TakeOdd(options_.camera->id);
     ledger_.CountIn();
     Frame frame;
     frame.meta = {.camera = options_.camera,
@@ -122,6 +154,7 @@ class Connection final : public FrameSource {
                            .capture_utc_us = static_cast<int64_t>(next_) * 40'000},
                   .width = 640,
                   .height = 480};
+    if (odd_) frame.meta.time.pts_us = -1;  // before the one before it
     ++next_;
     return frame;
   }
@@ -133,6 +166,7 @@ class Connection final : public FrameSource {
   const std::function<bool()> give_up_;
   SourceInfo info_;
   uint64_t next_ = 0;
+  bool odd_ = false;
 };
 
 // A recording without an end.
@@ -183,6 +217,10 @@ class Sink final : public ResultSink {
   }
   absl::Status WriteCameraState(const CameraStateChange& change) override {
     world_.Told(change);
+    return absl::OkStatus();
+  }
+  absl::Status WriteTrack(const TrackSummary& track) override {
+    world_.TrackFinished(track);
     return absl::OkStatus();
   }
   absl::Status WriteLedger(const CameraInfo& camera, const FrameCounts& counts) override {
@@ -351,6 +389,32 @@ TEST(Apply, NewRulesAreTakenBetweenTwoFrames) {
   EXPECT_EQ(summary.cameras[0].rule_counts.at(0).first, "zone entry entered");
   EXPECT_EQ(world.Of("gate").connections, 1);
   ExpectNoneMissing(world.Of("gate"));
+}
+
+// The frame that a change meets may be one that tracker or rules refuse: what ended ended nevertheless.
+TEST(Apply, WhatEndsWithTheOldRulesIsToldOfWhenTheFrameFails) {
+  World world;
+  Shop shop = TwoCameras();
+  shop.cameras["gate"].zone = "door";
+  shop.cameras["gate"].zone_left = 0;
+  RunningEngine engine(world, shop);
+  world.WaitForFrames("gate", 60);
+  world.Hold("gate", 20);  // the walker is in the middle of it
+  const World::Camera before = world.Of("gate");
+  ASSERT_EQ(before.events.back(), "zone_enter door");
+  shop.cameras["gate"].zone = "hall";
+  shop.cameras["gate"].track_buffer = 60;  // ends the tracks as well
+  ASSERT_TRUE(engine->Apply(shop.Parsed()).ok());
+  world.LetGo("gate", /*odd=*/true);
+  world.WaitForFrames("gate", 1);
+  const World::Camera after = world.Of("gate");
+  ASSERT_GT(after.events.size(), before.events.size());
+  EXPECT_EQ(after.events[before.events.size()], "zone_exit door");
+  world.WaitForFrames("gate", 1);  // tracks follow their frame
+  EXPECT_GT(world.Of("gate").finished_tracks, before.finished_tracks);
+  const RunSummary summary = engine.Stop();
+  const FrameCounts& counts = summary.cameras[0].counts;
+  EXPECT_EQ(counts.dropped[static_cast<size_t>(DropReason::kPostprocessError)], 1u);
 }
 
 TEST(Apply, AnotherSourceGoesOnWithLedgerAndEpochs) {

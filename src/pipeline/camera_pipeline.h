@@ -128,6 +128,7 @@ class CameraPipeline {
   void ChangeRules(const FrameMeta& next, FrameResult* result);
   bool IsWorthIt(const Frame& frame);
   void Submit(Frame&& frame, int64_t read_us);
+  void TakeWaitingEvents(FrameResult* result);
   bool TrackAndWatch(FrameSlot* slot, FrameResult* result);
   void CountTombstone(const FrameMeta& frame, DropReason reason, const absl::Status& status);
   void Deliver(std::shared_ptr<FrameResult> result);
@@ -147,7 +148,8 @@ class CameraPipeline {
   };
   ObjectPool<PooledResult> results_;
   ObjectPool<TrackSummary> summaries_;
-  std::vector<TrackSummary> finished_tracks_;
+  std::vector<TrackSummary> finished_tracks_;  // not delivered yet
+  std::vector<Event> waiting_events_;          // as well
   FrameMeta last_frame_;
   uint64_t tombstones_ = 0;
   absl::Status set_up_status_;
