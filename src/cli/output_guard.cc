@@ -9,7 +9,7 @@
 
 #include "base/file_key.h"
 #include "cli/composition.h"
-#include "infer/model_store.h"
+#include "cli/model_files.h"
 #include "media/open_source.h"
 
 namespace sightline::cli {
@@ -79,27 +79,6 @@ absl::Status CheckSource(const std::vector<OutputFile>& outputs, const CameraCon
     SL_RETURN_IF_ERROR(CheckInput(outputs, file, name));
   }
   return absl::OkStatus();
-}
-
-// The model's file, or all of its package. Empty for what is built in or not there: that is reported
-// where it is opened.
-std::vector<std::string> FilesOf(const ModelConfig& model) {
-  std::string folder;
-  if (model.origin == ModelOrigin::kFile) {
-    std::error_code ignored;
-    if (!fs::is_directory(model.reference, ignored)) return {model.reference};
-    folder = model.reference;
-  } else if (model.origin == ModelOrigin::kPackage && CheckModelName(model.reference).ok()) {
-    folder = ModelStore::Default().FolderOf(model.reference);
-  }
-  std::vector<std::string> files;
-  std::error_code error;
-  if (folder.empty()) return files;
-  for (fs::directory_iterator at(folder, error); !error && at != fs::directory_iterator();
-       at.increment(error)) {
-    files.push_back(at->path().string());
-  }
-  return files;
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/engine_server.h"
+#include "cli/model_files.h"
 #include "cli/output_guard.h"
 #include "cli/progress_line.h"
 #include "cli/run_control.h"
@@ -108,6 +109,7 @@ int Run(const RunOptions& options) {
   if (const absl::Status guarded = CheckOutputFiles(*config, options.config); !guarded.ok()) {
     return Report(guarded);
   }
+  LookAtModels(nullptr, *config);  // what `apply` compares with, so before they are opened
   absl::StatusOr<std::unique_ptr<EngineServer>> started = EngineServer::Start(config->metrics);
   if (!started.ok()) return Report(started.status());
   const std::unique_ptr<EngineServer> server = *std::move(started);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/redact.h"
 #include "base/thread.h"
+#include "cli/model_files.h"
 #include "cli/output_guard.h"
 #include "pipeline/config/diff.h"
 #include "pipeline/config/parse.h"
@@ -118,6 +119,7 @@ absl::StatusOr<std::string> RunControl::Apply(const std::string& file, const std
   options.model.clear();
   SL_ASSIGN_OR_RETURN(Config config, ConfigOf(options, text));
   SL_RETURN_IF_ERROR(CheckOutputFiles(config, file));
+  LookAtModels(engine_.config().get(), config);
   if (dry_run) return DiffText(DiffConfigs(*engine_.config(), config));
   SL_ASSIGN_OR_RETURN(const ConfigDiff diff, engine_.Apply(std::move(config)));
   return DiffText(diff);

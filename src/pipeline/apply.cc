@@ -99,19 +99,28 @@ bool Engine::GoesOn(const Change& change, const RunningCamera& camera, size_t in
 absl::Status Engine::PrepareCameras(Change* change) {
   const Cameras running = cameras();
   const std::vector<CameraConfig>& wanted = change->config->cameras;
+  const auto find = [&](const std::string& id) {
+    return std::find_if(running.begin(), running.end(),
+                        [&](const auto& camera) { return camera->id() == id; });
+  };
+  std::vector<size_t> to_open;
   for (size_t i = 0; i < wanted.size(); ++i) {
-    const auto is_it = [&](const auto& camera) { return camera->id() == wanted[i].id; };
-    const auto found = std::find_if(running.begin(), running.end(), is_it);
-    const std::string context = "camera " + wanted[i].id;
+    const auto found = find(wanted[i].id);
     bool new_rules = false;
-    if (found != running.end() && GoesOn(*change, **found, i, &new_rules)) {
-      if (new_rules) {
-        SL_RETURN_IF_ERROR(WithContext((*found)->CheckRules(*change->config, i), context));
-        change->new_rules.emplace_back(*found, i);
-      }
-      change->kept.push_back(*found);
+    if (found == running.end() || !GoesOn(*change, **found, i, &new_rules)) {
+      to_open.push_back(i);
       continue;
     }
+    if (new_rules) {
+      SL_RETURN_IF_ERROR(WithContext((*found)->CheckRules(*change->config, i), "camera " + wanted[i].id));
+      change->new_rules.emplace_back(*found, i);
+    }
+    change->kept.push_back(*found);
+  }
+  TellBeforeOpening(*change->config, to_open);
+  for (const size_t i : to_open) {
+    const auto found = find(wanted[i].id);
+    const std::string context = "camera " + wanted[i].id;
     const RunningCamera* const before = found != running.end() ? found->get() : nullptr;
     absl::StatusOr<std::unique_ptr<RunningCamera>> fresh = RunningCamera::Open(
         change->config, i, FreeNumber(*change, running), PastOf(wanted[i].id).lives, factories_, models_,

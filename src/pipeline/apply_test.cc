@@ -307,12 +307,13 @@ struct Shop {
 // An engine that runs on a thread of its own until the test is over.
 class RunningEngine {
  public:
-  RunningEngine(World& world, const Shop& shop) {
-    auto engine = Engine::Create(shop.Parsed(), FactoriesOf(world));
+  RunningEngine(World& world, const Shop& shop) : RunningEngine(world, shop.Parsed()) {}
+  RunningEngine(World& world, const Config& config) {
+    auto engine = Engine::Create(config, FactoriesOf(world));
     EXPECT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
     thread_ = std::thread([this] { status_ = engine_->Run({}, &summary_); });
-    for (const auto& [id, camera] : shop.cameras) world.WaitForFrames(id, 1);
+    for (const CameraConfig& camera : config.cameras) world.WaitForFrames(camera.id, 1);
   }
   ~RunningEngine() { Stop(); }
   Engine* operator->() { return engine_.get(); }
@@ -527,6 +528,26 @@ TEST(Apply, ARecordingThatIsReadAgainIsToldByItsLastReading) {
   ASSERT_EQ(summary.cameras[1].id, "gate");
   EXPECT_EQ(summary.cameras[1].counts.processed, gate.ledger.processed);
   ExpectNoneMissing(world.Of("yard"));
+}
+
+TEST(Apply, AModelThatWasReplacedUnderItsNameIsOpenedAnew) {
+  World world;
+  Shop shop = TwoCameras();
+  shop.cameras["yard"].model = "motion";
+  Config before = shop.Parsed();
+  for (ModelConfig& model : before.models) model.content = "a";
+  RunningEngine engine(world, before);
+  Config after = before;
+  after.models[after.cameras[0].model_index].content = "b";
+  const auto diff = engine->Apply(after);
+  ASSERT_TRUE(diff.ok()) << diff.status();
+  ASSERT_EQ(diff->changes.size(), 1u);
+  world.WaitForFrames("gate", 5);
+  EXPECT_EQ(world.Of("gate").connections, 2);
+  EXPECT_EQ(world.Of("yard").connections, 1);
+  const auto again = engine->Apply(after);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->empty());
 }
 
 struct Mistake {

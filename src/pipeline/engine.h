@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -132,6 +133,7 @@ class Engine {
   absl::Status Prepare(Change* change) EXCLUDES(mutex_);
   absl::Status PrepareCameras(Change* change) EXCLUDES(mutex_);
   absl::Status PrepareSinks(Change* change);
+  void TellBeforeOpening(const Config& config, std::span<const size_t> cameras) const;
   bool GoesOn(const Change& change, const RunningCamera& camera, size_t index, bool* new_rules) const
       EXCLUDES(mutex_);
   void Commit(Change change) EXCLUDES(mutex_);
