@@ -30,6 +30,7 @@ namespace fs = std::filesystem;
 
 // What the outputs of one run have in common.
 struct RunFiles {
+  std::string only_camera;
   std::shared_ptr<FinishedFiles> finished = std::make_shared<FinishedFiles>();
   // Paths of videos, for as long as their sinks live. One at a time makes sinks, any may end them.
   std::vector<std::pair<std::string, std::weak_ptr<void>>> videos;
@@ -145,7 +146,7 @@ SinkPlan PlanOf(const Config& config, std::string lane, const std::string& path,
 
 // The sinks of all cameras.
 std::vector<SinkPlan> PlanSinks(const Config& config, bool live, const RunFilesRef& run) {
-  const OutputPaths paths = PathsOf(config);
+  const OutputPaths paths = PathsOf(config, run->only_camera);
   std::vector<SinkPlan> plans;
   if (!paths.database.empty()) {
     plans.push_back(PlanOf(config, "rows", paths.database, "sqlite " + paths.database, [path = paths.database] {
@@ -169,7 +170,7 @@ std::vector<SinkPlan> PlanSinks(const Config& config, bool live, const RunFilesR
 // Those of one camera: what shows pictures.
 std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline& camera,
                                       const RunFilesRef& run) {
-  const OutputPaths paths = PathsOf(config);
+  const OutputPaths paths = PathsOf(config, run->only_camera);
   const std::string& id = camera.camera->id;
   std::vector<SinkPlan> plans;
   for (const auto& [of_camera, path] : paths.reports) {
@@ -233,16 +234,20 @@ absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model)
   return OpenDetector(request, [] { return DefaultBackend(); });
 }
 
-OutputPaths PathsOf(const Config& config) {
+std::string OnlyCameraOf(const Config& first) {
+  return first.cameras.size() == 1 ? first.cameras[0].id : "";
+}
+
+OutputPaths PathsOf(const Config& config, const std::string& only) {
   const OutputConfig& outputs = config.outputs;
   OutputPaths paths;
   if (outputs.sqlite.enabled) paths.database = InFolder(outputs.dir, outputs.sqlite.path);
   if (outputs.jsonl.enabled) paths.json_lines = InFolder(outputs.dir, outputs.jsonl.path);
   if (outputs.report.enabled) {
-    paths.report = InFolder(outputs.dir, "report.png");
+    const std::string report = InFolder(outputs.dir, "report.png");
     for (const CameraConfig& camera : config.cameras) {
       paths.reports.emplace_back(camera.id,
-                                 ReportPathOf(paths.report, camera.id, config.cameras.size()));
+                                 ReportPathOf(report, camera.id, camera.id == only ? 1 : 2));
     }
   }
   if (outputs.video.enabled) {
@@ -253,8 +258,9 @@ OutputPaths PathsOf(const Config& config) {
   return paths;
 }
 
-EngineFactories MakeFactories() {
+EngineFactories MakeFactories(const Config& first) {
   const auto run = std::make_shared<RunFiles>();
+  run->only_camera = OnlyCameraOf(first);
   return {
       .open_source = OpenRecording,
       .open_live = OpenLive,
@@ -266,7 +272,7 @@ EngineFactories MakeFactories() {
   };
 }
 
-EngineFactories MakeDryFactories() {
+EngineFactories MakeDryFactories(const Config& first) {
   // A sink that only has a name.
   class NamedSink final : public ResultSink {
    public:
@@ -288,7 +294,7 @@ EngineFactories MakeDryFactories() {
     }
     return plans;
   };
-  EngineFactories factories = MakeFactories();
+  EngineFactories factories = MakeFactories(first);
   factories.plan_sinks = [dry, real = factories.plan_sinks](const Config& config, bool live) {
     return dry(real(config, live));
   };

@@ -22,14 +22,14 @@ std::string ContentOf(const ModelConfig& model) {
   });
   if (files.size() == 1) return FileSha256(files[0]);
   std::sort(files.begin(), files.end());
-  FieldHasher all;
+  std::string all;
   for (const std::string& file : files) {
     const std::string sha256 = FileSha256(file);
     if (sha256.empty()) return "";
-    all.Add(fs::path(file).filename().string()).Add(sha256);
+    all += fs::path(file).filename().string() + "\n" + sha256 + "\n";
   }
   if (files.empty()) return "";
-  const Hash128 hash = all.Finish();
+  const Hash128 hash = HashString(all);
   return fmt::format("{:016x}{:016x}", hash.high, hash.low);
 }
 
