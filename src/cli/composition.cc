@@ -261,9 +261,14 @@ OutputPaths PathsOf(const Config& config, const std::string& only) {
 EngineFactories MakeFactories(const Config& first) {
   const auto run = std::make_shared<RunFiles>();
   run->only_camera = OnlyCameraOf(first);
+  const auto look = std::make_shared<HttpLook>();
   return {
       .open_source = OpenRecording,
-      .open_live = OpenLive,
+      .open_live =
+          [look](const SourceOptions& options, const LiveConfig& live, FrameLedger& ledger) {
+            return OpenLive(options, live, ledger, *look);
+          },
+      .before_opening = [look](auto cameras) { look->Ask(cameras); },
       .open_detector = OpenConfiguredDetector,
       .plan_sinks = [run](const Config& config, bool live) { return PlanSinks(config, live, run); },
       .plan_camera_sinks = [run](const Config& config, const CameraOutline& camera) {
