@@ -40,14 +40,14 @@ def wait_for(condition, what):
 class Shop:
     """A run of simulated cameras and its configuration."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, before_run=None):
         self.folder = pathlib.Path(folder)
         self.cameras = {"gate": {}, "yard": {}}
         self.more = ""
         self.write()
         self.log = open(self.folder / "log", "w+")
         self.process = subprocess.Popen([PROGRAM, "run", "shop.yaml", "--json"], cwd=folder, stderr=self.log,
-                                        stdout=subprocess.PIPE, text=True)
+                                        stdout=subprocess.PIPE, text=True, preexec_fn=before_run)
 
     def write(self, name="shop.yaml"):
         lines = ["cameras:"]
@@ -173,6 +173,21 @@ with tempfile.TemporaryDirectory() as folder:
         check(set(dropped) <= {"shutdown", "late"}, f"{camera}: no other reason")
     check(not socket.exists(), "the socket is gone")
     check("AddressSanitizer" not in shop.log_text() and "ThreadSanitizer" not in shop.log_text(), "no sanitizer spoke")
+
+# As nohup starts a program: what it ignores stays ignored, but apply reaches it.
+with tempfile.TemporaryDirectory() as folder:
+    shop = Shop(folder, before_run=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    wait_for((shop.folder / "out" / "control.sock").exists, "a run under nohup listens")
+    shop.more_frames("gate")
+    status = pathlib.Path(f"/proc/{shop.process.pid}/status").read_text()
+    ignored = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:")), 16)
+    check(ignored & 1 == 1, "SIGHUP stays ignored")
+    shop.process.send_signal(signal.SIGHUP)
+    shop.cameras["roof"] = {"seed": 3}
+    done = shop.apply()
+    check(done.returncode == 0 and "+ camera roof" in done.stdout, "apply reaches it")
+    shop.more_frames("roof")
+    check(not shop.end()["cameras"][0]["dropped"].get("decode_error"), "and it ends as any other")
 
 print("failed: " + "; ".join(failures) if failures else "all held")
 sys.exit(1 if failures else 0)
