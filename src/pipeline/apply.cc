@@ -10,8 +10,8 @@
 namespace sightline {
 namespace {
 
-constexpr size_t kMostLeft = 1000;   // summaries of cameras that were taken out; chosen
-constexpr size_t kMostKnown = 10000;  // ids of which it is known that they were there before; chosen
+constexpr size_t kMostLeft = 1000;  // summaries of cameras that were taken out; chosen
+constexpr size_t kMostKnown = 10'000;  // cameras whose past in the run is known; chosen
 
 // What a camera takes over between two frames; all else begins it anew.
 bool IsTakenInPlace(const std::string& key) {
@@ -112,7 +112,8 @@ absl::Status Engine::PrepareCameras(Change* change) {
       continue;
     }
     if (new_rules) {
-      SL_RETURN_IF_ERROR(WithContext((*found)->CheckRules(*change->config, i), "camera " + wanted[i].id));
+      SL_RETURN_IF_ERROR(
+          WithContext((*found)->CheckRules(*change->config, i), "camera " + wanted[i].id));
       change->new_rules.emplace_back(*found, i);
     }
     change->kept.push_back(*found);
@@ -122,9 +123,9 @@ absl::Status Engine::PrepareCameras(Change* change) {
     const auto found = find(wanted[i].id);
     const std::string context = "camera " + wanted[i].id;
     const RunningCamera* const before = found != running.end() ? found->get() : nullptr;
-    absl::StatusOr<std::unique_ptr<RunningCamera>> fresh = RunningCamera::Open(
-        change->config, i, FreeNumber(*change, running), PastOf(wanted[i].id).lives, factories_, models_,
-        before);
+    absl::StatusOr<std::unique_ptr<RunningCamera>> fresh =
+        RunningCamera::Open(change->config, i, FreeNumber(*change, running),
+                            PastOf(wanted[i].id).lives, factories_, models_, before);
     SL_RETURN_IF_ERROR(WithContext(fresh.status(), context));
     change->fresh.push_back(*std::move(fresh));
   }
@@ -180,9 +181,8 @@ absl::Status Engine::PrepareSinks(Change* change) {
 void Engine::Commit(Change change) {
   for (const auto& camera : change.leaving) camera->pipeline->RequestStop();
   for (const auto& camera : change.leaving) {
-    const auto next =
-        std::find_if(change.fresh.begin(), change.fresh.end(),
-                     [&](const auto& fresh) { return fresh->id() == camera->id(); });
+    const auto next = std::find_if(change.fresh.begin(), change.fresh.end(),
+                                   [&](const auto& fresh) { return fresh->id() == camera->id(); });
     TakeOut(*camera, next == change.fresh.end() ? nullptr : next->get());
   }
   for (const auto& camera : change.fresh) {

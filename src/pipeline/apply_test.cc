@@ -239,8 +239,9 @@ class Sink final : public ResultSink {
 
 EngineFactories FactoriesOf(World& world) {
   EngineFactories factories;
-  factories.open_source = [&world](const SourceOptions& options, const LiveConfig&,
-                                   FrameLedger& ledger) -> absl::StatusOr<std::unique_ptr<FrameSource>> {
+  factories.open_source = [&world](
+                              const SourceOptions& options, const LiveConfig&,
+                              FrameLedger& ledger) -> absl::StatusOr<std::unique_ptr<FrameSource>> {
     return std::make_unique<Tape>(world, options, ledger);
   };
   factories.open_live = [&world](const SourceOptions& options, const LiveConfig&,
@@ -490,7 +491,8 @@ TEST(Apply, ACameraThatIsBackIsToldOfInOne) {
   EXPECT_EQ(summary.cameras[1].id, "yard");
   EXPECT_GE(summary.cameras[1].counts.frames_in, before + 30);
   const FrameCounts ledger = world.Of("yard").ledger;
-  EXPECT_EQ(ledger.frames_in, summary.cameras[1].counts.frames_in) << "the ledger has all of the run";
+  EXPECT_EQ(ledger.frames_in, summary.cameras[1].counts.frames_in)
+      << "the ledger has all of the run";
   EXPECT_EQ(ledger.processed, summary.cameras[1].counts.processed);
   EXPECT_EQ(ledger.processed, world.Of("yard").ordinals.size());
   EXPECT_EQ(summary.cameras[1].counts.in_flight(), 0);

@@ -45,12 +45,9 @@ class RunningCamera {
   // Opens the source and the model; no thread is started. `number`: CameraInfo::index, of no other
   // camera that lives. `life`: CameraInfo::life, unless the stream of `before` goes on. `before`: the
   // one of the same id whose place it takes, once that is joined; may be null.
-  static absl::StatusOr<std::unique_ptr<RunningCamera>> Open(std::shared_ptr<const Config> config,
-                                                             size_t index, uint32_t number,
-                                                             uint32_t life,
-                                                             const EngineFactories& factories,
-                                                             ModelPool& models,
-                                                             const RunningCamera* before);
+  static absl::StatusOr<std::unique_ptr<RunningCamera>> Open(
+      std::shared_ptr<const Config> config, size_t index, uint32_t number, uint32_t life,
+      const EngineFactories& factories, ModelPool& models, const RunningCamera* before);
 
   const std::string& id() const { return outline.camera->id; }
   bool live() const { return outline.source.live; }

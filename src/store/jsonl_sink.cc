@@ -10,9 +10,9 @@
 #include <cstring>
 #include <utility>
 
-#include "base/whole_file.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "base/whole_file.h"
 #include "store/jsonl_format.h"
 #include "store/jsonl_line_filter.h"
 
@@ -54,7 +54,8 @@ absl::StatusOr<std::unique_ptr<JsonlSink>> JsonlSink::Create(const JsonlSinkOpti
                            options.path);
   }
   if (!options.append) {
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> partial, PartialFile::Open(options.path, options.finished));
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> partial,
+                        PartialFile::Open(options.path, options.finished));
     const std::string file = partial->file();
     const int fd = partial->fd();
     return std::unique_ptr<JsonlSink>(new JsonlSink(options, file, fd, std::move(partial)));

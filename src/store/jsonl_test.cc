@@ -193,8 +193,8 @@ std::vector<std::string> CamerasAndFramesIn(const std::string& path) {
     const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     EXPECT_TRUE(json.is_object()) << line;
     if (json.is_object()) {
-      lines.push_back(fmt::format("{} {}", json["camera"].get<std::string>(),
-                                  json["frame"].get<uint64_t>()));
+      lines.push_back(
+          fmt::format("{} {}", json["camera"].get<std::string>(), json["frame"].get<uint64_t>()));
     }
   }
   return lines;
@@ -235,9 +235,8 @@ TEST(JsonlSink, ARecordingThatIsReadAgainHasTheLinesOfItsLastReading) {
     write("gateway", 0, 0, {1});
     ASSERT_TRUE((*sink)->Close().ok());
     EXPECT_THAT(CamerasAndFramesIn(path),
-                ::testing::ElementsAre("gate 0", "gate 1", "gate 2", "gateway 0",
-                                       "gate 10", "gate 11", "gate 12", "yard 0",
-                                       "gateway 1"));
+                ::testing::ElementsAre("gate 0", "gate 1", "gate 2", "gateway 0", "gate 10",
+                                       "gate 11", "gate 12", "yard 0", "gateway 1"));
   }
 }
 

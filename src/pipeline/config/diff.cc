@@ -115,7 +115,8 @@ void AddReplacedModels(const Config& before, const Config& after, ConfigDiff& di
       const ModelConfig& new_model = after.models[now.model_index];
       if (!HoldsSomethingElse(old_model, new_model)) continue;
       diff.changes.push_back({now.id, "model", fmt::format("cameras.{}.model", now.id),
-                              WithContent(was.model, old_model), WithContent(now.model, new_model)});
+                              WithContent(was.model, old_model),
+                              WithContent(now.model, new_model)});
     }
   }
 }

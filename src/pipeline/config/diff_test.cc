@@ -60,9 +60,10 @@ cameras:
     after.models[i].content = std::string(64, i == 1 ? 'a' : 'b');
   }
   const ConfigDiff diff = DiffConfigs(before, after);
-  EXPECT_EQ(DiffText(diff),
-            "~ models.street.package: street (content aaaaaaaaaaaa) -> street (content bbbbbbbbbbbb)\n"
-            "~ cameras.yard.model: added (content aaaaaaaaaaaa) -> added (content bbbbbbbbbbbb)");
+  EXPECT_EQ(
+      DiffText(diff),
+      "~ models.street.package: street (content aaaaaaaaaaaa) -> street (content bbbbbbbbbbbb)\n"
+      "~ cameras.yard.model: added (content aaaaaaaaaaaa) -> added (content bbbbbbbbbbbb)");
   EXPECT_EQ(diff.changes[1].camera, "yard");
   EXPECT_EQ(diff.changes[1].key, "model");
   // Not looked at: nothing is known against it.

@@ -254,8 +254,9 @@ class HttpServer::Impl final : public HttpSessionHost {
   asio::io_context context_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
   Door<tcp::acceptor> tcp_{tcp::acceptor(context_), /*from_unix_socket=*/false};
-  Door<asio::local::stream_protocol::acceptor> unix_{asio::local::stream_protocol::acceptor(context_),
-                                                     /*from_unix_socket=*/true};
+  Door<asio::local::stream_protocol::acceptor> unix_{
+      asio::local::stream_protocol::acceptor(context_),
+      /*from_unix_socket=*/true};
   asio::steady_timer stop_pause_{context_};
   std::optional<UnixSocket> unix_file_;
   uint16_t port_ = 0;
