@@ -74,15 +74,16 @@ RulesForSize DrawnRulesOf(const CameraOutline& camera) {
 }
 
 absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& camera,
-                                                          const std::string& path, int crf) {
+                                                          const std::string& path, int crf,
+                                                          std::shared_ptr<OutputWait> wait) {
   VideoSinkOptions options;
   options.camera_id = camera.camera->id;
   options.rules = DrawnRulesOf(camera);
   // Taken now: that another run is writing it shows before a frame is read.
   SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> taken, PartialFile::Open(path));
   const auto file = std::make_shared<std::unique_ptr<PartialFile>>(std::move(taken));
-  options.open = [file, path, crf, fps = camera.source.fps](int width, int height) {
-    return OpenVideo(path, width, height, fps, crf, std::move(*file));
+  options.open = [file, path, crf, fps = camera.source.fps, wait = std::move(wait)](int width, int height) {
+    return OpenVideo(path, width, height, fps, crf, std::move(*file), wait);
   };
   return VideoSink::Create(std::move(options));
 }
@@ -102,14 +103,14 @@ absl::StatusOr<std::unique_ptr<ResultSink>> MakeReportSink(const CameraOutline& 
 
 // A sink behind the folder that it writes into.
 SinkPlan PlanOf(const Config& config, std::string lane, const std::string& path, std::string what,
-                std::function<absl::StatusOr<std::unique_ptr<ResultSink>>()> make) {
+                std::function<absl::StatusOr<std::unique_ptr<ResultSink>>(const SinkContext&)> make) {
   return {.lane = std::move(lane),
           .path = path,
           .what = std::move(what),
-          .make = [folder = config.outputs.dir, make = std::move(make)]()
+          .make = [folder = config.outputs.dir, make = std::move(make)](const SinkContext& context)
               -> absl::StatusOr<std::unique_ptr<ResultSink>> {
             SL_RETURN_IF_ERROR(MakeFolder(folder));
-            return make();
+            return make(context);
           }};
 }
 
@@ -118,17 +119,21 @@ std::vector<SinkPlan> PlanSinks(const Config& config, bool live) {
   const OutputPaths paths = PathsOf(config);
   std::vector<SinkPlan> plans;
   if (!paths.database.empty()) {
-    plans.push_back(PlanOf(config, "rows", paths.database, "sqlite " + paths.database, [path = paths.database] {
+    plans.push_back(PlanOf(config, "rows", paths.database, "sqlite " + paths.database, [path = paths.database, live](const SinkContext& context) {
       SqliteSinkOptions options;
       options.path = path;
+      options.clock = context.clock;
+      if (live) options.wait = context.wait;
       return Upcast(SqliteSink::Create(options));
     }));
   }
   if (!paths.json_lines.empty()) {
-    plans.push_back(PlanOf(config, "rows", paths.json_lines, "lines " + paths.json_lines, [path = paths.json_lines, live] {
+    plans.push_back(PlanOf(config, "rows", paths.json_lines, "lines " + paths.json_lines, [path = paths.json_lines, live](const SinkContext& context) {
       JsonlSinkOptions options;
       options.path = path;
       options.append = live;
+      options.clock = context.clock;
+      if (live) options.wait = context.wait;
       return Upcast(JsonlSink::Create(options));
     }));
   }
@@ -145,13 +150,14 @@ std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline&
     // The page names source and model: with others it is another one.
     plans.push_back(PlanOf(config, "report", path,
                            fmt::format("report {} {} {}", path, camera.camera->source, camera.config->model),
-                           [camera, path = path] { return MakeReportSink(camera, path); }));
+                           [camera, path = path](const SinkContext&) { return MakeReportSink(camera, path); }));
   }
   for (const auto& [of_camera, path] : paths.videos) {
     if (of_camera != id) continue;
     plans.push_back(PlanOf(config, "video-" + id, path, "video " + path,
-                           [camera, path = path, crf = config.outputs.video.crf] {
-                             return MakeVideoSink(camera, path, crf);
+                           [camera, path = path, crf = config.outputs.video.crf](const SinkContext& context) {
+                             return MakeVideoSink(camera, path, crf,
+                                                  camera.source.live ? context.wait : nullptr);
                            }));
   }
   return plans;
@@ -163,13 +169,15 @@ absl::StatusOr<InferenceBackend*> DefaultBackend() { return OnnxRuntimeBackend()
 
 absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path, int width,
                                                          int height, double fps, int crf,
-                                                         std::unique_ptr<PartialFile> file) {
+                                                         std::unique_ptr<PartialFile> file,
+                                                         std::shared_ptr<OutputWait> wait) {
   SL_ASSIGN_OR_RETURN(std::unique_ptr<VideoWriter> writer,
                       VideoWriter::Create({.path = path,
                                            .width = width,
                                            .height = height,
                                            .fps = fps,
-                                           .quality = crf},
+                                           .quality = crf,
+                                           .wait = std::move(wait)},
                                           std::move(file)));
   return std::make_unique<EncodedPictures>(std::move(writer));
 }
@@ -245,7 +253,7 @@ EngineFactories MakeDryFactories() {
   };
   const auto dry = [](std::vector<SinkPlan> plans) {
     for (SinkPlan& plan : plans) {
-      plan.make = [path = plan.path, pixels = plan.lane != "rows"] {
+      plan.make = [path = plan.path, pixels = plan.lane != "rows"](const SinkContext&) {
         return absl::StatusOr<std::unique_ptr<ResultSink>>(std::make_unique<NamedSink>(path, pixels));
       };
     }
