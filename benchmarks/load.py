@@ -6,8 +6,8 @@
   overload   a real model and more frames than it can take: its capacity is what a run far beyond it
              processes a second; nominal is a run of 0.5 of that, overload one of 3 times. Latency is
              "latency_us" of the JSON lines: from a frame's capture to its line, of processed frames.
-  memory     cameras that come and go by scripted cuts, and the resident memory of the run by the second:
-             its range and its slope over the last two thirds
+  memory     cameras that come and go, by scripted cuts and by `sightline apply` every 15 s, and the resident
+             memory of the run by the second: its range and its slope over the last two thirds
 
 Everything runs on this machine, rendering included.
 """
@@ -42,14 +42,21 @@ class Run:
     def __init__(self, program, folder, cameras, jsonl=False):
         folder.mkdir()
         self.folder = folder
-        config = folder / "load.yaml"
-        config.write_text(config_of(cameras, folder, jsonl))
+        self.program, self.jsonl = program, jsonl
+        self.config = folder / "load.yaml"
+        self.config.write_text(config_of(cameras, folder, jsonl))
         self.errors = open(folder / "errors.txt", "w+")
-        self.process = subprocess.Popen([program, "run", str(config), "--json"], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([program, "run", str(self.config), "--json"], stdout=subprocess.PIPE,
                                         stderr=self.errors, text=True)
         Run.started.append(self.process)
 
-    def watch(self, seconds, every_s=1.0):
+    def apply(self, cameras):
+        self.config.write_text(config_of(cameras, self.folder, self.jsonl))
+        done = subprocess.run([self.program, "apply", str(self.config)], capture_output=True, text=True, timeout=300)
+        if done.returncode != 0:
+            raise SystemExit(f"apply ended with {done.returncode}: {done.stderr}")
+
+    def watch(self, seconds, every_s=1.0, meanwhile=lambda second: None):
         """Resident memory in MB, by the second."""
         rss = []
         end = time.monotonic() + seconds
@@ -57,6 +64,7 @@ class Run:
             if self.process.poll() is not None:
                 raise SystemExit(f"the run ended with {self.process.returncode}: {self.said()}")
             rss.append(self.memory_mb())
+            meanwhile(len(rss))
             time.sleep(every_s)
         return rss
 
@@ -172,12 +180,21 @@ def memory_part(options, folder):
                  f"&faults={','.join(faults)}")
         cameras.append((f"camera{i}", scene, "motion" if rendered else "truth"))
     run = Run(options.program, folder / "memory", cameras)
-    rss = run.watch(seconds)
+    changes = 0
+
+    def change(second):
+        nonlocal changes
+        if second % 15 == 0:
+            run.apply(cameras[:20] + [camera for camera in cameras[20:] if dice.random() < 0.5])
+            changes += 1
+
+    rss = run.watch(seconds, meanwhile=change)
     summary = run.finish()
     rest = rss[len(rss) // 3:]
     middle = statistics.mean(rest)
     slope = statistics.linear_regression(range(len(rest)), rest).slope * len(rest)
-    print(f"memory over {options.minutes} minutes, {len(cameras)} cameras that come and go:")
+    print(f"memory over {options.minutes} minutes, {len(cameras)} cameras that come and go, the last ten also by "
+          f"{changes} changes of the configuration:")
     print(f"  {fates(summary)}")
     print(f"  resident {rss[0]:.1f} MB at first, over the last two thirds {min(rest):.1f} to {max(rest):.1f} MB: "
           f"range {(max(rest) - min(rest)) / middle:.2%}, slope {slope / middle:+.2%} over that time", flush=True)

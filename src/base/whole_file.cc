@@ -113,7 +113,7 @@ absl::Status FileError(int error, std::string_view doing, const std::string& pat
     case EDQUOT:
     case EFBIG:
       return ResourceExhausted(
-          "{} {}: {}; what was written before stays; free some space and run again", doing, path,
+          "{} {}: {}; what was written before stays; free some space", doing, path,
           WordsOf(error));
     case EMFILE:
     case ENFILE:

@@ -92,7 +92,8 @@ RulesForSize DrawnRulesOf(const CameraOutline& camera) {
 
 absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& camera,
                                                           const std::string& path, int crf,
-                                                          const RunFilesRef& run) {
+                                                          const RunFilesRef& run,
+                                                          std::shared_ptr<OutputWait> wait) {
   VideoSinkOptions options;
   options.camera_id = camera.camera->id;
   options.rules = DrawnRulesOf(camera);
@@ -108,10 +109,10 @@ absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& c
   // the camera's life before this one, that video is closed by the first frame.
   if (!run->IsWriting(path)) SL_RETURN_IF_ERROR(take(*taken));
   run->videos.emplace_back(path, taken);
-  options.open = [taken, take, path, crf, fps = camera.source.fps](int width, int height)
-      -> absl::StatusOr<std::unique_ptr<PictureWriter>> {
+  options.open = [taken, take, path, crf, fps = camera.source.fps, wait = std::move(wait)](
+                     int width, int height) -> absl::StatusOr<std::unique_ptr<PictureWriter>> {
     if (!taken->file) SL_RETURN_IF_ERROR(take(*taken));
-    return OpenVideo(path, width, height, fps, crf, std::move(taken->file));
+    return OpenVideo(path, width, height, fps, crf, std::move(taken->file), wait);
   };
   return VideoSink::Create(std::move(options));
 }
@@ -133,14 +134,14 @@ absl::StatusOr<std::unique_ptr<ResultSink>> MakeReportSink(const CameraOutline& 
 
 // A sink behind the folder that it writes into.
 SinkPlan PlanOf(const Config& config, std::string lane, const std::string& path, std::string what,
-                std::function<absl::StatusOr<std::unique_ptr<ResultSink>>()> make) {
+                std::function<absl::StatusOr<std::unique_ptr<ResultSink>>(const SinkContext&)> make) {
   return {.lane = std::move(lane),
           .path = path,
           .what = std::move(what),
-          .make = [folder = config.outputs.dir, make = std::move(make)]()
+          .make = [folder = config.outputs.dir, make = std::move(make)](const SinkContext& context)
               -> absl::StatusOr<std::unique_ptr<ResultSink>> {
             SL_RETURN_IF_ERROR(MakeFolder(folder));
-            return make();
+            return make(context);
           }};
 }
 
@@ -149,20 +150,25 @@ std::vector<SinkPlan> PlanSinks(const Config& config, bool live, const RunFilesR
   const OutputPaths paths = PathsOf(config, run->only_camera);
   std::vector<SinkPlan> plans;
   if (!paths.database.empty()) {
-    plans.push_back(PlanOf(config, "rows", paths.database, "sqlite " + paths.database, [path = paths.database] {
+    plans.push_back(PlanOf(config, "rows", paths.database, "sqlite " + paths.database, [path = paths.database, live](const SinkContext& context) {
       SqliteSinkOptions options;
       options.path = path;
+      options.clock = context.clock;
+      if (live) options.wait = context.wait;
       return Upcast(SqliteSink::Create(options));
     }));
   }
   if (!paths.json_lines.empty()) {
-    plans.push_back(PlanOf(config, "rows", paths.json_lines, "lines " + paths.json_lines, [path = paths.json_lines, live, run] {
-      JsonlSinkOptions options;
-      options.path = path;
-      options.append = live;
-      options.finished = run->finished;
-      return Upcast(JsonlSink::Create(options));
-    }));
+    plans.push_back(PlanOf(config, "rows", paths.json_lines, "lines " + paths.json_lines,
+                           [path = paths.json_lines, live, run](const SinkContext& context) {
+                             JsonlSinkOptions options;
+                             options.path = path;
+                             options.append = live;
+                             options.finished = run->finished;
+                             options.clock = context.clock;
+                             if (live) options.wait = context.wait;
+                             return Upcast(JsonlSink::Create(options));
+                           }));
   }
   return plans;
 }
@@ -179,14 +185,18 @@ std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline&
     plans.push_back(PlanOf(config, "report", path,
                            fmt::format("report {} {} {} life {}", path, camera.camera->source,
                                        camera.config->model, camera.camera->life),
-                           [camera, path = path, run] { return MakeReportSink(camera, path, run); }));
+                           [camera, path = path, run](const SinkContext&) {
+                             return MakeReportSink(camera, path, run);
+                           }));
   }
   for (const auto& [of_camera, path] : paths.videos) {
     if (of_camera != id) continue;
     plans.push_back(PlanOf(config, "video-" + id, path,
                            fmt::format("video {} life {}", path, camera.camera->life),
-                           [camera, path = path, crf = config.outputs.video.crf, run] {
-                             return MakeVideoSink(camera, path, crf, run);
+                           [camera, path = path, crf = config.outputs.video.crf,
+                            run](const SinkContext& context) {
+                             return MakeVideoSink(camera, path, crf, run,
+                                                  camera.source.live ? context.wait : nullptr);
                            }));
   }
   return plans;
@@ -198,13 +208,15 @@ absl::StatusOr<InferenceBackend*> DefaultBackend() { return OnnxRuntimeBackend()
 
 absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path, int width,
                                                          int height, double fps, int crf,
-                                                         std::unique_ptr<PartialFile> file) {
+                                                         std::unique_ptr<PartialFile> file,
+                                                         std::shared_ptr<OutputWait> wait) {
   SL_ASSIGN_OR_RETURN(std::unique_ptr<VideoWriter> writer,
                       VideoWriter::Create({.path = path,
                                            .width = width,
                                            .height = height,
                                            .fps = fps,
-                                           .quality = crf},
+                                           .quality = crf,
+                                           .wait = std::move(wait)},
                                           std::move(file)));
   return std::make_unique<EncodedPictures>(std::move(writer));
 }
@@ -293,7 +305,7 @@ EngineFactories MakeDryFactories(const Config& first) {
   };
   const auto dry = [](std::vector<SinkPlan> plans) {
     for (SinkPlan& plan : plans) {
-      plan.make = [path = plan.path, pixels = plan.lane != "rows"] {
+      plan.make = [path = plan.path, pixels = plan.lane != "rows"](const SinkContext&) {
         return absl::StatusOr<std::unique_ptr<ResultSink>>(std::make_unique<NamedSink>(path, pixels));
       };
     }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/output_wait.h"
 #include "base/partial_file.h"
 #include "base/status.h"
 #include "infer/backend.h"
@@ -24,10 +25,11 @@ absl::StatusOr<std::string> ModelFileOf(const std::string& model);
 absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model);
 
 // An MP4 of pictures in any order of formats; crf as in H.264 (23 is usual). `file`: the one of
-// `path`, when it is open already.
+// `path`, when it is open already. With `wait` a full disk is waited for.
 absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path, int width,
                                                          int height, double fps, int crf,
-                                                         std::unique_ptr<PartialFile> file = nullptr);
+                                                         std::unique_ptr<PartialFile> file = nullptr,
+                                                         std::shared_ptr<OutputWait> wait = nullptr);
 
 // The id of a configuration's only camera; empty when it has several. Of the configuration that a run
 // begins with: that camera's report is report.png for as long as the run lasts, those of others are

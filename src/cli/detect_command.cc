@@ -78,7 +78,7 @@ absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptio
     jobs->labels_ = detector->info().labels;
     const bool stateful = detector->info().stateful;
     runners.push_back(std::make_unique<DetectorRunner>(std::move(detector),
-                                                       std::make_shared<ModelMetrics>(1), 0));
+                                                       std::make_shared<ModelMetrics>(1), 0, Clock::Real()));
     if (stateful) break;
   } while (runners.size() < static_cast<size_t>(wanted));
   jobs->in_flight_ = 2 * static_cast<int>(runners.size()) + 2;

@@ -118,8 +118,15 @@ class VideoWriter::Impl {
 int VideoWriter::Impl::OnWrite(void* self, uint8_t* data, int size) {
   auto& writer = *static_cast<Impl*>(self);
   const std::string_view bytes(reinterpret_cast<const char*>(data), static_cast<size_t>(size));
-  const int error = WriteAll(writer.file_->fd(), bytes);
-  if (error == 0) return size;
+  int64_t written = 0;
+  int error = 0;
+  const auto attempt = [&] {
+    error = WriteAll(writer.file_->fd(), bytes.substr(static_cast<size_t>(written)), &written);
+    return error == 0 ? absl::OkStatus() : FileError(error, "writing to", writer.options_.path);
+  };
+  const absl::Status status =
+      writer.options_.wait == nullptr ? attempt() : writer.options_.wait->Until(attempt);
+  if (status.ok()) return size;
   writer.write_errno_ = error;
   return AVERROR(error);
 }

@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 
+#include "base/output_wait.h"
 #include "base/partial_file.h"
 #include "base/status.h"
 #include "types/frame.h"
@@ -35,6 +36,7 @@ class VideoWriter {
     // RGB.
     ColorMatrix matrix = ColorMatrix::kBt601;
     ColorRange range = ColorRange::kLimited;
+    std::shared_ptr<OutputWait> wait = nullptr;  // null: a full disk is an error at once
   };
 
   // Creates the .partial, unless `file` is one already, and starts the encoder. InvalidArgument for

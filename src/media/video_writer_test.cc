@@ -5,7 +5,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include "base/check.h"
+#include "base/test_full_disk.h"
+#include "base/whole_file.h"
 #include "media/test_clips.h"
 
 namespace sightline {
@@ -241,6 +245,29 @@ TEST(VideoWriter, RefusesWhatCannotBe) {
   const std::vector<uint8_t> bgr = Picture(32, 64, 0);
   EXPECT_EQ((*writer)->Write(View(bgr, 32, 64), 0).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE((*writer)->Close().ok());  // no frame at all is a file, too
+}
+
+TEST(VideoWriter, WaitsForRoom) {
+  const TempDir dir;
+  const VideoWriter::Options options{.path = dir / "whole.mp4", .width = 96, .height = 64};
+  auto whole = VideoWriter::Create(options);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  ASSERT_TRUE(WriteFrames(**whole, 96, 64, 200).ok());
+  ASSERT_TRUE((*whole)->Close().ok());
+  VideoWriter::Options waiting = options;
+  waiting.path = dir / "full.mp4";
+  waiting.wait = std::make_shared<OutputWait>();
+  auto writer = VideoWriter::Create(waiting);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  auto disk = std::make_unique<test::FullDisk>();
+  std::thread janitor([&] {
+    while (waiting.wait->reason().empty()) std::this_thread::yield();
+    disk.reset();
+  });
+  ASSERT_TRUE(WriteFrames(**writer, 96, 64, 200).ok());
+  janitor.join();
+  ASSERT_TRUE((*writer)->Close().ok());
+  EXPECT_EQ(*ReadWholeFile(waiting.path, 1 << 30), *ReadWholeFile(options.path, 1 << 30));
 }
 
 }  // namespace

@@ -215,7 +215,7 @@ void Engine::TakeOut(RunningCamera& camera, const RunningCamera* next) {
                                                .from = camera.source->state(),
                                                .to = CameraState::kEnded,
                                                .reason = "taken out of the configuration",
-                                               .utc_us = Clock::Real().NowUtcUs(),
+                                               .utc_us = factories_.clock->NowUtcUs(),
                                                .epoch = camera.heritage.position->next_epoch});
   }
   camera.pipeline->DeliverLedger();

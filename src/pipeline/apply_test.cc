@@ -262,7 +262,7 @@ EngineFactories FactoriesOf(World& world) {
   factories.plan_sinks = [&world](const Config& config, bool) {
     const std::string path = config.outputs.jsonl.path;
     return std::vector<SinkPlan>{
-        {.lane = "rows", .what = path, .make = [&world, path]() -> absl::StatusOr<std::unique_ptr<ResultSink>> {
+        {.lane = "rows", .what = path, .make = [&world, path](const SinkContext&) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
            if (path.find("full") != std::string::npos) return ResourceExhausted("no space on {}", path);
            return std::make_unique<Sink>(world, path);
          }}};

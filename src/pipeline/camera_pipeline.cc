@@ -95,7 +95,7 @@ absl::Status CameraPipeline::ReadAll() {
     SL_ASSIGN_OR_RETURN(std::optional<Frame> frame, parts_.source->Next());
     ended_ = !frame.has_value();
     if (ended_) break;
-    const int64_t read_us = Clock::Real().NowMonotonicUs();
+    const int64_t read_us = parts_.clock->NowMonotonicUs();
     parts_.metrics->last_frame_us.store(read_us, std::memory_order_relaxed);
     // 2. vision: is there anything new in it?
     const bool worth_it = IsWorthIt(*frame);
@@ -156,7 +156,7 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
   result->detections.items.swap(slot->detections.items);
   TakeWaitingEvents(result);
   result->end_of_stream = false;
-  const int64_t begin_us = Clock::Real().NowMonotonicUs();
+  const int64_t begin_us = parts_.clock->NowMonotonicUs();
   parts_.metrics->tracking.Begin(begin_us);
   parts_.metrics->queue_wait.Observe(slot->model_began_us - slot->read_us);
   if (rules_due_.load(std::memory_order_relaxed)) ChangeRules(slot->frame.meta, result);
@@ -169,7 +169,7 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
                                    finished_tracks_);
   }
   parts_.metrics->tracking.End();
-  parts_.metrics->track.Observe(Clock::Real().NowMonotonicUs() - begin_us);
+  parts_.metrics->track.Observe(parts_.clock->NowMonotonicUs() - begin_us);
   if (!status.ok()) {
     CountTombstone(slot->frame.meta, DropReason::kPostprocessError, status);
     // What ended with the old rules did end, and so did the finished tracks: the next result has them.

@@ -11,6 +11,7 @@
 #include "base/mutex.h"
 #include "base/object_pool.h"
 #include "base/status.h"
+#include "base/time.h"
 #include "events/event_engine.h"
 #include "infer/batcher.h"
 #include "pipeline/camera_metrics.h"
@@ -42,6 +43,7 @@ struct CameraParts {
   std::unique_ptr<EventEngine> events;
   std::function<absl::Status(const FrameMeta& first, CameraParts* parts)> set_up;
   uint32_t rules_version = 0;              // FrameResult::rules_version to begin with
+  const Clock* clock = &Clock::Real();     // for what is measured
   bool trace = false;                      // results and log lines about a frame carry its trace context
   uint64_t max_frames = 0;                 // selected frames to read at most; 0 = all
 };

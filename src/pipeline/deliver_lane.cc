@@ -6,36 +6,27 @@
 
 #include "base/log.h"
 #include "base/thread.h"
-#include "base/time.h"
 
 namespace sightline {
 
 namespace {
 
 absl::Status WriteTo(ResultSink& sink, const TrackSummary& track) { return sink.WriteTrack(track); }
-absl::Status WriteTo(ResultSink& sink, const CameraStateChange& change) {
-  return sink.WriteCameraState(change);
-}
 absl::Status WriteTo(ResultSink& sink, const DeliverLane::CameraLedger& ledger) {
   return sink.WriteLedger(*ledger.camera, ledger.counts);
 }
 
 const CameraInfo* CameraOf(const TrackSummary& track) { return track.camera.get(); }
-const CameraInfo* CameraOf(const CameraStateChange& change) { return change.camera.get(); }
 const CameraInfo* CameraOf(const DeliverLane::CameraLedger& ledger) { return ledger.camera.get(); }
 
 }  // namespace
 
-DeliverLane::DeliverLane(std::string name, size_t capacity, ErrorCallback on_error)
-    : name_(std::move(name)),
-      on_error_(std::move(on_error)),
-      queue_(capacity, QueuePolicy::kBlock) {}
+DeliverLane::DeliverLane(Options options)
+    : options_(std::move(options)), queue_(options_.capacity, QueuePolicy::kBlock) {}
 
-absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(std::string name, size_t capacity,
-                                                                 ErrorCallback on_error) {
-  std::unique_ptr<DeliverLane> lane(
-      new DeliverLane(std::move(name), capacity, std::move(on_error)));
-  SL_ASSIGN_OR_RETURN(lane->thread_, StartThread("deliver-" + lane->name_,
+absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(Options options) {
+  std::unique_ptr<DeliverLane> lane(new DeliverLane(std::move(options)));
+  SL_ASSIGN_OR_RETURN(lane->thread_, StartThread("deliver-" + lane->name(),
                                                  [raw = lane.get()] { raw->Loop(); }));
   return lane;
 }
@@ -46,7 +37,7 @@ void DeliverLane::Send(std::shared_ptr<const FrameResult> result,
                        std::shared_ptr<CameraMetrics> camera) {
   queue_.Push(SentResult{.result = std::move(result),
                          .camera = std::move(camera),
-                         .sent_us = Clock::Real().NowMonotonicUs()});
+                         .sent_us = options_.clock->NowMonotonicUs()});
 }
 
 void DeliverLane::Send(std::shared_ptr<const TrackSummary> track) {
@@ -54,7 +45,21 @@ void DeliverLane::Send(std::shared_ptr<const TrackSummary> track) {
 }
 
 void DeliverLane::Send(std::shared_ptr<const CameraStateChange> change) {
-  queue_.Push(std::move(change));
+  MutexLock lock(mutex_);
+  if (states_.size() == kMostStates) {
+    states_.erase(states_.begin());
+    if (++states_dropped_ == 1) {
+      Log().warn("the outputs of lane {} are behind: states of cameras give way to newer ones", name());
+    }
+  }
+  states_.push_back(std::move(change));
+}
+
+QueueStats DeliverLane::stats() const {
+  QueueStats stats = queue_.Stats();
+  MutexLock lock(mutex_);
+  stats.dropped += states_dropped_;
+  return stats;
 }
 
 void DeliverLane::Send(const CameraLedger& ledger) {
@@ -81,13 +86,26 @@ void DeliverLane::Loop() {
   while (true) {
     const std::optional<Item> item = queue_.PopFor(kIdle);
     if (!item && queue_.Drained()) return;
-    metrics_.busy.Begin(Clock::Real().NowMonotonicUs());
+    metrics_.busy.Begin(options_.clock->NowMonotonicUs());
+    DeliverStates();
     if (item) {
       Deliver(*item);
     } else {
       ForEachSink(nullptr, [](ResultSink& sink) { return sink.FlushIfDue(); });
     }
     metrics_.busy.End();
+  }
+}
+
+void DeliverLane::DeliverStates() {
+  std::vector<std::shared_ptr<const CameraStateChange>> states;
+  {
+    MutexLock lock(mutex_);
+    if (states_.empty()) return;
+    states.swap(states_);
+  }
+  for (const auto& change : states) {
+    ForEachSink(change->camera.get(), [&](ResultSink& sink) { return sink.WriteCameraState(*change); });
   }
 }
 
@@ -107,15 +125,15 @@ void DeliverLane::Deliver(const Item& item) {
 }
 
 void DeliverLane::Deliver(const SentResult& sent) {
-  const int64_t begin_us = Clock::Real().NowMonotonicUs();
+  const int64_t begin_us = options_.clock->NowMonotonicUs();
   const FrameMeta& frame = sent.result->frame.meta;
   ForEachSink(frame.camera.get(), [&](ResultSink& sink) { return sink.Write(*sent.result); });
   if (sent.result->end_of_stream) return;  // no frame of its own
   metrics_.written.Add();
   metrics_.wait.Observe(begin_us - sent.sent_us);
-  metrics_.write.Observe(Clock::Real().NowMonotonicUs() - begin_us);
+  metrics_.write.Observe(options_.clock->NowMonotonicUs() - begin_us);
   if (sent.camera == nullptr) return;
-  sent.camera->capture_to_delivery.Observe(Clock::Real().NowUtcUs() - frame.time.capture_utc_us);
+  sent.camera->capture_to_delivery.Observe(options_.clock->NowUtcUs() - frame.time.capture_utc_us);
 }
 
 void DeliverLane::TellNames() {
@@ -149,9 +167,11 @@ void DeliverLane::Carry(SinkChange& change) {
 
 absl::Status DeliverLane::Finish(bool abandon) {
   queue_.Close();
+  EndWaiting();
   if (!thread_.joinable()) return first_error_;
   thread_.join();
-  metrics_.busy.Begin(Clock::Real().NowMonotonicUs());
+  metrics_.busy.Begin(options_.clock->NowMonotonicUs());
+  DeliverStates();
   ForEachSink(nullptr, [&](ResultSink& sink) { return abandon ? sink.Abandon() : sink.Close(); });
   metrics_.busy.End();
   sinks_.clear();
@@ -178,7 +198,7 @@ void DeliverLane::CallSink(LaneSink& sink, const std::function<absl::Status(Resu
   metrics_.failed_sinks.Add();
   TellNames();
   if (first_error_.ok()) first_error_ = error;
-  on_error_(error);
+  options_.on_error(error);
 }
 
 }  // namespace sightline

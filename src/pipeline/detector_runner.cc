@@ -2,19 +2,20 @@
 
 #include <utility>
 
-#include "base/time.h"
 #include "pipeline/reorder_window.h"
 
 namespace sightline {
 
 DetectorRunner::DetectorRunner(std::unique_ptr<Detector> detector,
-                               std::shared_ptr<ModelMetrics> metrics, size_t instance)
+                               std::shared_ptr<ModelMetrics> metrics, size_t instance,
+                               const Clock& clock)
     : detector_(std::move(detector)),
       metrics_(std::move(metrics)),
-      busy_(metrics_->busy[instance]) {}
+      busy_(metrics_->busy[instance]),
+      clock_(clock) {}
 
 void DetectorRunner::Run(std::span<BatchJob* const> batch) {
-  const int64_t begin_us = Clock::Real().NowMonotonicUs();
+  const int64_t begin_us = clock_.NowMonotonicUs();
   busy_.Begin(begin_us);
   jobs_.clear();
   for (BatchJob* job : batch) {
@@ -32,7 +33,7 @@ void DetectorRunner::Run(std::span<BatchJob* const> batch) {
     metrics_->inference.Observe(times->inference_us);
     metrics_->postprocess.Observe(times->postprocess_us);
   } else {
-    metrics_->inference.Observe(Clock::Real().NowMonotonicUs() - begin_us);
+    metrics_->inference.Observe(clock_.NowMonotonicUs() - begin_us);
   }
   for (size_t i = 0; i < batch.size(); ++i) {
     static_cast<FrameSlot*>(batch[i])->failure = jobs_[i].failure;

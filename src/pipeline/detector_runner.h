@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/time.h"
 #include "infer/batcher.h"
 #include "pipeline/camera_metrics.h"
 #include "types/detector.h"
@@ -15,7 +16,7 @@ class DetectorRunner final : public BatchRunner {
  public:
   // `instance`: which of the model's busy times it keeps.
   DetectorRunner(std::unique_ptr<Detector> detector, std::shared_ptr<ModelMetrics> metrics,
-                 size_t instance);
+                 size_t instance, const Clock& clock);
   int max_batch() const override { return detector_->info().max_batch; }
   // Jobs are FrameSlots. Detector::Detect does preprocess, inference and postprocess of each.
   void Run(std::span<BatchJob* const> batch) override;
@@ -24,6 +25,7 @@ class DetectorRunner final : public BatchRunner {
   std::unique_ptr<Detector> detector_;
   const std::shared_ptr<ModelMetrics> metrics_;
   BusySince& busy_;
+  const Clock& clock_;
   std::vector<DetectJob> jobs_;  // reused
 };
 

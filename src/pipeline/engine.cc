@@ -24,12 +24,12 @@ int WorkerThreads(const Config& config) {
 
 Engine::Engine(Config config, EngineFactories factories)
     : factories_(std::move(factories)),
-      models_(factories_.open_detector, WorkerThreads(config)),
+      models_(factories_.open_detector, WorkerThreads(config), *factories_.clock),
       lanes_([this](const absl::Status& error) {
         // Run() gives the error itself.
         Log().info("{}; stopping the run", MessageOf(error));
         sink_failed_ = true;
-      }),
+      }, *factories_.clock),
       config_(std::make_shared<const Config>(std::move(config))) {}
 
 // The cameras first: they send to the lanes.
@@ -85,7 +85,7 @@ Engine::Cameras Engine::cameras() const {
 
 absl::Status Engine::Run(const std::function<void(const RunProgress&)>& on_progress,
                          RunSummary* summary) {
-  started_us_ = Clock::Real().NowMonotonicUs();
+  started_us_ = factories_.clock->NowMonotonicUs();
   const absl::Status started = StartAll();
   if (started.ok()) {
     WaitForCameras(on_progress, summary);
@@ -137,16 +137,19 @@ void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_pr
       }
       duration_us = config_->limits.duration_us;
     }
-    main_loop_.Begin(Clock::Real().NowMonotonicUs());
+    main_loop_.Begin(factories_.clock->NowMonotonicUs());
     const RunProgress progress = Progress();
     if (on_progress) on_progress(progress);
     const bool time_is_up = duration_us.has_value() && progress.elapsed_s * 1e6 >= *duration_us;
     if (stop_requested_ || sink_failed_ || time_is_up) {
       // Again at every tick, for those that an Apply() has just let go.
-      for (const auto& camera : cameras()) camera->pipeline->RequestStop();
+      for (const auto& camera : cameras()) {
+        camera->pipeline->RequestStop();
+        for (const auto& lane : camera->pipeline->outlets()->lanes) lane->EndWaiting();
+      }
       summary->stopped = true;
-    } else if (Clock::Real().NowMonotonicUs() >= ledgers_due_us) {
-      ledgers_due_us += kLedgersEveryUs;
+    } else if (factories_.clock->NowMonotonicUs() >= ledgers_due_us) {
+      ledgers_due_us = factories_.clock->NowMonotonicUs() + kLedgersEveryUs;
       for (const auto& camera : cameras()) {
         if (camera->live()) camera->pipeline->OfferLedger();
       }
@@ -188,7 +191,7 @@ absl::Status Engine::Finish(bool abandon, RunSummary* summary) {
     const CameraSummary& camera = summary->cameras[i];
     first = WithContext(camera.status, "camera " + camera.id);
   }
-  summary->wall_s = (Clock::Real().NowMonotonicUs() - started_us_) * 1e-6;
+  summary->wall_s = (factories_.clock->NowMonotonicUs() - started_us_) * 1e-6;
   summary->cpu_s = ProcessCpuSeconds();
   return first;
 }
@@ -212,7 +215,7 @@ RunProgress Engine::Progress() const {
     progress.frames_estimate += estimate;
   }
   if (!all_known) progress.frames_estimate = 0;
-  progress.elapsed_s = (Clock::Real().NowMonotonicUs() - started_us_) * 1e-6;
+  progress.elapsed_s = (factories_.clock->NowMonotonicUs() - started_us_) * 1e-6;
   return progress;
 }
 

@@ -44,6 +44,10 @@ struct EngineFactories {
   std::function<std::vector<SinkPlan>(const Config&, bool live)> plan_sinks;
   // Those of one camera alone. May be missing.
   std::function<std::vector<SinkPlan>(const Config&, const CameraOutline&)> plan_camera_sinks = {};
+  // The time that the engine goes by and measures with; outlives it.
+  const Clock* clock = &Clock::Real();
+  // SupervisedSource::Parts::wait of every live camera; empty: really.
+  std::function<void(int64_t wait_us)> wait = {};
 };
 
 }  // namespace sightline

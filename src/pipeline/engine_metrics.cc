@@ -72,6 +72,9 @@ constexpr MetricInfo kSinks = {"sightline_delivery_outputs", kGauge, "Outputs of
 constexpr MetricInfo kFailedSinks = {"sightline_delivery_failed_outputs", kGauge,
                                      "Outputs of the lane that ended by an error"};
 
+constexpr MetricInfo kWaiting = {"sightline_delivery_waiting", kGauge,
+                                 "1 while an output of the lane cannot be written and waits"};
+
 constexpr MetricInfo kUp = {"sightline_running", kGauge, "1 while cameras are being read"};
 constexpr MetricInfo kStuck = {"sightline_stuck_threads", kGauge,
                                "Threads at one piece of work for longer than metrics.hang_after"};
@@ -166,11 +169,12 @@ void CollectLaneMetrics(const DeliverLane& lane, MetricWriter& writer) {
   writer.Write(kDelivered, labels, static_cast<double>(metrics.written.value()));
   writer.Write(kSinks, labels, static_cast<double>(lane.sink_names().size()));
   writer.Write(kFailedSinks, labels, static_cast<double>(metrics.failed_sinks.value()));
+  writer.Write(kWaiting, labels, lane.wait()->reason().empty() ? 0 : 1);
   CollectQueue("lane", lane.name(), "", lane.stats(), lane.capacity(), writer);
 }
 
 bool EngineHealth::ready(bool all_cameras) const {
-  if (!running || !alive() || !failed.empty()) return false;
+  if (!running || !alive() || !failed.empty() || !waiting.empty()) return false;
   size_t giving = 0, wanted = 0;
   for (const CameraHealth& camera : cameras) {
     const bool over = !camera.live && camera.state == CameraState::kEnded;
@@ -213,13 +217,16 @@ void FindStuck(std::string_view model, const ModelMetrics& metrics, int64_t now_
   }
 }
 
-void FindStuck(const DeliverLane& lane, int64_t now_us, int64_t hang_after_us,
-               std::vector<std::string>* stuck) {
+void FindStuck(const DeliverLane& lane, int64_t now_us, int64_t hang_after_us, EngineHealth* health) {
+  if (const std::string reason = lane.wait()->reason(); !reason.empty()) {
+    health->waiting.push_back(fmt::format("the outputs of lane {} wait: {}", lane.name(), reason));
+    return;
+  }
   const int64_t busy_us = lane.metrics().busy.BusyUs(now_us);
   if (busy_us <= hang_after_us) return;
   std::string outputs;
   for (const std::string& name : lane.sink_names()) outputs += (outputs.empty() ? "" : ", ") + name;
-  stuck->push_back(fmt::format("the outputs of lane {} ({}) have been at one write for {:.1f} s",
+  health->stuck.push_back(fmt::format("the outputs of lane {} ({}) have been at one write for {:.1f} s",
                                lane.name(), outputs, Seconds(busy_us)));
 }
 
@@ -253,7 +260,7 @@ struct Engine::Graph {
 };
 
 void Engine::CollectMetrics(MetricWriter& writer) const {
-  const int64_t now_us = Clock::Real().NowMonotonicUs();
+  const int64_t now_us = factories_.clock->NowMonotonicUs();
   const EngineHealth health = Health(config()->metrics.hang_after_us);
   writer.Write(kUp, {}, health.running ? 1 : 0);
   writer.Write(kStuck, {}, static_cast<double>(health.stuck.size()));
@@ -279,7 +286,7 @@ void Engine::CollectMetrics(MetricWriter& writer) const {
 }
 
 EngineHealth Engine::Health(int64_t hang_after_us) const {
-  const int64_t now_us = Clock::Real().NowMonotonicUs();
+  const int64_t now_us = factories_.clock->NowMonotonicUs();
   EngineHealth health;
   health.running = main_loop_.BusyUs(INT64_MAX) > 0 && !stop_requested_ && !sink_failed_;
   if (const int64_t turn_us = main_loop_.BusyUs(now_us); turn_us > hang_after_us) {
@@ -295,7 +302,7 @@ EngineHealth Engine::Health(int64_t hang_after_us) const {
     FindStuck(model->config.name, *model->metrics, now_us, hang_after_us, &health.stuck);
   }
   for (const auto& lane : graph.lanes) {
-    FindStuck(*lane, now_us, hang_after_us, &health.stuck);
+    FindStuck(*lane, now_us, hang_after_us, &health);
     if (lane->metrics().failed_sinks.value() > 0) {
       health.failed.push_back(fmt::format("an output of lane {} ended by an error", lane->name()));
     }

@@ -33,15 +33,16 @@ struct CameraHealth {
   double last_frame_age_s = -1;  // -1: none came yet
 };
 
-// What the engine says about itself. `stuck` and `failed` are sentences for people.
+// What the engine says about itself. `stuck`, `failed` and `waiting` are sentences for people.
 struct EngineHealth {
   bool running = false;             // the cameras were started, and the run has not ended
   std::vector<std::string> stuck;   // threads that have been at one piece of work for too long
   std::vector<std::string> failed;  // outputs that ended by an error
+  std::vector<std::string> waiting;  // outputs that cannot be written for now
   std::vector<CameraHealth> cameras;
 
   bool alive() const { return stuck.empty(); }
-  // Results are being made and kept: it runs, nothing is stuck, no output has failed, and at least
+  // Results are being made and kept: it runs, nothing is stuck, no output has failed or waits, and at least
   // one camera gives pictures; with `all_cameras` each of them does, recordings that have ended apart.
   bool ready(bool all_cameras) const;
 };
@@ -52,7 +53,7 @@ void FindStuck(const CameraPipeline& camera, int64_t now_us, int64_t hang_after_
                std::vector<std::string>* stuck);
 void FindStuck(std::string_view model, const ModelMetrics& metrics, int64_t now_us,
                int64_t hang_after_us, std::vector<std::string>* stuck);
-void FindStuck(const DeliverLane& lane, int64_t now_us, int64_t hang_after_us,
-               std::vector<std::string>* stuck);
+// A lane whose output waits for room is not stuck: ending the program would not help it.
+void FindStuck(const DeliverLane& lane, int64_t now_us, int64_t hang_after_us, EngineHealth* health);
 
 }  // namespace sightline

@@ -174,7 +174,7 @@ class EngineMetricsTest : public testing::Test {
       std::vector<SinkPlan> plans;
       plans.push_back({.lane = "rows",
                        .what = "fake",
-                       .make = [this]() -> absl::StatusOr<std::unique_ptr<ResultSink>> {
+                       .make = [this](const SinkContext&) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
                          return std::make_unique<FakeSink>(world_);
                        }});
       return plans;

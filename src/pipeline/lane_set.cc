@@ -14,7 +14,8 @@ std::string KeyOf(const std::string& camera, const std::string& what) {
 
 }  // namespace
 
-LaneSet::LaneSet(DeliverLane::ErrorCallback on_error) : on_error_(std::move(on_error)) {}
+LaneSet::LaneSet(DeliverLane::ErrorCallback on_error, const Clock& clock)
+    : on_error_(std::move(on_error)), clock_(clock) {}
 
 LaneSet::~LaneSet() { Finish(/*abandon=*/false).IgnoreError(); }
 
@@ -28,6 +29,15 @@ const LaneSet::Lane* LaneSet::Find(std::string_view name) const {
   const auto found = std::find_if(lanes_.begin(), lanes_.end(),
                                   [&](const Lane& lane) { return lane.lane->name() == name; });
   return found == lanes_.end() ? nullptr : &*found;
+}
+
+// Of the lane if there is one; else of one that is yet to be made.
+std::shared_ptr<OutputWait> LaneSet::WaitOf(std::string_view lane, const Staged& staged) const {
+  if (const Lane* there = Find(lane)) return there->lane->wait();
+  for (const auto& made : staged.lanes) {
+    if (made->name() == lane) return made->wait();
+  }
+  return std::make_shared<OutputWait>();
 }
 
 absl::Status LaneSet::Stage(const std::string& camera, const std::vector<SinkPlan>& plans,
@@ -51,7 +61,8 @@ absl::Status LaneSet::Stage(const std::string& camera, const std::vector<SinkPla
                                        [&](const Sink& sink) { return sink.key == key; })) {
       continue;
     }
-    absl::StatusOr<std::unique_ptr<ResultSink>> sink = plan.make();
+    const SinkContext context{.clock = &clock_, .wait = WaitOf(plan.lane, *staged)};
+    absl::StatusOr<std::unique_ptr<ResultSink>> sink = plan.make(context);
     if (!sink.ok()) return AsFailure(sink.status());
     const bool pictures = (*sink)->wants_pixels();
     staged->added.emplace_back(plan.lane, LaneSink{key, camera, *std::move(sink)});
@@ -61,7 +72,11 @@ absl::Status LaneSet::Stage(const std::string& camera, const std::vector<SinkPla
     if (there) continue;
     SL_ASSIGN_OR_RETURN(
         std::unique_ptr<DeliverLane> made,
-        DeliverLane::Create(plan.lane, pictures ? kPictureQueueCapacity : kQueueCapacity, on_error_));
+        DeliverLane::Create({.name = plan.lane,
+                             .capacity = pictures ? kPictureQueueCapacity : kQueueCapacity,
+                             .on_error = on_error_,
+                             .clock = &clock_,
+                             .wait = context.wait}));
     staged->lanes.push_back(std::move(made));
   }
   return absl::OkStatus();

@@ -18,17 +18,23 @@
 
 namespace sightline {
 
+// What the maker of a sink gets from the engine.
+struct SinkContext {
+  const Clock* clock = &Clock::Real();
+  std::shared_ptr<OutputWait> wait = {};  // of the sink's lane
+};
+
 // A sink to be made.
 struct SinkPlan {
   std::string lane;  // sinks of one lane share a thread
-  std::string path;  // the file that it writes; for descriptions
+  std::string path = {};  // the file that it writes; for descriptions
   std::string what;  // two plans with the same lane and the same words do the same thing
-  std::function<absl::StatusOr<std::unique_ptr<ResultSink>>()> make;
+  std::function<absl::StatusOr<std::unique_ptr<ResultSink>>(const SinkContext&)> make;
 };
 
 class LaneSet {
  public:
-  explicit LaneSet(DeliverLane::ErrorCallback on_error);
+  LaneSet(DeliverLane::ErrorCallback on_error, const Clock& clock);
   ~LaneSet();  // Finish()es
 
   // What Stage() has made ready. Sinks that are never committed are abandoned.
@@ -73,9 +79,11 @@ class LaneSet {
     std::vector<Sink> sinks;
   };
   const Lane* Find(std::string_view name) const;
+  std::shared_ptr<OutputWait> WaitOf(std::string_view lane, const Staged& staged) const;
   void CommitTo(Lane& lane, Staged& staged);
 
   const DeliverLane::ErrorCallback on_error_;
+  const Clock& clock_;
   std::vector<Lane> lanes_;  // as they were made
   absl::Status first_error_;
 };

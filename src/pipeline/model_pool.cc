@@ -16,8 +16,8 @@ bool SameModel(const ModelConfig& a, const ModelConfig& b) {
          a.instances == b.instances && a.threads == b.threads && a.providers == b.providers;
 }
 
-ModelPool::ModelPool(OpenDetector open, int worker_threads)
-    : open_(std::move(open)), worker_threads_(worker_threads) {}
+ModelPool::ModelPool(OpenDetector open, int worker_threads, const Clock& clock)
+    : open_(std::move(open)), worker_threads_(worker_threads), clock_(clock) {}
 
 absl::StatusOr<std::shared_ptr<Model>> ModelPool::Get(const ModelConfig& wanted) {
   std::erase_if(models_, [](const std::weak_ptr<Model>& model) { return model.expired(); });
@@ -44,11 +44,11 @@ absl::StatusOr<std::shared_ptr<Model>> ModelPool::Open(const ModelConfig& wanted
   model->instances = model->info.stateful ? 1 : instances;
   model->metrics = std::make_shared<ModelMetrics>(model->instances);
   std::vector<std::unique_ptr<BatchRunner>> runners;
-  runners.push_back(std::make_unique<DetectorRunner>(*std::move(made), model->metrics, 0));
+  runners.push_back(std::make_unique<DetectorRunner>(*std::move(made), model->metrics, 0, clock_));
   while (runners.size() < static_cast<size_t>(model->instances)) {
     SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> next, (*factory)());
     runners.push_back(
-        std::make_unique<DetectorRunner>(std::move(next), model->metrics, runners.size()));
+        std::make_unique<DetectorRunner>(std::move(next), model->metrics, runners.size(), clock_));
   }
   model->batcher_options = {
       .name = wanted.name,

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/time.h"
 #include "infer/batcher.h"
 #include "pipeline/camera_metrics.h"
 #include "pipeline/config/config.h"
@@ -32,7 +33,7 @@ class ModelPool {
   using OpenDetector = std::function<absl::StatusOr<DetectorFactory>(const ModelConfig&)>;
 
   // At most `worker_threads` instances and threads of instances for each model.
-  ModelPool(OpenDetector open, int worker_threads);
+  ModelPool(OpenDetector open, int worker_threads, const Clock& clock);
 
   // Errors: what opening the model has to say, as FailedPrecondition where it would be
   // InvalidArgument: it is the model's fault and not the configuration's.
@@ -46,6 +47,7 @@ class ModelPool {
 
   const OpenDetector open_;
   const int worker_threads_;
+  const Clock& clock_;
   std::vector<std::weak_ptr<Model>> models_;
 };
 

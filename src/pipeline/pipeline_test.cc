@@ -140,7 +140,7 @@ EngineFactories FactoriesOf(World& world) {
         });
       },
       .plan_sinks = [&world](const Config&, bool) {
-        return std::vector<SinkPlan>{{.lane = "rows", .what = "fake", .make = [&world] {
+        return std::vector<SinkPlan>{{.lane = "rows", .what = "fake", .make = [&world](const SinkContext&) {
           return absl::StatusOr<std::unique_ptr<ResultSink>>(std::make_unique<FakeSink>(world));
         }}};
       },

@@ -130,6 +130,7 @@ absl::StatusOr<std::unique_ptr<RunningCamera>> RunningCamera::Open(
   parts.camera = outline.camera;
   parts.ledger = heritage.ledger;
   parts.metrics = heritage.metrics;
+  parts.clock = factories.clock;
   parts.trace = config->outputs.trace;
   SL_RETURN_IF_ERROR(camera->OpenSource(wanted, factories, &parts));
   outline.source = parts.source->info();
@@ -206,6 +207,8 @@ absl::Status RunningCamera::OpenSource(const CameraConfig& config, const EngineF
       supervised.info.clock = ClockSource::kArrival;
       supervised.position = heritage.position;
       supervised.supervision = SupervisionOf(config);
+      supervised.clock = factories.clock;
+      supervised.wait = factories.wait;
       auto live = std::make_unique<SupervisedSource>(std::move(supervised));
       source = live.get();
       parts->source = std::move(live);

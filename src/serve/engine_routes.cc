@@ -66,6 +66,7 @@ HttpResponse Readyz(const EngineHealth& health, const HttpRequest& request) {
   const bool ready = health.ready(all);
   Json reasons = TextList(health.stuck);
   for (const std::string& text : health.failed) reasons.push_back(WithoutSecrets(text));
+  for (const std::string& text : health.waiting) reasons.push_back(WithoutSecrets(text));
   if (!health.running)
     reasons.push_back("no camera is being read: the run has not begun, or is ending");
   if (!ready && reasons.empty()) {

@@ -14,7 +14,6 @@
 namespace sightline::sim {
 namespace {
 
-constexpr int64_t kPollUs = 20'000;
 // What waits in a socket's buffer for a reader that is late; chosen.
 constexpr int64_t kBacklogUs = 1'000'000;
 
@@ -43,6 +42,7 @@ class SimSource::Impl {
       : camera_(std::move(connection.camera)),
         clock_(*connection.clock),
         give_up_(std::move(connection.give_up)),
+        poll_us_(connection.poll_us),
         sleep_(std::move(connection.sleep)),
         sim_(camera_->options()),
         info_of_camera_(options.camera),
@@ -188,7 +188,7 @@ class SimSource::Impl {
       if (give_up_ && give_up_()) {
         return Unavailable("nothing came from the simulated camera; given up");
       }
-      const int64_t wait_us = std::min(left_us, kPollUs);
+      const int64_t wait_us = std::min(left_us, poll_us_);
       if (sleep_) {
         sleep_(wait_us);
         continue;
@@ -285,6 +285,7 @@ class SimSource::Impl {
   const std::shared_ptr<SimCamera> camera_;
   const Clock& clock_;
   const std::function<bool()> give_up_;
+  const int64_t poll_us_;
   const std::function<void(int64_t)> sleep_;
   const SimOptions& sim_;  // of camera_
   const std::shared_ptr<const CameraInfo> info_of_camera_;

@@ -35,9 +35,10 @@ namespace sightline::sim {
 
 struct SimConnection {
   const Clock* clock = &Clock::Real();  // must outlive the source
-  // Asked about every 20 ms while Next() waits; true ends the wait. Empty: never.
+  // Asked every poll_us while Next() waits; true ends the wait. Empty: never.
   std::function<bool()> give_up = {};
-  // Waits for so long, at most 20 ms; empty: really. For tests, whose clock it moves on.
+  int64_t poll_us = 20'000;
+  // Waits for so long, at most poll_us; empty: really. For tests, whose clock it moves on.
   std::function<void(int64_t wait_us)> sleep = {};
   // Whom to connect to; null: a camera of its own, by the URL.
   std::shared_ptr<SimCamera> camera = nullptr;

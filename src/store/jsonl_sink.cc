@@ -173,6 +173,11 @@ absl::Status JsonlSink::FlushIfDue() {
 }
 
 absl::Status JsonlSink::Flush() {
+  failure_ = options_.wait == nullptr ? TryFlush() : options_.wait->Until([this] { return TryFlush(); });
+  return failure_;
+}
+
+absl::Status JsonlSink::TryFlush() {
   int64_t written = 0;
   const int error = WriteAll(fd_, buffer_, &written);
   if (error == 0) {
@@ -180,16 +185,24 @@ absl::Status JsonlSink::Flush() {
     buffer_.clear();
     return absl::OkStatus();
   }
-  // Keep the whole lines that did fit and cut off the torn one.
-  const size_t last_line_end = std::string_view(buffer_).substr(0, written).rfind('\n');
-  if (last_line_end != std::string_view::npos) {
-    size_bytes_ += static_cast<int64_t>(last_line_end) + 1;
-  }
-  const bool can_cut = partial_ == nullptr || !partial_->direct();
-  if (can_cut && ftruncate(fd_, size_bytes_) != 0 && errno != EINVAL) {  // EINVAL: a pipe or a device
+  KeepTheRest(written);
+  return FileError(error, "writing to", file_);
+}
+
+// The whole lines that did fit stay, a torn one is cut off and goes with the rest.
+void JsonlSink::KeepTheRest(int64_t written) {
+  const size_t line_end = std::string_view(buffer_).substr(0, static_cast<size_t>(written)).rfind('\n');
+  const size_t whole = line_end == std::string_view::npos ? 0 : line_end + 1;
+  const int64_t size = size_bytes_ + static_cast<int64_t>(whole);
+  const bool has_places = partial_ == nullptr || !partial_->direct();
+  const bool cut = has_places && ftruncate(fd_, size) == 0 && lseek(fd_, size, SEEK_SET) == size;
+  if (has_places && !cut && errno != EINVAL) {  // EINVAL: a pipe or a device
     Log().warn("{}: its last line may be unfinished ({})", file_, std::strerror(errno));
   }
-  return Fail(error, "writing to");
+  // What cannot be taken back is not written twice.
+  const size_t done = cut ? whole : static_cast<size_t>(written);
+  size_bytes_ += static_cast<int64_t>(done);
+  buffer_.erase(0, done);
 }
 
 absl::Status JsonlSink::Close() {

@@ -12,7 +12,8 @@
 // Unavailable. A pipe or a device is written to as it is.
 //
 // Only whole lines stay in the file, also when the disk is full: what was begun and did not fit is
-// cut off. Errors are those of FileError() in base/whole_file.h, one line with the path, and sticky.
+// cut off; with `wait` it is written again when there is room. Errors are those of FileError() in
+// base/whole_file.h, one line with the path, and sticky.
 //
 // Threads: one at a time (ResultSink). Memory: a buffer of flush_bytes plus one line. Nothing is
 // allocated per frame after warm-up.
@@ -23,6 +24,7 @@
 #include <memory>
 #include <string>
 
+#include "base/output_wait.h"
 #include "base/partial_file.h"
 #include "base/status.h"
 #include "base/time.h"
@@ -37,6 +39,7 @@ struct JsonlSinkOptions {
   int64_t flush_bytes = 256 * 1024;  // chosen: some 1,000 frames of two objects
   int flush_ms = 500;                // chosen: what a live reader does not notice
   const Clock* clock = &Clock::Real();
+  std::shared_ptr<OutputWait> wait = nullptr;  // null: a full disk is an error at once
 };
 
 class JsonlSink final : public ResultSink {
@@ -62,6 +65,8 @@ class JsonlSink final : public ResultSink {
   void BeforeLine();
   absl::Status AfterLine();
   absl::Status Flush();
+  absl::Status TryFlush();
+  void KeepTheRest(int64_t written);
   absl::Status Fail(int error, std::string_view doing);
 
   const JsonlSinkOptions options_;

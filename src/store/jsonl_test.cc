@@ -331,5 +331,31 @@ TEST(JsonlSink, DiskFullKeepsWholeLines) {
   EXPECT_EQ(umount(disk.c_str()), 0);
 }
 
+// Lines are neither lost nor doubled, and none is torn.
+TEST(JsonlSink, WaitsForRoom) {
+  const TemporaryFolder folder;
+  std::string whole;
+  for (const bool full : {false, true}) {
+    const std::string path = folder / (full ? "full.jsonl" : "whole.jsonl");
+    const auto wait = std::make_shared<OutputWait>();
+    const auto sink = MustCreate({.path = path, .append = true, .flush_bytes = 3000, .wait = wait});
+    const auto write = [&] {
+      for (uint64_t i = 0; i < 100; ++i) ASSERT_TRUE(sink->Write(SyntheticResults().Frame(i)).ok());
+    };
+    if (full) {
+      WithFullDisk(*wait, write);
+    } else {
+      write();
+    }
+    ASSERT_TRUE(sink->Close().ok());
+    EXPECT_EQ(Lines(path), 100u);
+    if (full) {
+      EXPECT_EQ(ReadFile(path), whole);
+    } else {
+      whole = ReadFile(path);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace sightline

@@ -42,21 +42,6 @@ ssize_t FullDiskWrite(int fd, const void* data, size_t size, off_t offset) {
   return -1;
 }
 
-bool ReplaceWrites(ssize_t (*function)(int, const void*, size_t, off_t)) {
-  sqlite3_vfs* vfs = sqlite3_vfs_find(nullptr);
-  bool replaced = false;
-  for (const char* name : {"pwrite", "pwrite64"}) {
-    replaced |= vfs->xSetSystemCall(vfs, name, reinterpret_cast<sqlite3_syscall_ptr>(function)) ==
-                SQLITE_OK;
-  }
-  return replaced;
-}
-
-void RestoreWrites() {
-  sqlite3_vfs* vfs = sqlite3_vfs_find(nullptr);
-  vfs->xSetSystemCall(vfs, nullptr, nullptr);
-}
-
 absl::Status StoreRun(const std::string& path) {
   SL_ASSIGN_OR_RETURN(const auto sink, SqliteSink::Create({.path = path, .batch_rows = 50}));
   const SyntheticResults door("door");
@@ -91,10 +76,10 @@ int64_t SplitFrames(const std::string& path) {
 
 TEST(SqliteCrash, KillAtAnyWriteThenReRunGivesTheSameRows) {
   const TemporaryFolder folder;
-  ASSERT_TRUE(ReplaceWrites(&DyingWrite));
+  ASSERT_TRUE(ReplaceSqliteWrites(&DyingWrite));
   writes_left = -1;
   ASSERT_TRUE(StoreRun(folder / "whole.db").ok());
-  RestoreWrites();
+  RestoreSqliteWrites();
   const int all_writes = write_count;
   ASSERT_GT(all_writes, 100);
   const std::string expected = DumpOf(folder / "whole.db");
@@ -108,7 +93,7 @@ TEST(SqliteCrash, KillAtAnyWriteThenReRunGivesTheSameRows) {
     ASSERT_GE(child, 0);
     if (child == 0) {
       writes_left = dies_at;
-      ReplaceWrites(&DyingWrite);
+      ReplaceSqliteWrites(&DyingWrite);
       _exit(StoreRun(path).ok() ? 0 : 1);
     }
     int status = 0;
@@ -162,9 +147,9 @@ TEST(SqliteCrash, DiskFullAtAnyWrite) {
     SCOPED_TRACE(moment);
     const std::string path = folder / fmt::format("{}.db", moment);
     full_after = moment * 9;
-    ASSERT_TRUE(ReplaceWrites(&FullDiskWrite));
+    ASSERT_TRUE(ReplaceSqliteWrites(&FullDiskWrite));
     const absl::Status status = StoreRun(path);
-    RestoreWrites();
+    RestoreSqliteWrites();
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
     if (DatabaseReader::Open(path).ok()) {
       EXPECT_EQ(SplitFrames(path), 0);

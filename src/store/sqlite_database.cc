@@ -181,7 +181,7 @@ absl::Status SqliteDatabase::Error(int code, std::string_view doing) const {
       (io_error && (system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG))) {
     return ResourceExhausted(
         "{} {}: no space left on the disk (or the size limit is reached); rows committed before "
-        "stay; free some space and run again",
+        "stay; free some space",
         doing, path_);
   }
   switch (code & 0xff) {

@@ -73,6 +73,7 @@ struct SqliteSink::Impl {
   void RememberLabels(const FrameResult& result);
 
   absl::Status Commit();
+  absl::Status TryCommit();
   int InsertAll();
   int InsertFrames();
   int InsertDetections();
@@ -390,25 +391,28 @@ int SqliteSink::Impl::InsertAll() {
 
 absl::Status SqliteSink::Impl::Commit() {
   if (stats.waiting_rows == 0) return absl::OkStatus();
+  failure = options.wait == nullptr ? TryCommit() : options.wait->Until([this] { return TryCommit(); });
+  if (!failure.ok()) return failure;
+  ++stats.commits;
+  stats.frames += frames.size();
+  stats.detections += detections.size();
+  stats.events += events_used;
+  stats.tracks += tracks.size();
+  Clear();
+  return absl::OkStatus();
+}
+
+// All that waits, or nothing of it.
+absl::Status SqliteSink::Impl::TryCommit() {
+  constexpr std::string_view kDoing = "writing results to";
   int code = begin.Step();
-  if (code == SQLITE_DONE) {
-    code = InsertAll();
-    if (code == SQLITE_DONE) code = commit.Step();
-    if (code != SQLITE_DONE) {
-      failure = database.Error(code, "writing results to");
-      rollback.Step();  // fails where SQLite has already rolled back by itself
-      return failure;
-    }
-    ++stats.commits;
-    stats.frames += frames.size();
-    stats.detections += detections.size();
-    stats.events += events_used;
-    stats.tracks += tracks.size();
-    Clear();
-    return absl::OkStatus();
-  }
-  failure = database.Error(code, "writing results to");
-  return failure;
+  if (code != SQLITE_DONE) return database.Error(code, kDoing);
+  code = InsertAll();
+  if (code == SQLITE_DONE) code = commit.Step();
+  if (code == SQLITE_DONE) return absl::OkStatus();
+  const absl::Status error = database.Error(code, kDoing);
+  rollback.Step();  // fails where SQLite has already rolled back by itself
+  return error;
 }
 
 void SqliteSink::Impl::Clear() {

@@ -16,6 +16,8 @@
 //   Group commit.   Rows wait in memory until batch_rows are there or batch_ms have passed since
 //                   the first of them, whichever comes first. The database's lock is held for the
 //                   moment of the commit only, so several processes may write to one file.
+//   Waiting.        With `wait`, a full disk and another program's lock are no errors: the batch is kept
+//                   and committed when it can be.
 //
 // Errors are sticky: after the first, every call returns it. One line each, with the path and what
 // to do; see sqlite_database.h. What was committed before stays. A pair of detections with one id
@@ -33,6 +35,7 @@
 #include <memory>
 #include <string>
 
+#include "base/output_wait.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "types/result_sink.h"
@@ -52,6 +55,7 @@ struct SqliteSinkOptions {
   int busy_timeout_ms = 5000;  // wait for another process's lock, then Unavailable
   int64_t max_size_bytes = 0;  // the database's size limit; 0 = SQLite's own (many TB)
   const Clock* clock = &Clock::Real();
+  std::shared_ptr<OutputWait> wait = nullptr;  // null: an error at once; not with max_size_bytes
 };
 
 // What a sink has stored so far.

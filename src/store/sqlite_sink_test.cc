@@ -405,6 +405,57 @@ TEST(SqliteSinkErrors, DiskFull) {
   EXPECT_EQ(umount(disk.c_str()), 0);
 }
 
+TEST(SqliteSink, WaitsForRoom) {
+  const TemporaryFolder folder;
+  const SyntheticResults source;
+  const auto wait = std::make_shared<OutputWait>();
+  const auto undisturbed = MustCreate({.path = folder / "whole.db", .batch_rows = 100});
+  StoreRun(*undisturbed, source, 500);
+  ASSERT_TRUE(undisturbed->Close().ok());
+  const auto sink = MustCreate({.path = folder / "full.db", .batch_rows = 100, .wait = wait});
+  WithFullDisk(*wait, [&] { StoreRun(*sink, source, 500); });
+  ASSERT_TRUE(sink->Close().ok());
+  EXPECT_EQ(DumpOf(folder / "full.db"), DumpOf(folder / "whole.db"));
+}
+
+TEST(SqliteSink, WaitsForAnotherProgramsLock) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "a.db";
+  const auto wait = std::make_shared<OutputWait>();
+  const auto sink = MustCreate({.path = path, .batch_rows = 100, .busy_timeout_ms = 1, .wait = wait});
+  auto other = *SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWriteCreate, 0);
+  ASSERT_TRUE(other.Execute("BEGIN IMMEDIATE").ok());
+  std::thread release([&] {
+    while (wait->reason().empty()) std::this_thread::yield();
+    EXPECT_TRUE(other.Execute("COMMIT").ok());
+  });
+  StoreRun(*sink, SyntheticResults(), 200);
+  release.join();
+  ASSERT_TRUE(sink->Close().ok());
+  EXPECT_EQ(*(*DatabaseReader::Open(path))->CountRows("frames"), 200);
+}
+
+// Whoever ends the run while the disk is full gets an error, and a file with what was committed.
+TEST(SqliteSink, WaitsNoLongerThanTheRun) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "a.db";
+  const SyntheticResults source;
+  const auto wait = std::make_shared<OutputWait>();
+  ASSERT_TRUE(FullDisk::Prepare());
+  const auto sink = MustCreate({.path = path, .batch_rows = 1, .wait = wait});
+  ASSERT_TRUE(sink->Write(source.Frame(0)).ok());
+  {
+    const FullDisk disk;
+    std::thread end([&] {
+      while (wait->reason().empty()) std::this_thread::yield();
+      wait->End();
+    });
+    EXPECT_EQ(sink->Write(source.Frame(1)).code(), absl::StatusCode::kResourceExhausted);
+    end.join();
+  }
+  EXPECT_EQ(*(*DatabaseReader::Open(path))->CountRows("frames"), 1);
+}
+
 // ---- schema versions ----
 
 TEST(SqliteSchema, MigratesStepByStepAndKeepsTheRows) {

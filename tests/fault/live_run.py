@@ -11,13 +11,13 @@ import time
 class LiveRun:
     """`check(good, what)` is told of every step; a step may take `patience_s`."""
 
-    def __init__(self, program, folder, config, check, patience_s):
+    def __init__(self, program, folder, config, check, patience_s, *options):
         (folder / "live.yaml").write_text(config)
         self.check, self.patience_s = check, patience_s
         self.database = folder / "out" / "sightline.db"
         self.errors = open(folder / "errors.txt", "w+")
-        self.process = subprocess.Popen([program, "run", str(folder / "live.yaml"), "--json"], stdout=subprocess.PIPE,
-                                        stderr=self.errors, text=True)
+        self.process = subprocess.Popen([program, "run", str(folder / "live.yaml"), "--json", *options],
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
 
     def rows(self, sql, *values):
         try:

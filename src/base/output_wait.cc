@@ -1,0 +1,58 @@
+#include "base/output_wait.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace sightline {
+namespace {
+
+bool MayPass(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) || absl::IsUnavailable(status);
+}
+
+}  // namespace
+
+absl::Status OutputWait::Until(absl::FunctionRef<absl::Status()> attempt) {
+  using std::chrono::milliseconds;
+  absl::Status status = attempt();
+  if (!MayPass(status)) return status;
+  const auto begin = std::chrono::steady_clock::now();
+  Log().warn("{}; results wait, and live cameras drop what finds no place, until it can be written",
+             MessageOf(status));
+  // Chosen: what a moment's lock costs, and what a full disk may be asked for a night.
+  milliseconds pause(100);
+  while (MayPass(status) && Pause(status, pause)) {
+    pause = std::min(2 * pause, milliseconds(1000));
+    status = attempt();
+  }
+  {
+    MutexLock lock(mutex_);
+    reason_.clear();
+  }
+  if (status.ok()) {
+    const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
+    Log().info("outputs are written again, after {:.1f} s", waited.count());
+  }
+  return status;
+}
+
+bool OutputWait::Pause(const absl::Status& error, std::chrono::milliseconds pause) {
+  MutexLock lock(mutex_);
+  reason_ = MessageOf(error);
+  if (!ended_) ended_changed_.WaitFor(mutex_, pause);
+  return !ended_;
+}
+
+void OutputWait::End() {
+  MutexLock lock(mutex_);
+  ended_ = true;
+  ended_changed_.NotifyAll();
+}
+
+std::string OutputWait::reason() const {
+  MutexLock lock(mutex_);
+  return reason_;
+}
+
+}  // namespace sightline
