@@ -1,4 +1,5 @@
 """A run of simulated cameras that is changed while it goes on, and what is checked of it."""
+import atexit
 import contextlib
 import json
 import pathlib
@@ -46,6 +47,7 @@ class Shop:
         self.log = open(self.folder / "log", "w+")
         self.process = subprocess.Popen([program, "run", "shop.yaml", "--json"], cwd=folder, stderr=self.log,
                                         stdout=subprocess.PIPE, text=True, preexec_fn=before_run)
+        atexit.register(self.process.kill)  # also when a step fails; nothing once it has ended
 
     def write(self, name="shop.yaml"):
         lines = ["cameras:"]
