@@ -78,7 +78,8 @@ absl::Status LockForWriting(int fd, const std::string& path) {
 PartialFile::PartialFile(std::string path, std::string file, int fd, bool direct)
     : path_(std::move(path)), file_(std::move(file)), fd_(fd), direct_(direct) {}
 
-absl::StatusOr<std::unique_ptr<PartialFile>> PartialFile::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<PartialFile>> PartialFile::Open(
+    const std::string& path, std::shared_ptr<FinishedFiles> finished) {
   std::string real = path;
   struct stat there {};
   if (stat(path.c_str(), &there) == 0) {
@@ -95,7 +96,9 @@ absl::StatusOr<std::unique_ptr<PartialFile>> PartialFile::Open(const std::string
   }
   const std::string file = real + ".partial";
   SL_ASSIGN_OR_RETURN(const int fd, OpenLocked(file, path));
-  return std::unique_ptr<PartialFile>(new PartialFile(real, file, fd, false));
+  std::unique_ptr<PartialFile> opened(new PartialFile(real, file, fd, false));
+  opened->finished_ = std::move(finished);
+  return opened;
 }
 
 PartialFile::~PartialFile() {
@@ -119,9 +122,11 @@ absl::Status PartialFile::Commit() {
     if (close(std::exchange(fd_, -1)) != 0) return FileError(errno, "closing", file_);
     return absl::OkStatus();
   }
+  if (finished_) SL_RETURN_IF_ERROR(finished_->MakeWay(path_));
   // Renamed while it is locked, so that nobody else can have taken the name meanwhile.
   if (std::rename(file_.c_str(), path_.c_str()) != 0) return FileError(errno, "renaming", file_);
   if (close(std::exchange(fd_, -1)) != 0) return FileError(errno, "closing", path_);
+  if (finished_) finished_->Add(path_);
   SyncFolder(std::filesystem::path(path_).parent_path().string());
   return absl::OkStatus();
 }

@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 
+#include "base/finished_files.h"
 #include "base/status.h"
 
 namespace sightline {
@@ -28,8 +29,10 @@ void SyncFolder(const std::string& folder);
 
 class PartialFile {
  public:
-  // Unavailable when another program is writing it; else the errors of FileError.
-  static absl::StatusOr<std::unique_ptr<PartialFile>> Open(const std::string& path);
+  // Unavailable when another program is writing it; else the errors of FileError. `finished` (may be
+  // null): what stands in it is not replaced by Commit(), but set aside.
+  static absl::StatusOr<std::unique_ptr<PartialFile>> Open(
+      const std::string& path, std::shared_ptr<FinishedFiles> finished = nullptr);
   ~PartialFile();
 
   // For reading and writing; only writing when direct(). Stays the property of this object.
@@ -52,6 +55,7 @@ class PartialFile {
   const std::string file_;
   int fd_;
   const bool direct_;
+  std::shared_ptr<FinishedFiles> finished_;
 };
 
 }  // namespace sightline

@@ -172,7 +172,8 @@ int Check(const CheckOptions& options) {
   for (const std::string& config : options.configs) {
     ParsedConfig parsed = ReadConfig(config, parse);
     if (parsed.config) {
-      const absl::Status guarded = CheckOutputFiles(*parsed.config, config);
+      const absl::Status guarded =
+          CheckOutputFiles(*parsed.config, config, OnlyCameraOf(*parsed.config));
       if (!guarded.ok()) {
         parsed.errors.push_back({{}, WithoutSecrets(MessageOf(guarded))});
         parsed.config.reset();

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "base/whole_file.h"
@@ -25,6 +27,21 @@ namespace sightline::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+// What the outputs of one run have in common.
+struct RunFiles {
+  std::string only_camera;
+  std::shared_ptr<FinishedFiles> finished = std::make_shared<FinishedFiles>();
+  // Paths of videos, for as long as their sinks live. One at a time makes sinks, any may end them.
+  std::vector<std::pair<std::string, std::weak_ptr<void>>> videos;
+
+  bool IsWriting(const std::string& path) {
+    std::erase_if(videos, [](const auto& video) { return video.second.expired(); });
+    return std::any_of(videos.begin(), videos.end(),
+                       [&](const auto& video) { return video.first == path; });
+  }
+};
+using RunFilesRef = std::shared_ptr<RunFiles>;
 
 std::string InFolder(const std::string& folder, const std::string& path) {
   return fs::path(path).is_absolute() ? path : (fs::path(folder) / path).string();
@@ -75,23 +92,37 @@ RulesForSize DrawnRulesOf(const CameraOutline& camera) {
 
 absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& camera,
                                                           const std::string& path, int crf,
+                                                          const RunFilesRef& run,
                                                           std::shared_ptr<OutputWait> wait) {
   VideoSinkOptions options;
   options.camera_id = camera.camera->id;
   options.rules = DrawnRulesOf(camera);
-  // Taken now: that another run is writing it shows before a frame is read.
-  SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> taken, PartialFile::Open(path));
-  const auto file = std::make_shared<std::unique_ptr<PartialFile>>(std::move(taken));
-  options.open = [file, path, crf, fps = camera.source.fps, wait = std::move(wait)](int width, int height) {
-    return OpenVideo(path, width, height, fps, crf, std::move(*file), wait);
+  struct Taken {
+    std::unique_ptr<PartialFile> file;
+  };
+  const auto taken = std::make_shared<Taken>();
+  const auto take = [path, finished = run->finished](Taken& to) -> absl::Status {
+    SL_ASSIGN_OR_RETURN(to.file, PartialFile::Open(path, finished));
+    return absl::OkStatus();
+  };
+  // Taken now: that another run is writing it shows before a frame is read. When it is this run, for
+  // the camera's life before this one, that video is closed by the first frame.
+  if (!run->IsWriting(path)) SL_RETURN_IF_ERROR(take(*taken));
+  run->videos.emplace_back(path, taken);
+  options.open = [taken, take, path, crf, fps = camera.source.fps, wait = std::move(wait)](
+                     int width, int height) -> absl::StatusOr<std::unique_ptr<PictureWriter>> {
+    if (!taken->file) SL_RETURN_IF_ERROR(take(*taken));
+    return OpenVideo(path, width, height, fps, crf, std::move(taken->file), wait);
   };
   return VideoSink::Create(std::move(options));
 }
 
 absl::StatusOr<std::unique_ptr<ResultSink>> MakeReportSink(const CameraOutline& camera,
-                                                           const std::string& path) {
+                                                           const std::string& path,
+                                                           const RunFilesRef& run) {
   ReportSinkOptions options;
   options.path = path;
+  options.finished = run->finished;
   options.encode_png = [](const ImageView& bgr) { return EncodePng(bgr); };
   options.cameras.push_back({.camera_id = camera.camera->id,
                              .title = {},
@@ -115,8 +146,8 @@ SinkPlan PlanOf(const Config& config, std::string lane, const std::string& path,
 }
 
 // The sinks of all cameras.
-std::vector<SinkPlan> PlanSinks(const Config& config, bool live) {
-  const OutputPaths paths = PathsOf(config);
+std::vector<SinkPlan> PlanSinks(const Config& config, bool live, const RunFilesRef& run) {
+  const OutputPaths paths = PathsOf(config, run->only_camera);
   std::vector<SinkPlan> plans;
   if (!paths.database.empty()) {
     plans.push_back(PlanOf(config, "rows", paths.database, "sqlite " + paths.database, [path = paths.database, live](const SinkContext& context) {
@@ -128,35 +159,43 @@ std::vector<SinkPlan> PlanSinks(const Config& config, bool live) {
     }));
   }
   if (!paths.json_lines.empty()) {
-    plans.push_back(PlanOf(config, "rows", paths.json_lines, "lines " + paths.json_lines, [path = paths.json_lines, live](const SinkContext& context) {
-      JsonlSinkOptions options;
-      options.path = path;
-      options.append = live;
-      options.clock = context.clock;
-      if (live) options.wait = context.wait;
-      return Upcast(JsonlSink::Create(options));
-    }));
+    plans.push_back(PlanOf(config, "rows", paths.json_lines, "lines " + paths.json_lines,
+                           [path = paths.json_lines, live, run](const SinkContext& context) {
+                             JsonlSinkOptions options;
+                             options.path = path;
+                             options.append = live;
+                             options.finished = run->finished;
+                             options.clock = context.clock;
+                             if (live) options.wait = context.wait;
+                             return Upcast(JsonlSink::Create(options));
+                           }));
   }
   return plans;
 }
 
 // Those of one camera: what shows pictures.
-std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline& camera) {
-  const OutputPaths paths = PathsOf(config);
+std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline& camera,
+                                      const RunFilesRef& run) {
+  const OutputPaths paths = PathsOf(config, run->only_camera);
   const std::string& id = camera.camera->id;
   std::vector<SinkPlan> plans;
   for (const auto& [of_camera, path] : paths.reports) {
     if (of_camera != id) continue;
     // The page names source and model: with others it is another one.
     plans.push_back(PlanOf(config, "report", path,
-                           fmt::format("report {} {} {}", path, camera.camera->source, camera.config->model),
-                           [camera, path = path](const SinkContext&) { return MakeReportSink(camera, path); }));
+                           fmt::format("report {} {} {} life {}", path, camera.camera->source,
+                                       camera.config->model, camera.camera->life),
+                           [camera, path = path, run](const SinkContext&) {
+                             return MakeReportSink(camera, path, run);
+                           }));
   }
   for (const auto& [of_camera, path] : paths.videos) {
     if (of_camera != id) continue;
-    plans.push_back(PlanOf(config, "video-" + id, path, "video " + path,
-                           [camera, path = path, crf = config.outputs.video.crf](const SinkContext& context) {
-                             return MakeVideoSink(camera, path, crf,
+    plans.push_back(PlanOf(config, "video-" + id, path,
+                           fmt::format("video {} life {}", path, camera.camera->life),
+                           [camera, path = path, crf = config.outputs.video.crf,
+                            run](const SinkContext& context) {
+                             return MakeVideoSink(camera, path, crf, run,
                                                   camera.source.live ? context.wait : nullptr);
                            }));
   }
@@ -207,16 +246,20 @@ absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model)
   return OpenDetector(request, [] { return DefaultBackend(); });
 }
 
-OutputPaths PathsOf(const Config& config) {
+std::string OnlyCameraOf(const Config& first) {
+  return first.cameras.size() == 1 ? first.cameras[0].id : "";
+}
+
+OutputPaths PathsOf(const Config& config, const std::string& only) {
   const OutputConfig& outputs = config.outputs;
   OutputPaths paths;
   if (outputs.sqlite.enabled) paths.database = InFolder(outputs.dir, outputs.sqlite.path);
   if (outputs.jsonl.enabled) paths.json_lines = InFolder(outputs.dir, outputs.jsonl.path);
   if (outputs.report.enabled) {
-    paths.report = InFolder(outputs.dir, "report.png");
+    const std::string report = InFolder(outputs.dir, "report.png");
     for (const CameraConfig& camera : config.cameras) {
       paths.reports.emplace_back(camera.id,
-                                 ReportPathOf(paths.report, camera.id, config.cameras.size()));
+                                 ReportPathOf(report, camera.id, camera.id == only ? 1 : 2));
     }
   }
   if (outputs.video.enabled) {
@@ -227,17 +270,26 @@ OutputPaths PathsOf(const Config& config) {
   return paths;
 }
 
-EngineFactories MakeFactories() {
+EngineFactories MakeFactories(const Config& first) {
+  const auto run = std::make_shared<RunFiles>();
+  run->only_camera = OnlyCameraOf(first);
+  const auto look = std::make_shared<HttpLook>();
   return {
       .open_source = OpenRecording,
-      .open_live = OpenLive,
+      .open_live =
+          [look](const SourceOptions& options, const LiveConfig& live, FrameLedger& ledger) {
+            return OpenLive(options, live, ledger, *look);
+          },
+      .before_opening = [look](auto cameras) { look->Ask(cameras); },
       .open_detector = OpenConfiguredDetector,
-      .plan_sinks = PlanSinks,
-      .plan_camera_sinks = PlanCameraSinks,
+      .plan_sinks = [run](const Config& config, bool live) { return PlanSinks(config, live, run); },
+      .plan_camera_sinks = [run](const Config& config, const CameraOutline& camera) {
+        return PlanCameraSinks(config, camera, run);
+      },
   };
 }
 
-EngineFactories MakeDryFactories() {
+EngineFactories MakeDryFactories(const Config& first) {
   // A sink that only has a name.
   class NamedSink final : public ResultSink {
    public:
@@ -259,10 +311,13 @@ EngineFactories MakeDryFactories() {
     }
     return plans;
   };
-  EngineFactories factories = MakeFactories();
-  factories.plan_sinks = [dry](const Config& config, bool live) { return dry(PlanSinks(config, live)); };
-  factories.plan_camera_sinks = [dry](const Config& config, const CameraOutline& camera) {
-    return dry(PlanCameraSinks(config, camera));
+  EngineFactories factories = MakeFactories(first);
+  factories.plan_sinks = [dry, real = factories.plan_sinks](const Config& config, bool live) {
+    return dry(real(config, live));
+  };
+  factories.plan_camera_sinks = [dry, real = factories.plan_camera_sinks](
+                                    const Config& config, const CameraOutline& camera) {
+    return dry(real(config, camera));
   };
   return factories;
 }

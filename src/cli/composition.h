@@ -31,18 +31,24 @@ absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path
                                                          std::unique_ptr<PartialFile> file = nullptr,
                                                          std::shared_ptr<OutputWait> wait = nullptr);
 
+// The id of a configuration's only camera; empty when it has several. Of the configuration that a run
+// begins with: that camera's report is report.png for as long as the run lasts, those of others are
+// report-ID.png, so that no name depends on how many cameras there are.
+std::string OnlyCameraOf(const Config& first);
+
 // Where the sinks of a run write.
 struct OutputPaths {
   std::string database;
   std::string json_lines;
-  std::string report;  // what it is called with one camera
   std::vector<std::pair<std::string, std::string>> reports;  // camera id, path
   std::vector<std::pair<std::string, std::string>> videos;  // camera id, path
 };
-OutputPaths PathsOf(const Config& config);
+// `only`: OnlyCameraOf() what the run began with.
+OutputPaths PathsOf(const Config& config, const std::string& only);
 
-EngineFactories MakeFactories();
+// For a run that begins with that configuration.
+EngineFactories MakeFactories(const Config& first);
 // The same graph, but nothing is written: sinks only have names. For `explain`.
-EngineFactories MakeDryFactories();
+EngineFactories MakeDryFactories(const Config& first);
 
 }  // namespace sightline::cli

@@ -9,7 +9,7 @@
 
 #include "base/file_key.h"
 #include "cli/composition.h"
-#include "infer/model_store.h"
+#include "cli/model_files.h"
 #include "media/open_source.h"
 
 namespace sightline::cli {
@@ -24,7 +24,7 @@ struct OutputFile {
   size_t owner;  // files of one output may share nothing with others
 };
 
-std::vector<OutputFile> OutputFilesOf(const Config& config) {
+std::vector<OutputFile> OutputFilesOf(const Config& config, const std::string& only) {
   std::vector<OutputFile> files;
   size_t owner = 0;
   const auto add = [&](const std::string& what, const std::string& path,
@@ -36,7 +36,7 @@ std::vector<OutputFile> OutputFilesOf(const Config& config) {
     }
     ++owner;
   };
-  const OutputPaths paths = PathsOf(config);
+  const OutputPaths paths = PathsOf(config, only);
   add("the database", paths.database, {"-wal", "-shm", "-journal"});
   add("the JSON lines", paths.json_lines, {".partial"});
   for (const auto& [camera, path] : paths.reports) add("the report of camera " + camera, path, {});
@@ -81,31 +81,9 @@ absl::Status CheckSource(const std::vector<OutputFile>& outputs, const CameraCon
   return absl::OkStatus();
 }
 
-// The model's file, or all of its package. Empty for what is built in or not there: that is reported
-// where it is opened.
-std::vector<std::string> FilesOf(const ModelConfig& model) {
-  std::string folder;
-  if (model.origin == ModelOrigin::kFile) {
-    std::error_code ignored;
-    if (!fs::is_directory(model.reference, ignored)) return {model.reference};
-    folder = model.reference;
-  } else if (model.origin == ModelOrigin::kPackage && CheckModelName(model.reference).ok()) {
-    folder = ModelStore::Default().FolderOf(model.reference);
-  }
-  std::vector<std::string> files;
-  std::error_code error;
-  if (folder.empty()) return files;
-  for (fs::directory_iterator at(folder, error); !error && at != fs::directory_iterator();
-       at.increment(error)) {
-    files.push_back(at->path().string());
-  }
-  return files;
-}
-
-}  // namespace
-
-absl::Status CheckOutputFiles(const Config& config, const std::string& config_file) {
-  const std::vector<OutputFile> outputs = OutputFilesOf(config);
+// No file of `outputs` may be one that the configuration reads.
+absl::Status CheckInputs(const Config& config, const std::string& config_file,
+                         const std::vector<OutputFile>& outputs) {
   if (!config_file.empty()) {
     SL_RETURN_IF_ERROR(CheckInput(outputs, config_file, "the configuration file, " + config_file));
   }
@@ -116,6 +94,18 @@ absl::Status CheckOutputFiles(const Config& config, const std::string& config_fi
     for (const std::string& file : FilesOf(model)) {
       SL_RETURN_IF_ERROR(CheckInput(outputs, file, "a file of the model, " + file));
     }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckOutputFiles(const Config& config, const std::string& config_file,
+                              const std::string& only, const Config* running) {
+  const std::vector<OutputFile> outputs = OutputFilesOf(config, only);
+  SL_RETURN_IF_ERROR(CheckInputs(config, config_file, outputs));
+  if (running != nullptr) {
+    SL_RETURN_IF_ERROR(CheckInputs(config, config_file, OutputFilesOf(*running, only)));
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
     for (size_t k = 0; k < i; ++k) {

@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/engine_server.h"
+#include "cli/model_files.h"
 #include "cli/output_guard.h"
 #include "cli/progress_line.h"
 #include "cli/run_control.h"
@@ -87,9 +88,9 @@ int ReportRun(const absl::Status& status, const RunSummary& summary) {
   return exit_code;
 }
 
-void PrintSummary(const RunSummary& summary, const Config& config, const std::string& model) {
+void PrintSummary(const RunSummary& summary, const Config& config, const std::string& only_camera) {
   for (const CameraSummary& camera : summary.cameras) PrintCamera(camera);
-  const OutputPaths paths = PathsOf(config);
+  const OutputPaths paths = PathsOf(config, only_camera);
   PrintOut("\n");
   const auto line = [](const char* what, const std::string& path) {
     if (!path.empty() && std::filesystem::exists(path)) PrintOut("  {:<9} {}\n", what, path);
@@ -105,14 +106,16 @@ void PrintSummary(const RunSummary& summary, const Config& config, const std::st
 int Run(const RunOptions& options) {
   absl::StatusOr<Config> config = ConfigOf(options);
   if (!config.ok()) return Report(config.status());
-  if (const absl::Status guarded = CheckOutputFiles(*config, options.config); !guarded.ok()) {
+  if (const absl::Status guarded = CheckOutputFiles(*config, options.config, OnlyCameraOf(*config));
+      !guarded.ok()) {
     return Report(guarded);
   }
+  LookAtModels(nullptr, *config);  // what `apply` compares with, so before they are opened
   absl::StatusOr<std::unique_ptr<EngineServer>> started = EngineServer::Start(config->metrics);
   if (!started.ok()) return Report(started.status());
   const std::unique_ptr<EngineServer> server = *std::move(started);
   if (server) TellUser("info", "metrics at " + server->metrics_url());
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(*config, MakeFactories());
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(*config, MakeFactories(*config));
   if (!engine.ok()) return Report(engine.status());
   const ShownEngine shown(server.get(), engine->get());
 
@@ -131,7 +134,7 @@ int Run(const RunOptions& options) {
   if (options.json) {
     PrintOut("{}\n", JsonText(SummaryJson(summary)));
   } else if (!options.quiet) {
-    PrintSummary(summary, *(*engine)->config(), options.model);
+    PrintSummary(summary, *(*engine)->config(), OnlyCameraOf(*config));
   }
   std::fflush(stdout);
   return ReportRun(status, summary);
@@ -165,13 +168,14 @@ void AddExplainCommand(CLI::App& app, int& exit_code) {
   explain->callback([options, &exit_code] {
     absl::StatusOr<Config> config = ConfigOf(*options);
     const absl::Status guarded =
-        config.ok() ? CheckOutputFiles(*config, options->config) : config.status();
+        config.ok() ? CheckOutputFiles(*config, options->config, OnlyCameraOf(*config))
+                    : config.status();
     if (!guarded.ok()) {
       exit_code = Report(guarded);
       return;
     }
     absl::StatusOr<std::unique_ptr<Engine>> engine =
-        Engine::Create(*config, MakeDryFactories());
+        Engine::Create(*config, MakeDryFactories(*config));
     exit_code = Report(engine.status());
     if (engine.ok()) {
       const std::string text = options->json ? (*engine)->ExplainJson() : (*engine)->Explain();

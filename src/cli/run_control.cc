@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/redact.h"
 #include "base/thread.h"
+#include "cli/composition.h"
+#include "cli/model_files.h"
 #include "cli/output_guard.h"
 #include "pipeline/config/diff.h"
 #include "pipeline/config/parse.h"
@@ -43,7 +45,7 @@ std::string ControlSocketOf(const std::string& folder) {
 }
 
 RunControl::RunControl(Engine& engine, const RunOptions& options)
-    : engine_(engine), options_(options) {}
+    : engine_(engine), options_(options), only_camera_(OnlyCameraOf(*engine.config())) {}
 
 std::unique_ptr<RunControl> RunControl::Start(Engine& engine, const RunOptions& options,
                                               const std::string& folder) {
@@ -117,7 +119,8 @@ absl::StatusOr<std::string> RunControl::Apply(const std::string& file, const std
   options.sources.clear();
   options.model.clear();
   SL_ASSIGN_OR_RETURN(Config config, ConfigOf(options, text));
-  SL_RETURN_IF_ERROR(CheckOutputFiles(config, file));
+  SL_RETURN_IF_ERROR(CheckOutputFiles(config, file, only_camera_, engine_.config().get()));
+  LookAtModels(engine_.config().get(), config);
   if (dry_run) return DiffText(DiffConfigs(*engine_.config(), config));
   SL_ASSIGN_OR_RETURN(const ConfigDiff diff, engine_.Apply(std::move(config)));
   return DiffText(diff);

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 
+#include "base/thread.h"
 #include "media/open_source.h"
 #include "media/sources/http_recording.h"
 #include "media/sources/live_stream.h"
@@ -57,8 +60,9 @@ absl::StatusOr<std::unique_ptr<FrameSource>> HttpRecordingOf(const SourceOptions
   return OpenHttpRecording(options, ledger, {}, live);
 }
 
-bool IsHttpRecording(const SourceOptions& options, LiveOptions live) {
+bool IsHttpRecording(const SourceOptions& options, const LiveConfig& config) {
   constexpr int64_t kLongestLookUs = 3'000'000;  // chosen: cameras that are off hold up a start
+  LiveOptions live = LiveOptionsOf(config);
   live.connect_timeout_us = live.connect_timeout_us > 0
                                 ? std::min(live.connect_timeout_us, kLongestLookUs)
                                 : kLongestLookUs;
@@ -121,13 +125,53 @@ void RegisterSources() {
   });
 }
 
+void HttpLook::Ask(std::span<const CameraConfig* const> cameras) {
+  recordings_.clear();
+  struct Question {
+    const CameraConfig* camera;
+    bool is_recording = false;
+  };
+  std::vector<Question> questions;
+  for (const CameraConfig* camera : cameras) {
+    if (IsHttpAddress(camera->source.Reveal())) questions.push_back({camera});
+  }
+  std::atomic<size_t> next{0};
+  const auto ask = [&] {
+    for (size_t i = next++; i < questions.size(); i = next++) {
+      const CameraConfig& camera = *questions[i].camera;
+      SourceOptions options;
+      options.url = camera.source.Reveal();
+      options.camera = std::make_shared<const CameraInfo>(
+          CameraInfo{.id = camera.id, .source = camera.source.shown()});
+      questions[i].is_recording = IsHttpRecording(options, camera.live);
+    }
+  };
+  std::vector<std::thread> threads;
+  while (threads.size() + 1 < std::min(questions.size(), kAtOnce)) {
+    absl::StatusOr<std::thread> thread = StartThread("http-look", ask);
+    if (!thread.ok()) break;  // then it takes longer
+    threads.push_back(*std::move(thread));
+  }
+  ask();
+  for (std::thread& thread : threads) thread.join();
+  for (const Question& question : questions) {
+    recordings_[{question.camera->id, question.camera->source.Reveal()}] = question.is_recording;
+  }
+}
+
+bool HttpLook::IsRecording(const SourceOptions& options, const LiveConfig& live) {
+  if (!IsHttpAddress(options.url)) return false;
+  const auto known = recordings_.extract(std::pair(options.camera->id, options.url));
+  return known ? known.mapped() : IsHttpRecording(options, live);
+}
+
 absl::StatusOr<ConnectSource> OpenLive(const SourceOptions& options, const LiveConfig& config,
-                                       FrameLedger& ledger) {
+                                       FrameLedger& ledger, HttpLook& look) {
   if (IsSimulated(options.url)) return OpenSimulated(options, ledger);
   if (!IsLiveAddress(options.url)) return ConnectSource();
   const LiveOptions live = LiveOptionsOf(config);
   SL_RETURN_IF_ERROR(LiveStream::Create(options, ledger, {}, live).status());
-  if (IsHttpRecording(options, live)) return ConnectSource();
+  if (look.IsRecording(options, config)) return ConnectSource();
   return ConnectSource([options, &ledger, live](const ConnectRequest& request)
                            -> absl::StatusOr<std::unique_ptr<FrameSource>> {
     LiveOptions now = live;

@@ -55,14 +55,9 @@ StopSignal::StopSignal(Requests wanted) {
   // may each say so, hence no default action for the second.
   struct sigaction hang_up {};
   sigaction(SIGHUP, nullptr, &hang_up);
-  ignored_hang_up_ = hang_up.sa_handler == SIG_IGN;
-  watches_hang_up_ = !ignored_hang_up_ || kept.reload;
+  watches_hang_up_ = hang_up.sa_handler != SIG_IGN;
   action.sa_flags = SA_RESTART;
   action.sa_handler = OnHangUp;
-  if (ignored_hang_up_ && terminal >= 0) {
-    close(terminal);
-    terminal = -1;  // nohup: that it closes is no reason
-  }
   if (watches_hang_up_) sigaction(SIGHUP, &action, nullptr);
   watches_retry_ = static_cast<bool>(kept.retry);
   action.sa_handler = OnRetry;
@@ -72,7 +67,7 @@ StopSignal::StopSignal(Requests wanted) {
 StopSignal::~StopSignal() {
   signal(SIGINT, SIG_DFL);
   signal(SIGTERM, SIG_DFL);
-  if (watches_hang_up_) signal(SIGHUP, ignored_hang_up_ ? SIG_IGN : SIG_DFL);
+  if (watches_hang_up_) signal(SIGHUP, SIG_DFL);
   if (watches_retry_) signal(SIGUSR1, SIG_IGN);
   requests = nullptr;
   if (terminal >= 0) close(std::exchange(terminal, -1));

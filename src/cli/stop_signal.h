@@ -1,16 +1,14 @@
 // Signals of a run. Ctrl-C, SIGTERM, and SIGHUP when the terminal was closed are a polite request: the
 // first asks the run to stop and finish what it has read; a second Ctrl-C or SIGTERM kills the process
 // as usual. SIGHUP otherwise asks for the configuration to be read again, SIGUSR1 for cameras that are
-// away to be tried now.
+// away to be tried now. A SIGHUP that was ignored at the start (nohup) stays ignored.
 #pragma once
 
 #include <functional>
 
 namespace sightline::cli {
 
-// While it lives, signals call these, which must be safe in a signal handler. SIGHUP that was ignored
-// at the start (nohup) stays ignored where there is no `reload`.
-// One at a time.
+// While it lives, signals call these, which must be safe in a signal handler. One at a time.
 class StopSignal {
  public:
   struct Requests {
@@ -27,7 +25,6 @@ class StopSignal {
 
  private:
   bool watches_hang_up_ = false;
-  bool ignored_hang_up_ = false;  // before
   bool watches_retry_ = false;
 };
 

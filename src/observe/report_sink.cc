@@ -117,7 +117,11 @@ absl::Status ReportSink::WriteReport(const Camera& camera, double wall_s) {
   view.planes[0] = page.bgr.data();
   view.strides[0] = page.width * 3;
   SL_ASSIGN_OR_RETURN(const std::vector<uint8_t> png, options_.encode_png(view));
-  return WriteWholeFile(PathOf(about.camera_id), std::span<const uint8_t>(png));
+  const std::string path = PathOf(about.camera_id);
+  if (options_.finished) SL_RETURN_IF_ERROR(options_.finished->MakeWay(path));
+  SL_RETURN_IF_ERROR(WriteWholeFile(path, std::span<const uint8_t>(png)));
+  if (options_.finished) options_.finished->Add(path);
+  return absl::OkStatus();
 }
 
 absl::Status ReportSink::Abandon() {

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/finished_files.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "observe/report_data.h"
@@ -37,6 +38,7 @@ struct ReportSinkOptions {
   std::string path;  // "out/report.png"
   std::vector<ReportCamera> cameras;
   PngEncoder encode_png;
+  std::shared_ptr<FinishedFiles> finished = {};  // of the run: not replaced, but set aside
   const Clock* clock = &Clock::Real();  // for the speed that the report states
 };
 

@@ -11,6 +11,7 @@ namespace sightline {
 namespace {
 
 constexpr size_t kMostLeft = 1000;  // summaries of cameras that were taken out; chosen
+constexpr size_t kMostKnown = 10'000;  // cameras whose past in the run is known; chosen
 
 // What a camera takes over between two frames; all else begins it anew.
 bool IsTakenInPlace(const std::string& key) {
@@ -98,22 +99,33 @@ bool Engine::GoesOn(const Change& change, const RunningCamera& camera, size_t in
 absl::Status Engine::PrepareCameras(Change* change) {
   const Cameras running = cameras();
   const std::vector<CameraConfig>& wanted = change->config->cameras;
+  const auto find = [&](const std::string& id) {
+    return std::find_if(running.begin(), running.end(),
+                        [&](const auto& camera) { return camera->id() == id; });
+  };
+  std::vector<size_t> to_open;
   for (size_t i = 0; i < wanted.size(); ++i) {
-    const auto is_it = [&](const auto& camera) { return camera->id() == wanted[i].id; };
-    const auto found = std::find_if(running.begin(), running.end(), is_it);
-    const std::string context = "camera " + wanted[i].id;
+    const auto found = find(wanted[i].id);
     bool new_rules = false;
-    if (found != running.end() && GoesOn(*change, **found, i, &new_rules)) {
-      if (new_rules) {
-        SL_RETURN_IF_ERROR(WithContext((*found)->CheckRules(*change->config, i), context));
-        change->new_rules.emplace_back(*found, i);
-      }
-      change->kept.push_back(*found);
+    if (found == running.end() || !GoesOn(*change, **found, i, &new_rules)) {
+      to_open.push_back(i);
       continue;
     }
+    if (new_rules) {
+      SL_RETURN_IF_ERROR(
+          WithContext((*found)->CheckRules(*change->config, i), "camera " + wanted[i].id));
+      change->new_rules.emplace_back(*found, i);
+    }
+    change->kept.push_back(*found);
+  }
+  TellBeforeOpening(*change->config, to_open);
+  for (const size_t i : to_open) {
+    const auto found = find(wanted[i].id);
+    const std::string context = "camera " + wanted[i].id;
     const RunningCamera* const before = found != running.end() ? found->get() : nullptr;
-    absl::StatusOr<std::unique_ptr<RunningCamera>> fresh = RunningCamera::Open(
-        change->config, i, FreeNumber(*change, running), factories_, models_, before);
+    absl::StatusOr<std::unique_ptr<RunningCamera>> fresh =
+        RunningCamera::Open(change->config, i, FreeNumber(*change, running),
+                            PastOf(wanted[i].id).lives, factories_, models_, before);
     SL_RETURN_IF_ERROR(WithContext(fresh.status(), context));
     change->fresh.push_back(*std::move(fresh));
   }
@@ -134,6 +146,11 @@ uint32_t Engine::FreeNumber(const Change& change, const Cameras& running) {
     ++number;
   }
   return number;
+}
+
+Engine::Past Engine::PastOf(const std::string& camera) const {
+  const auto known = past_.find(camera);
+  return known == past_.end() ? Past() : known->second;
 }
 
 absl::Status Engine::PrepareSinks(Change* change) {
@@ -163,7 +180,17 @@ absl::Status Engine::PrepareSinks(Change* change) {
 
 void Engine::Commit(Change change) {
   for (const auto& camera : change.leaving) camera->pipeline->RequestStop();
-  for (const auto& camera : change.leaving) TakeOut(*camera, *change.config);
+  for (const auto& camera : change.leaving) {
+    const auto next = std::find_if(change.fresh.begin(), change.fresh.end(),
+                                   [&](const auto& fresh) { return fresh->id() == camera->id(); });
+    TakeOut(*camera, next == change.fresh.end() ? nullptr : next->get());
+  }
+  for (const auto& camera : change.fresh) {
+    Past& past = past_[camera->id()];
+    past.lives = camera->outline.camera->life + 1;
+    camera->pipeline->CountFrom(past.counts);
+  }
+  while (past_.size() > kMostKnown) past_.erase(past_.begin());
   // Only now, behind the last results of those that have left.
   lanes_.Commit(std::move(change.sinks));
   {
@@ -177,14 +204,13 @@ void Engine::Commit(Change change) {
   for (const auto& camera : change.fresh) camera->Go();
 }
 
-// Ends a camera; its frames are finished and delivered. In `after` it may be there anew.
-void Engine::TakeOut(RunningCamera& camera, const Config& after) {
+// Ends a camera; its frames are finished and delivered. `next` takes its place; null: none does.
+void Engine::TakeOut(RunningCamera& camera, const RunningCamera* next) {
   const absl::Status status = camera.pipeline->Join();
   if (!status.ok() && !absl::IsCancelled(status)) {
     Log().info("camera {} had failed: {}", camera.id(), MessageOf(status));
   }
-  const bool comes_back = Find(after, camera.id()) != nullptr;
-  if (camera.source != nullptr && !comes_back) {
+  if (camera.source != nullptr && next == nullptr) {
     camera.pipeline->Deliver(CameraStateChange{.camera = camera.outline.camera,
                                                .from = camera.source->state(),
                                                .to = CameraState::kEnded,
@@ -193,11 +219,13 @@ void Engine::TakeOut(RunningCamera& camera, const Config& after) {
                                                .epoch = camera.heritage.position->next_epoch});
   }
   camera.pipeline->DeliverLedger();
-  Log().info("camera {}: {}", camera.id(), comes_back ? "begun anew" : "taken out");
-  // A recording that is read anew is told by its last reading alone.
-  if (comes_back && !camera.live()) return;
+  Log().info("camera {}: {}", camera.id(), next != nullptr ? "begun anew" : "taken out");
+  // A recording that is read again is told by its last reading alone.
+  if (next != nullptr && next->Replaces(camera)) return;
   CameraSummary left = SummaryOf(camera);
-  if (comes_back) left.counts = FrameCounts();  // its ledger goes on
+  const bool ledger_goes_on = next != nullptr && next->heritage.ledger == camera.heritage.ledger;
+  if (ledger_goes_on) left.counts = FrameCounts();
+  past_[camera.id()].counts += left.counts;
   MutexLock lock(mutex_);
   left_.push_back(std::move(left));
   if (left_.size() > kMostLeft) left_.erase(left_.begin());

@@ -154,13 +154,13 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
   result->detections.frame = slot->frame.meta;
   result->detections.labels = parts_.labels;
   result->detections.items.swap(slot->detections.items);
-  result->events.clear();
+  TakeWaitingEvents(result);
   result->end_of_stream = false;
-  finished_tracks_.clear();
   const int64_t begin_us = parts_.clock->NowMonotonicUs();
   parts_.metrics->tracking.Begin(begin_us);
   parts_.metrics->queue_wait.Observe(slot->model_began_us - slot->read_us);
   if (rules_due_.load(std::memory_order_relaxed)) ChangeRules(slot->frame.meta, result);
+  const size_t events_before = result->events.size();
   result->rules_version = parts_.rules_version;
   absl::Status status = parts_.tracker->Update(result->detections, &result->tracks);
   parts_.tracker->TakeFinished(&finished_tracks_);
@@ -172,6 +172,9 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
   parts_.metrics->track.Observe(parts_.clock->NowMonotonicUs() - begin_us);
   if (!status.ok()) {
     CountTombstone(slot->frame.meta, DropReason::kPostprocessError, status);
+    // What ended with the old rules did end, and so did the finished tracks: the next result has them.
+    waiting_events_.assign(result->events.begin(),
+                           result->events.begin() + static_cast<std::ptrdiff_t>(events_before));
     return false;
   }
   last_frame_ = slot->frame.meta;
@@ -181,6 +184,12 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
                           std::memory_order_relaxed);
   events_emitted_.fetch_add(result->events.size(), std::memory_order_relaxed);
   return true;
+}
+
+// Those of a frame that failed.
+void CameraPipeline::TakeWaitingEvents(FrameResult* result) {
+  result->events.assign(waiting_events_.begin(), waiting_events_.end());
+  waiting_events_.clear();
 }
 
 void CameraPipeline::ChangeRules(const FrameMeta& next, FrameResult* result) {
@@ -238,14 +247,20 @@ void CameraPipeline::Deliver(const CameraStateChange& change) {
   for (const auto& lane : to->lanes) lane->Send(copy);
 }
 
+DeliverLane::CameraLedger CameraPipeline::Ledger() const {
+  FrameCounts all = earlier_;
+  all += counts();
+  return {parts_.camera, all};
+}
+
 void CameraPipeline::OfferLedger() {
   const std::shared_ptr<const Outlets> to = outlets();
-  for (const auto& lane : to->lanes) lane->Offer({parts_.camera, counts()});
+  for (const auto& lane : to->lanes) lane->Offer(Ledger());
 }
 
 void CameraPipeline::DeliverLedger() {
   const std::shared_ptr<const Outlets> to = outlets();
-  for (const auto& lane : to->lanes) lane->Send({parts_.camera, counts()});
+  for (const auto& lane : to->lanes) lane->Send(Ledger());
 }
 
 void CameraPipeline::Deliver(std::shared_ptr<FrameResult> result) {
@@ -279,18 +294,18 @@ void CameraPipeline::DeliverFinishedTracks(const Outlets& to) {
     *copy = track;
     for (const auto& lane : to.lanes) lane->Send(copy);
   }
+  finished_tracks_.clear();
 }
 
 void CameraPipeline::FinishTracks() {
   if (last_frame_.camera == nullptr) return;  // not one frame was processed
   parts_.tracker->Finish();
-  finished_tracks_.clear();
   parts_.tracker->TakeFinished(&finished_tracks_);
   std::shared_ptr<FrameResult> result = results_.Acquire();
   result->frame = Frame();
   result->detections.items.clear();
   result->tracks.items.clear();
-  result->events.clear();
+  TakeWaitingEvents(result.get());
   result->frame.meta = result->detections.frame = result->tracks.frame = last_frame_;
   result->detections.labels = parts_.labels;
   result->rules_version = parts_.rules_version;

@@ -112,6 +112,9 @@ class CameraPipeline {
 
   // A change of the camera's connection, to every sink. On the reading thread, or when that is joined.
   void Deliver(const CameraStateChange& change);
+  // What the camera counted earlier in the run, in another ledger: is added to what is delivered. Before
+  // it is given outlets.
+  void CountFrom(const FrameCounts& earlier) { earlier_ = earlier; }
   // The counts so far, to every sink. Any thread.
   void DeliverLedger();
   // The same, but sinks that are behind are passed over: never waits.
@@ -127,13 +130,16 @@ class CameraPipeline {
   void ChangeRules(const FrameMeta& next, FrameResult* result);
   bool IsWorthIt(const Frame& frame);
   void Submit(Frame&& frame, int64_t read_us);
+  void TakeWaitingEvents(FrameResult* result);
   bool TrackAndWatch(FrameSlot* slot, FrameResult* result);
   void CountTombstone(const FrameMeta& frame, DropReason reason, const absl::Status& status);
   void Deliver(std::shared_ptr<FrameResult> result);
+  DeliverLane::CameraLedger Ledger() const;
   void DeliverFinishedTracks(const Outlets& to);
   void FinishTracks();
 
   CameraParts parts_;
+  FrameCounts earlier_;
   ReorderWindow window_;
   // An idle result must not keep a decoder's picture, nor what comes with it.
   struct PooledResult : FrameResult {
@@ -144,7 +150,8 @@ class CameraPipeline {
   };
   ObjectPool<PooledResult> results_;
   ObjectPool<TrackSummary> summaries_;
-  std::vector<TrackSummary> finished_tracks_;
+  std::vector<TrackSummary> finished_tracks_;  // not delivered yet
+  std::vector<Event> waiting_events_;          // as well
   FrameMeta last_frame_;
   uint64_t tombstones_ = 0;
   absl::Status set_up_status_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <thread>
 #include <utility>
 
@@ -47,11 +48,15 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(Config config, EngineFact
 absl::Status Engine::Open() {
   const std::shared_ptr<const Config> config = this->config();
   Change change{.config = config};
+  std::vector<size_t> all(config->cameras.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  TellBeforeOpening(*config, all);
   for (size_t i = 0; i < config->cameras.size(); ++i) {
     absl::StatusOr<std::unique_ptr<RunningCamera>> camera = RunningCamera::Open(
-        config, i, static_cast<uint32_t>(i), factories_, models_, nullptr);
+        config, i, static_cast<uint32_t>(i), /*life=*/0, factories_, models_, nullptr);
     SL_RETURN_IF_ERROR(WithContext(camera.status(), "camera " + config->cameras[i].id));
     change.fresh.push_back(*std::move(camera));
+    past_[config->cameras[i].id].lives = 1;
   }
   SL_RETURN_IF_ERROR(PrepareSinks(&change));
   lanes_.Commit(std::move(change.sinks));
@@ -59,6 +64,13 @@ absl::Status Engine::Open() {
   cameras_ = std::move(change.fresh);
   for (const auto& camera : cameras_) camera->pipeline->SetOutlets(lanes_.OutletsOf(camera->id()));
   return absl::OkStatus();
+}
+
+void Engine::TellBeforeOpening(const Config& config, std::span<const size_t> cameras) const {
+  if (!factories_.before_opening || cameras.empty()) return;
+  std::vector<const CameraConfig*> told;
+  for (const size_t index : cameras) told.push_back(&config.cameras[index]);
+  factories_.before_opening(told);
 }
 
 std::shared_ptr<const Config> Engine::config() const {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -109,6 +110,12 @@ class Engine {
     LaneSet::Staged sinks = {};
   };
 
+  // Of a camera, in this run.
+  struct Past {
+    uint32_t lives = 0;  // that have begun
+    FrameCounts counts;  // of those that are over and whose ledger does not go on
+  };
+
   Engine(Config config, EngineFactories factories);
   absl::Status Open();
   Cameras cameras() const EXCLUDES(mutex_);
@@ -126,10 +133,12 @@ class Engine {
   absl::Status Prepare(Change* change) EXCLUDES(mutex_);
   absl::Status PrepareCameras(Change* change) EXCLUDES(mutex_);
   absl::Status PrepareSinks(Change* change);
+  void TellBeforeOpening(const Config& config, std::span<const size_t> cameras) const;
   bool GoesOn(const Change& change, const RunningCamera& camera, size_t index, bool* new_rules) const
       EXCLUDES(mutex_);
   void Commit(Change change) EXCLUDES(mutex_);
-  void TakeOut(RunningCamera& camera, const Config& after) EXCLUDES(mutex_);
+  void TakeOut(RunningCamera& camera, const RunningCamera* next) EXCLUDES(mutex_);
+  Past PastOf(const std::string& camera) const;
   static uint32_t FreeNumber(const Change& change, const Cameras& running);
 
   // Used by one at a time: by Create(), by the Apply() that has set changing_, and by Run() when it
@@ -137,6 +146,7 @@ class Engine {
   const EngineFactories factories_;
   ModelPool models_;
   LaneSet lanes_;
+  std::map<std::string, Past> past_;  // by camera
 
   mutable Mutex mutex_;
   CondVar changed_;

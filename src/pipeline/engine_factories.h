@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/status.h"
@@ -35,6 +36,9 @@ struct EngineFactories {
   // address; asks HTTP servers alone what they have. May be missing.
   std::function<absl::StatusOr<ConnectSource>(const SourceOptions&, const LiveConfig&, FrameLedger&)>
       open_live = {};
+  // The cameras that open_live is asked for next, all of them: what takes long may be done for all at
+  // once. May be missing.
+  std::function<void(std::span<const CameraConfig* const>)> before_opening = {};
   std::function<absl::StatusOr<DetectorFactory>(const ModelConfig&)> open_detector;
   // The sinks of all cameras' results; `live`: any of them is live.
   std::function<std::vector<SinkPlan>(const Config&, bool live)> plan_sinks;

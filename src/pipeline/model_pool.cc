@@ -9,7 +9,8 @@
 namespace sightline {
 
 bool SameModel(const ModelConfig& a, const ModelConfig& b) {
-  return a.name == b.name && a.origin == b.origin && a.reference == b.reference &&
+  const bool same_content = a.content == b.content || a.content.empty() || b.content.empty();
+  return same_content && a.name == b.name && a.origin == b.origin && a.reference == b.reference &&
          a.confidence == b.confidence && a.nms == b.nms && a.labels == b.labels &&
          a.max_batch == b.max_batch && a.max_batch_delay_us == b.max_batch_delay_us &&
          a.instances == b.instances && a.threads == b.threads && a.providers == b.providers;

@@ -51,7 +51,7 @@ class ModelPool {
   std::vector<std::weak_ptr<Model>> models_;
 };
 
-// Whether both describe the same model; where they stand in a file does not matter.
+// Whether both describe the same model, with the same content where it is known of both; where they stand in a file does not matter.
 bool SameModel(const ModelConfig& a, const ModelConfig& b);
 
 }  // namespace sightline

@@ -106,7 +106,7 @@ absl::StatusOr<CameraRules> RulesInForce::InPixels(int width, int height, const 
 }
 
 absl::StatusOr<std::unique_ptr<RunningCamera>> RunningCamera::Open(
-    std::shared_ptr<const Config> config, size_t index, uint32_t number,
+    std::shared_ptr<const Config> config, size_t index, uint32_t number, uint32_t life,
     const EngineFactories& factories, ModelPool& models, const RunningCamera* before) {
   const CameraConfig& wanted = config->cameras[index];
   std::unique_ptr<RunningCamera> camera(new RunningCamera);
@@ -114,8 +114,9 @@ absl::StatusOr<std::unique_ptr<RunningCamera>> RunningCamera::Open(
   camera->index_ = index;
   camera->took_over_ = before != nullptr;
   CameraOutline& outline = camera->outline;
-  outline.camera = std::make_shared<const CameraInfo>(
+  const auto info = std::make_shared<CameraInfo>(
       CameraInfo{.id = wanted.id, .source = wanted.source.shown(), .index = number});
+  outline.camera = info;
   outline.config = std::shared_ptr<const CameraConfig>(config, &wanted);
   // A live stream goes on where the one before it was; a recording is read anew.
   CameraHeritage& heritage = camera->heritage;
@@ -133,6 +134,12 @@ absl::StatusOr<std::unique_ptr<RunningCamera>> RunningCamera::Open(
   parts.trace = config->outputs.trace;
   SL_RETURN_IF_ERROR(camera->OpenSource(wanted, factories, &parts));
   outline.source = parts.source->info();
+  const CameraInfo* const earlier = before != nullptr ? before->outline.camera.get() : nullptr;
+  const bool goes_on = before != nullptr && before->live() && camera->live();
+  const bool read_again = before != nullptr && !before->live() && !camera->live() &&
+                          before->outline.config->source.Reveal() == wanted.source.Reveal();
+  info->life = goes_on ? earlier->life : life;
+  info->replaces_from = goes_on || read_again ? earlier->replaces_from : life;
   SL_ASSIGN_OR_RETURN(camera->model, models.Get(config->models[wanted.model_index]));
   const Model& model = *camera->model;
   parts.batcher = model.batcher.get();
@@ -167,6 +174,12 @@ absl::StatusOr<std::unique_ptr<RunningCamera>> RunningCamera::Open(
     });
   }
   return camera;
+}
+
+bool RunningCamera::Replaces(const RunningCamera& before) const {
+  const CameraInfo& mine = *outline.camera;
+  const CameraInfo& other = *before.outline.camera;
+  return mine.life != other.life && mine.replaces_from <= other.life;
 }
 
 void RunningCamera::Go() {

@@ -43,16 +43,17 @@ struct CameraHeritage {
 class RunningCamera {
  public:
   // Opens the source and the model; no thread is started. `number`: CameraInfo::index, of no other
-  // camera that lives. `before`: the one of the same id whose place it takes, once that is joined;
-  // may be null.
-  static absl::StatusOr<std::unique_ptr<RunningCamera>> Open(std::shared_ptr<const Config> config,
-                                                             size_t index, uint32_t number,
-                                                             const EngineFactories& factories,
-                                                             ModelPool& models,
-                                                             const RunningCamera* before);
+  // camera that lives. `life`: CameraInfo::life, unless the stream of `before` goes on. `before`: the
+  // one of the same id whose place it takes, once that is joined; may be null.
+  static absl::StatusOr<std::unique_ptr<RunningCamera>> Open(
+      std::shared_ptr<const Config> config, size_t index, uint32_t number, uint32_t life,
+      const EngineFactories& factories, ModelPool& models, const RunningCamera* before);
 
   const std::string& id() const { return outline.camera->id; }
   bool live() const { return outline.source.live; }
+
+  // Whether it reads the same recording as that one of the same id did: its results stand for theirs.
+  bool Replaces(const RunningCamera& before) const;
 
   // Whether zones, lines and tracker of that configuration's camera fit this one's picture.
   absl::Status CheckRules(const Config& config, size_t index) const;

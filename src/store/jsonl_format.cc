@@ -249,13 +249,18 @@ void AppendJsonString(std::string_view text, std::string& out) {
   out += '"';
 }
 
+void AppendLineStart(std::string_view camera_id, std::string& line) {
+  line += "{\"camera\":";
+  AppendJsonString(camera_id, line);
+  line += ",";
+}
+
 void AppendFrameLine(const FrameResult& result, std::string& line,
                      std::optional<int64_t> latency_us) {
   const FrameMeta& meta = result.frame.meta;
   const LabelSet* labels = result.detections.labels.get();
-  line += "{\"camera\":";
-  AppendJsonString(meta.camera == nullptr ? std::string_view() : meta.camera->id, line);
-  line += ",\"frame\":";
+  AppendLineStart(meta.camera == nullptr ? std::string_view() : meta.camera->id, line);
+  line += "\"frame\":";
   AppendNumber(meta.ordinal, line);
   line += ",\"pts_us\":";
   AppendNumber(meta.time.pts_us, line);
@@ -299,9 +304,8 @@ void AppendFrameLine(const FrameResult& result, std::string& line,
 }
 
 void AppendCameraStateLine(const CameraStateChange& change, std::string& line) {
-  line += "{\"camera\":";
-  AppendJsonString(change.camera == nullptr ? std::string_view() : change.camera->id, line);
-  line += ",\"timestamp\":\"";
+  AppendLineStart(change.camera == nullptr ? std::string_view() : change.camera->id, line);
+  line += "\"timestamp\":\"";
   AppendUtc(change.utc_us, line);
   line += "\",\"state\":";
   AppendJsonString(ToString(change.to), line);

@@ -19,6 +19,9 @@
 
 namespace sightline {
 
+// What every line about a camera begins with: {"camera":"door",
+void AppendLineStart(std::string_view camera_id, std::string& line);
+
 // {"camera","frame","pts_us","epoch","timestamp","width","height","detections":[{"id","class_id",
 //  "class","confidence","box_xyxy_px":[x1,y1,x2,y2],"track_id"}],"events":[{...}]} and a newline.
 // At the end of a stream "end_of_stream":true is added, and its detections are empty.

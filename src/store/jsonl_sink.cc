@@ -10,10 +10,11 @@
 #include <cstring>
 #include <utility>
 
-#include "base/whole_file.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "base/whole_file.h"
 #include "store/jsonl_format.h"
+#include "store/jsonl_line_filter.h"
 
 namespace sightline {
 namespace {
@@ -53,7 +54,8 @@ absl::StatusOr<std::unique_ptr<JsonlSink>> JsonlSink::Create(const JsonlSinkOpti
                            options.path);
   }
   if (!options.append) {
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> partial, PartialFile::Open(options.path));
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<PartialFile> partial,
+                        PartialFile::Open(options.path, options.finished));
     const std::string file = partial->file();
     const int fd = partial->fd();
     return std::unique_ptr<JsonlSink>(new JsonlSink(options, file, fd, std::move(partial)));
@@ -97,6 +99,7 @@ absl::Status JsonlSink::Write(const FrameResult& result) {
                 "a frame without ids, or after Close, reached the JSON lines sink")) {
     return MakeError(absl::StatusCode::kInternal, "{}: a frame that cannot be written", file_);
   }
+  if (result.frame.meta.camera) SL_RETURN_IF_ERROR(BeginLife(*result.frame.meta.camera));
   if (result.end_of_stream && result.events.empty()) return absl::OkStatus();
   BeforeLine();
   const FrameTime& time = result.frame.meta.time;
@@ -116,6 +119,42 @@ absl::Status JsonlSink::WriteCameraState(const CameraStateChange& change) {
   BeforeLine();
   AppendCameraStateLine(change, buffer_);
   return AfterLine();
+}
+
+// There is nothing to write, but a reading without a single frame is known by it.
+absl::Status JsonlSink::WriteLedger(const CameraInfo& camera, const FrameCounts& /*counts*/) {
+  if (!failure_.ok()) return failure_;
+  return BeginLife(camera);
+}
+
+absl::Status JsonlSink::BeginLife(const CameraInfo& camera) {
+  if (partial_ == nullptr || partial_->direct() || closed_) return absl::OkStatus();
+  const auto known = lives_.find(camera.id);
+  if (known != lives_.end() && known->second.number == camera.life) return absl::OkStatus();
+  if (known == lives_.end() || known->second.number < camera.replaces_from) {
+    lives_[camera.id] = {camera.life, size_bytes_ + static_cast<int64_t>(buffer_.size())};
+    return absl::OkStatus();
+  }
+  known->second.number = camera.life;
+  return DropLines(camera.id, known->second.begin_bytes);
+}
+
+absl::Status JsonlSink::DropLines(const std::string& camera_id, int64_t begin_bytes) {
+  std::vector<int64_t*> marks;
+  for (auto& [id, life] : lives_) {
+    if (life.begin_bytes > begin_bytes) marks.push_back(&life.begin_bytes);
+  }
+  const int64_t file_begin = std::min(begin_bytes, size_bytes_);
+  JsonlLineFilter filter(camera_id, begin_bytes, std::move(marks));
+  if (const int error = DropLinesInFile(fd_, filter, file_begin, &size_bytes_); error != 0) {
+    return Fail(error, "rewriting");
+  }
+  std::string waiting;
+  const auto passed = static_cast<size_t>(std::max<int64_t>(0, begin_bytes - file_begin));
+  waiting.assign(buffer_, 0, passed);
+  filter.Add(std::string_view(buffer_).substr(passed), &waiting);
+  buffer_.assign(waiting);  // its memory stays as large as it was
+  return absl::OkStatus();
 }
 
 void JsonlSink::BeforeLine() {

@@ -178,6 +178,82 @@ TEST(JsonlSink, TheEndOfTheStreamIsALineOnlyWhenSomethingHappened) {
   EXPECT_EQ(Json::parse(ReadFile(folder / "a.jsonl"))["end_of_stream"], true);
 }
 
+// A frame of a camera's life, and the first life that this one replaces.
+FrameResult FrameOfLife(const std::string& camera, uint32_t life, uint32_t replaces_from,
+                        uint64_t ordinal) {
+  FrameResult frame = SyntheticResults(camera).Frame(ordinal);
+  frame.frame.meta.camera = std::make_shared<const CameraInfo>(
+      CameraInfo{.id = camera, .source = "s", .life = life, .replaces_from = replaces_from});
+  return frame;
+}
+
+std::vector<std::string> CamerasAndFramesIn(const std::string& path) {
+  std::vector<std::string> lines;
+  std::istringstream text(ReadFile(path));
+  for (std::string line; std::getline(text, line);) {
+    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    EXPECT_TRUE(json.is_object()) << line;
+    if (json.is_object()) {
+      lines.push_back(
+          fmt::format("{} {}", json["camera"].get<std::string>(), json["frame"].get<uint64_t>()));
+    }
+  }
+  return lines;
+}
+
+TEST(JsonlSink, ARecordingThatIsReadAgainHasTheLinesOfItsLastReading) {
+  // All in the file, some of it, all in memory.
+  for (const int64_t flush_bytes : {1, 3000, 1 << 20}) {
+    SCOPED_TRACE(flush_bytes);
+    const TemporaryFolder folder;
+    const std::string path = folder / "lines.jsonl";
+    JsonlSinkOptions options;
+    options.path = path;
+    options.flush_bytes = flush_bytes;
+    options.flush_ms = 1'000'000;
+    auto sink = JsonlSink::Create(options);
+    ASSERT_TRUE(sink.ok()) << sink.status();
+    const auto write = [&](const char* camera, uint32_t life, uint32_t replaces_from,
+                           std::initializer_list<uint64_t> frames) {
+      for (const uint64_t frame : frames) {
+        ASSERT_TRUE((*sink)->Write(FrameOfLife(camera, life, replaces_from, frame)).ok());
+      }
+    };
+    write("gate", 0, 0, {0, 1, 2});
+    write("yard", 0, 0, {0, 1});
+    write("gate", 1, 1, {10, 11});  // another source: what there was stays
+    write("roof", 0, 0, {0});
+    write("gateway", 0, 0, {0});
+    write("yard", 0, 0, {2});
+    write("gate", 2, 1, {10});  // read again: 10 and 11 go
+    write("roof", 0, 0, {1});
+    write("roof", 1, 0, {0, 1, 2});
+    write("gate", 3, 1, {10, 11, 12});
+    write("yard", 1, 0, {0});
+    // A reading that gave nothing.
+    const CameraInfo roof{.id = "roof", .source = "s", .life = 2, .replaces_from = 0};
+    ASSERT_TRUE((*sink)->WriteLedger(roof, FrameCounts()).ok());
+    write("gateway", 0, 0, {1});
+    ASSERT_TRUE((*sink)->Close().ok());
+    EXPECT_THAT(CamerasAndFramesIn(path),
+                ::testing::ElementsAre("gate 0", "gate 1", "gate 2", "gateway 0", "gate 10",
+                                       "gate 11", "gate 12", "yard 0", "gateway 1"));
+  }
+}
+
+TEST(JsonlSink, LinesThatAreAppendedAreNeverTakenBack) {
+  const TemporaryFolder folder;
+  JsonlSinkOptions options;
+  options.path = folder / "lines.jsonl";
+  options.append = true;
+  auto sink = JsonlSink::Create(options);
+  ASSERT_TRUE(sink.ok()) << sink.status();
+  ASSERT_TRUE((*sink)->Write(FrameOfLife("gate", 0, 0, 0)).ok());
+  ASSERT_TRUE((*sink)->Write(FrameOfLife("gate", 1, 0, 0)).ok());
+  ASSERT_TRUE((*sink)->Close().ok());
+  EXPECT_EQ(CamerasAndFramesIn(options.path).size(), 2u);
+}
+
 TEST(JsonlSink, AppendsAndCutsATornLine) {
   const TemporaryFolder folder;
   const SyntheticResults source;

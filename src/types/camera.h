@@ -19,6 +19,11 @@ struct CameraInfo {
   std::string id;      // as configured; [A-Za-z0-9_.-], at most 50 characters
   std::string source;  // URL or path without secrets, for people
   uint32_t index = 0;  // position among the run's cameras
+  // Rises when the camera is begun anew within a run, or put back, unless its stream goes on.
+  uint32_t life = 0;
+  // The first of its lives whose results this one's stand for: it reads the same recording as they
+  // did. `life` itself when there are none.
+  uint32_t replaces_from = 0;
 };
 
 enum class SkipReason : uint8_t { kEveryNth, kTargetRate, kNoMotion };

@@ -26,7 +26,21 @@ def check(good, what):
         failures.append(what)
 
 
-def serve(files):
+class TogetherOnly:
+    """Holds back every answer until all of the paths were asked for: who asks one after the other waits in vain."""
+
+    def __init__(self, paths):
+        self.missing = set(paths)
+        self.asked = threading.Condition()
+
+    def wait(self, path):
+        with self.asked:
+            self.missing.discard(path)
+            self.asked.notify_all()
+            self.asked.wait_for(lambda: not self.missing, timeout=PATIENCE_S)
+
+
+def serve(files, hold=None):
     """Files by their path, in parts where parts are asked for; on a port of its own choice."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -36,6 +50,8 @@ def serve(files):
             body = files.get(self.path)
             if body is None:
                 return self.send_error(404)
+            if hold is not None:
+                hold.wait(self.path)
             asked = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
             begin = int(asked[1]) if asked else 0
             self.send_response(206 if asked else 200)
@@ -87,6 +103,13 @@ def main():
         check(len(done.stdout.splitlines()) == FRAMES, "detect reads it, too")
         explained = json.loads(program("explain", "--source", address, "--json").stdout)
         check(explained["cameras"][0]["source"]["live"] is False, "explain says that it is no live stream")
+        # Servers that are slow to say what they have are asked all at once.
+        paths = [f"/camera/{n}" for n in range(6)]
+        address = serve({path: clip.read_bytes() for path in paths}, hold=TogetherOnly(paths))
+        explained = json.loads(program("explain", *(part for path in paths for part in ("--source", address + path)),
+                                       "--model", "motion", "--json").stdout)
+        check(len(explained["cameras"]) == len(paths) and not any(camera["source"]["live"] for camera in explained["cameras"]),
+              "many are asked at once what they have")
         # detect with live addresses: an end that was asked for, and an error when nobody is there.
         done = program("detect", "--model", "truth", "--max-frames", "5", "--json", "sim://street?people=2&fps=60")
         check(len(done.stdout.splitlines()) == 5, "detect reads a live camera up to --max-frames")

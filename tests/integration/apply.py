@@ -10,93 +10,15 @@ import json
 import os
 import pathlib
 import signal
-import sqlite3
-import subprocess
 import sys
 import tempfile
-import time
+
+from shop import Shop, check, finish, wait_for
 
 PROGRAM = os.path.abspath(sys.argv[1])
-PATIENCE_S = 60
-failures = []
-
-
-def check(good, what):
-    print(("ok  " if good else "BAD ") + what, flush=True)
-    if not good:
-        failures.append(what)
-
-
-def wait_for(condition, what):
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > end:
-            check(False, f"waited {PATIENCE_S} s in vain: {what}")
-            raise SystemExit(1)
-        time.sleep(0.05)
-    print("ok   " + what, flush=True)
-
-
-class Shop:
-    """A run of simulated cameras and its configuration."""
-
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        self.cameras = {"gate": {}, "yard": {}}
-        self.more = ""
-        self.write()
-        self.log = open(self.folder / "log", "w+")
-        self.process = subprocess.Popen([PROGRAM, "run", "shop.yaml", "--json"], cwd=folder, stderr=self.log,
-                                        stdout=subprocess.PIPE, text=True)
-
-    def write(self, name="shop.yaml"):
-        lines = ["cameras:"]
-        for camera, settings in self.cameras.items():
-            seed = settings.get("seed", 1)
-            lines += [f"  - id: {camera}",
-                      f"    source: {settings.get('source', f'sim://street?people=12&seed={seed}&fps=20&render=none')}",
-                      f"    model: {settings.get('model', 'truth')}", "    coordinates: pixels"]
-            if "line" in settings:
-                lines += ["    lines:", f"      - {{name: {settings['line']}, from: [320, 0], to: [320, 360]}}"]
-        lines += ["outputs: {dir: out, video: {enabled: false}}", self.more]
-        (self.folder / name).write_text("\n".join(lines) + "\n")
-
-    def command(self, *arguments):
-        return subprocess.run([PROGRAM, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE_S)
-
-    def apply(self, *arguments, name="shop.yaml"):
-        self.write(name)
-        return self.command("apply", name, *arguments)
-
-    def rows(self, query, *values):
-        path = self.folder / "out" / "sightline.db"
-        if not path.exists():
-            return []
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-            try:
-                return database.execute(query, values).fetchall()
-            except sqlite3.OperationalError:
-                return []
-
-    def frames(self, camera):
-        return [row[0] for row in self.rows("SELECT frame FROM frames WHERE camera_id = ? ORDER BY frame", camera)]
-
-    def more_frames(self, camera, n=10):
-        wanted = len(self.frames(camera)) + n
-        wait_for(lambda: len(self.frames(camera)) >= wanted, f"{n} more frames of {camera}")
-
-    def log_text(self):
-        self.log.flush()
-        return (self.folder / "log").read_text()
-
-    def end(self):
-        self.process.send_signal(signal.SIGINT)
-        out, _ = self.process.communicate(timeout=PATIENCE_S)
-        return json.loads(out.strip().splitlines()[-1])
-
 
 with tempfile.TemporaryDirectory() as folder:
-    shop = Shop(folder)
+    shop = Shop(PROGRAM, folder)
     socket = shop.folder / "out" / "control.sock"
     shop.more_frames("gate")
     shop.more_frames("yard")
@@ -174,5 +96,19 @@ with tempfile.TemporaryDirectory() as folder:
     check(not socket.exists(), "the socket is gone")
     check("AddressSanitizer" not in shop.log_text() and "ThreadSanitizer" not in shop.log_text(), "no sanitizer spoke")
 
-print("failed: " + "; ".join(failures) if failures else "all held")
-sys.exit(1 if failures else 0)
+# As nohup starts a program: what it ignores stays ignored, but apply reaches it.
+with tempfile.TemporaryDirectory() as folder:
+    shop = Shop(PROGRAM, folder, before_run=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    wait_for((shop.folder / "out" / "control.sock").exists, "a run under nohup listens")
+    shop.more_frames("gate")
+    status = pathlib.Path(f"/proc/{shop.process.pid}/status").read_text()
+    ignored = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:")), 16)
+    check(ignored & 1 == 1, "SIGHUP stays ignored")
+    shop.process.send_signal(signal.SIGHUP)
+    shop.cameras["roof"] = {"seed": 3}
+    done = shop.apply()
+    check(done.returncode == 0 and "+ camera roof" in done.stdout, "apply reaches it")
+    shop.more_frames("roof")
+    check(not shop.end()["cameras"][0]["dropped"].get("decode_error"), "and it ends as any other")
+
+finish()

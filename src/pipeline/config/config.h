@@ -189,6 +189,9 @@ struct ModelConfig {
   int threads = 1;                     // of one instance
   std::vector<std::string> providers;  // execution providers in order; empty = cpu
   ConfigLocation at;                   // of the entry, or of the camera's `model:`
+  // A hash of what its files hold, in hex, by whoever opens them; no setting of the file. Empty: not
+  // looked at, or built in.
+  std::string content = {};
 };
 
 struct OutputConfig {

@@ -85,6 +85,42 @@ Settings SettingsOf(const Config& config) {
   return settings;
 }
 
+// "yolox.onnx (content 0123456789ab)": as many digits as tell two files apart for people.
+std::string WithContent(const std::string& name, const ModelConfig& model) {
+  return fmt::format("{} (content {})", name, model.content.substr(0, 12));
+}
+
+bool HoldsSomethingElse(const ModelConfig& before, const ModelConfig& after) {
+  return before.origin == after.origin && before.reference == after.reference &&
+         !before.content.empty() && !after.content.empty() && before.content != after.content;
+}
+
+// Models of the same name whose files were replaced.
+void AddReplacedModels(const Config& before, const Config& after, ConfigDiff& diff) {
+  for (size_t i = 0; i < after.declared_models; ++i) {
+    const ModelConfig& now = after.models[i];
+    for (size_t k = 0; k < before.declared_models; ++k) {
+      const ModelConfig& was = before.models[k];
+      if (was.name != now.name || !HoldsSomethingElse(was, now)) continue;
+      const char* const key = now.origin == ModelOrigin::kPackage ? "package" : "file";
+      diff.changes.push_back({"", "models", fmt::format("models.{}.{}", now.name, key),
+                              WithContent(was.reference, was), WithContent(now.reference, now)});
+    }
+  }
+  for (const CameraConfig& now : after.cameras) {
+    if (now.model_index < after.declared_models) continue;
+    for (const CameraConfig& was : before.cameras) {
+      if (was.id != now.id || was.model_index < before.declared_models) continue;
+      const ModelConfig& old_model = before.models[was.model_index];
+      const ModelConfig& new_model = after.models[now.model_index];
+      if (!HoldsSomethingElse(old_model, new_model)) continue;
+      diff.changes.push_back({now.id, "model", fmt::format("cameras.{}.model", now.id),
+                              WithContent(was.model, old_model),
+                              WithContent(now.model, new_model)});
+    }
+  }
+}
+
 std::vector<std::string> OnlyIn(const Config& these, const Config& those) {
   std::vector<std::string> ids;
   for (const CameraConfig& camera : these.cameras) {
@@ -126,6 +162,7 @@ ConfigDiff DiffConfigs(const Config& before, const Config& after) {
   std::stable_sort(found.begin(), found.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   for (auto& [place, change] : found) diff.changes.push_back(std::move(change));
+  AddReplacedModels(before, after, diff);
   return diff;
 }
 

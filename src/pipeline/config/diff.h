@@ -2,7 +2,8 @@
 // apply it, and for the engine to know which cameras it must touch.
 //
 // Settings are compared by their effective values, defaults filled in; comments, the order of keys and
-// of cameras make no difference. Secrets are compared by what they really are and shown as masked.
+// of cameras make no difference. A model whose files hold something else (ModelConfig::content, where both
+// were looked at) is another one under the same name. Secrets are compared by what they really are and shown as masked.
 // Threads: reentrant. Cost: milliseconds.
 #pragma once
 

@@ -45,6 +45,33 @@ cameras:
   EXPECT_THAT(DiffText(DiffConfigs(Parsed(kTwo), after)), "");
 }
 
+TEST(DiffConfigs, AModelThatWasReplacedUnderItsNameIsADifference) {
+  const std::string text = R"(
+models: [{name: street, package: street}, {name: mine, package: other}]
+cameras:
+  - {id: gate, source: rtsp://10.0.0.1/a, model: street}
+  - {id: yard, source: rtsp://10.0.0.2/a, model: added}
+)";
+  Config before = Parsed(text);
+  ASSERT_EQ(before.models.size(), 3u);
+  Config after = before;
+  for (size_t i = 0; i < 3; ++i) {
+    before.models[i].content = std::string(64, 'a');
+    after.models[i].content = std::string(64, i == 1 ? 'a' : 'b');
+  }
+  const ConfigDiff diff = DiffConfigs(before, after);
+  EXPECT_EQ(
+      DiffText(diff),
+      "~ models.street.package: street (content aaaaaaaaaaaa) -> street (content bbbbbbbbbbbb)\n"
+      "~ cameras.yard.model: added (content aaaaaaaaaaaa) -> added (content bbbbbbbbbbbb)");
+  EXPECT_EQ(diff.changes[1].camera, "yard");
+  EXPECT_EQ(diff.changes[1].key, "model");
+  // Not looked at: nothing is known against it.
+  after.models[0].content.clear();
+  before.models[2].content.clear();
+  EXPECT_TRUE(DiffConfigs(before, after).empty());
+}
+
 TEST(DiffConfigs, CamerasThatComeAndGoAreALineEach) {
   const Config after = Parsed(R"(
 cameras:

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -88,13 +89,13 @@ class HttpServer::Impl final : public HttpSessionHost {
     if (!options_.tcp && options_.unix_path.empty()) {
       return InvalidArgument("an HTTP server needs a port or the path of a Unix socket");
     }
-    if (options_.tcp) SL_RETURN_IF_ERROR(ListenOnTcp(*options_.tcp, &tcp_));
+    if (options_.tcp) SL_RETURN_IF_ERROR(ListenOnTcp(*options_.tcp, &tcp_.acceptor));
     if (options_.unix_path.empty()) return absl::OkStatus();
     SL_ASSIGN_OR_RETURN(UnixSocket made, UnixSocket::Listen(options_.unix_path));
     unix_file_.emplace(std::move(made));
     ErrorCode error;
     const int descriptor = unix_file_->Release();
-    if (unix_.assign(asio::local::stream_protocol(), descriptor, error)) {
+    if (unix_.acceptor.assign(asio::local::stream_protocol(), descriptor, error)) {
       close(descriptor);
       return Internal("the socket {} cannot be used: {}", options_.unix_path, error.message());
     }
@@ -102,8 +103,6 @@ class HttpServer::Impl final : public HttpSessionHost {
   }
 
   absl::Status Start() {
-    if (tcp_.is_open()) Accept(tcp_, tcp_pause_, /*from_unix_socket=*/false);
-    if (unix_.is_open()) Accept(unix_, unix_pause_, /*from_unix_socket=*/true);
     SL_ASSIGN_OR_RETURN(thread_, StartThread("http", [this] { Loop(); }));
     return absl::OkStatus();
   }
@@ -120,13 +119,14 @@ class HttpServer::Impl final : public HttpSessionHost {
   }
   void RememberPort() {
     ErrorCode error;
-    if (options_.tcp) port_ = tcp_.local_endpoint(error).port();
+    if (options_.tcp) port_ = tcp_.acceptor.local_endpoint(error).port();
   }
 
   HttpServerStats stats() const {
     return {.connections = open_.load(std::memory_order_relaxed),
             .accepted = accepted_.load(std::memory_order_relaxed),
             .refused = refused_.load(std::memory_order_relaxed),
+            .failed = failed_.load(std::memory_order_relaxed),
             .requests = requests_.load(std::memory_order_relaxed),
             .errors = errors_.load(std::memory_order_relaxed)};
   }
@@ -156,24 +156,39 @@ class HttpServer::Impl final : public HttpSessionHost {
   // Connections beyond the most that are still told so; what comes after them is just closed.
   static constexpr size_t kMostRefusals = 32;
 
+  // After an error at a door, out of descriptors or memory most likely: to try again at once would only
+  // burn the processor.
+  static constexpr std::chrono::milliseconds kPause{100};
+
   template <typename Acceptor>
-  void Accept(Acceptor& acceptor, asio::steady_timer& pause, bool from_unix_socket) {
+  struct Door {
+    Acceptor acceptor;
+    bool from_unix_socket;
+    bool watched = false;  // somebody who comes is let in
+    bool failing = false;  // the last one could not be
+  };
+
+  // May throw anywhere; Loop() then tries again.
+  template <typename Acceptor>
+  void Watch(Door<Acceptor>& door) {
+    if (door.watched || !door.acceptor.is_open()) return;
     auto peer = std::make_shared<HttpSession::Socket>(context_);
-    acceptor.async_accept(
-        *peer, [this, &acceptor, &pause, from_unix_socket, peer](ErrorCode error) {
-          if (error == asio::error::operation_aborted || !acceptor.is_open()) return;
-          if (error) {
-            // Out of descriptors, most likely: asking again at once would only burn the processor.
-            Log().debug("an HTTP connection could not be accepted: {}", error.message());
-            pause.expires_after(std::chrono::milliseconds(100));
-            pause.async_wait([this, &acceptor, &pause, from_unix_socket](ErrorCode stopped) {
-              if (!stopped) Accept(acceptor, pause, from_unix_socket);
-            });
-            return;
-          }
-          Welcome(std::move(*peer), from_unix_socket);
-          Accept(acceptor, pause, from_unix_socket);
-        });
+    door.acceptor.async_accept(*peer, [this, &door, peer](ErrorCode error) {
+      door.watched = false;
+      if (error == asio::error::operation_aborted || !door.acceptor.is_open()) return;
+      if (error) {
+        context_.stop();  // for Loop(), which pauses
+        failed_.fetch_add(1, std::memory_order_relaxed);
+        if (!std::exchange(door.failing, true)) {
+          Log().warn("HTTP connections cannot be accepted for now: {}", error.message());
+        }
+        return;
+      }
+      door.failing = false;
+      Welcome(std::move(*peer), door.from_unix_socket);
+      Watch(door);
+    });
+    door.watched = true;
   }
 
   void Welcome(HttpSession::Socket&& socket, bool from_unix_socket) {
@@ -191,10 +206,9 @@ class HttpServer::Impl final : public HttpSessionHost {
   void BeginStop() {
     if (std::exchange(stopping_, true)) return;
     ErrorCode ignored;
-    tcp_.close(ignored);
-    unix_.close(ignored);
-    tcp_pause_.cancel();
-    unix_pause_.cancel();
+    tcp_.acceptor.close(ignored);
+    unix_.acceptor.close(ignored);
+    work_.reset();
     const std::vector<HttpSession*> sessions = sessions_;
     for (HttpSession* session : sessions) session->EndWhenAnswered();
     if (sessions_.empty()) return;
@@ -207,29 +221,48 @@ class HttpServer::Impl final : public HttpSessionHost {
   }
 
   void Loop() {
-    while (true) {
+    for (bool first = true;; first = false) {
       try {
+        context_.restart();
+        if (!first) context_.run_for(kPause);  // who is in is answered meanwhile
+        context_.restart();
+        Watch(tcp_);
+        Watch(unix_);
         context_.run();
-        return;
-      } catch (const std::exception& error) {
+        if (stopping_) return;  // nothing is left to do: no door stops it any more
+      } catch (...) {
         // Of one connection (no memory, most likely), which ends with it.
-        Log().warn("an HTTP connection ended by an error: {}", error.what());
+        try {
+          TellError();
+        } catch (...) {  // nor is there memory to say so
+        }
       }
+    }
+  }
+
+  static void TellError() {
+    try {
+      throw;
+    } catch (const std::exception& error) {
+      Log().warn("an HTTP connection ended by an error: {}", error.what());
+    } catch (...) {
+      Log().warn("an HTTP connection ended by an error");
     }
   }
 
   const HttpServerOptions options_;
   asio::io_context context_{1};
-  tcp::acceptor tcp_{context_};
-  asio::local::stream_protocol::acceptor unix_{context_};
-  asio::steady_timer tcp_pause_{context_};
-  asio::steady_timer unix_pause_{context_};
+  asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
+  Door<tcp::acceptor> tcp_{tcp::acceptor(context_), /*from_unix_socket=*/false};
+  Door<asio::local::stream_protocol::acceptor> unix_{
+      asio::local::stream_protocol::acceptor(context_),
+      /*from_unix_socket=*/true};
   asio::steady_timer stop_pause_{context_};
   std::optional<UnixSocket> unix_file_;
   uint16_t port_ = 0;
   bool stopping_ = false;               // on the server's thread
   std::vector<HttpSession*> sessions_;  // on the server's thread
-  std::atomic<uint64_t> open_{0}, accepted_{0}, refused_{0}, requests_{0}, errors_{0};
+  std::atomic<uint64_t> open_{0}, accepted_{0}, refused_{0}, failed_{0}, requests_{0}, errors_{0};
   std::thread thread_;
 };
 

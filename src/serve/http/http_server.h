@@ -50,6 +50,7 @@ struct HttpServerStats {
   uint64_t connections = 0;  // open now
   uint64_t accepted = 0;
   uint64_t refused = 0;   // beyond max_connections
+  uint64_t failed = 0;    // not accepted for want of a descriptor or memory; tried again soon
   uint64_t requests = 0;  // answered, whatever the status
   uint64_t errors = 0;    // of these with a status from 400 on
 };

@@ -56,6 +56,11 @@ class RawClient {
     }
     return true;
   }
+  // Answers that take longer are none.
+  void SetPatience(int seconds) {
+    const timeval patience{.tv_sec = seconds, .tv_usec = 0};
+    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  }
   void EndSaying() { shutdown(fd_, SHUT_WR); }
 
   // Everything until the other side closes.
