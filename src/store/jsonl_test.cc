@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "store/full_disk_test_internal.h"
 #include "store/jsonl_format.h"
 #include "store/jsonl_sink.h"
 #include "store/store_test_support.h"

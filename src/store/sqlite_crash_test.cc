@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <random>
 
+#include "store/full_disk_test_internal.h"
 #include "store/sqlite_sink.h"
 #include "store/store_test_support.h"
 #include "store/synthetic_results.h"

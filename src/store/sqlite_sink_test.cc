@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "store/full_disk_test_internal.h"
 #include "store/read.h"
 #include "store/sqlite_schema.h"
 #include "store/store_test_support.h"

@@ -22,6 +22,7 @@
 #include "pipeline/engine.h"
 #include "sim/sim_source.h"
 #include "sim/truth_detector.h"
+#include "store/full_disk_test_internal.h"
 #include "store/jsonl_sink.h"
 #include "store/read.h"
 #include "store/sqlite_sink.h"
