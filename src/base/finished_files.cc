@@ -40,7 +40,7 @@ absl::Status FinishedFiles::MakeWay(const std::string& path) {
   for (int number = 1; number <= kMostNumbers; ++number) {
     const std::filesystem::path aside =
         real.parent_path() /
-        fmt::format("{}-{}{}", real.stem().string(), number, real.extension().string());
+        fmt::format("{}~{}{}", real.stem().string(), number, real.extension().string());
     const int failed = RenameToFreeName(real.string(), aside.string());
     if (failed == EEXIST) continue;
     if (failed != 0) return FileError(failed, "setting aside", path);

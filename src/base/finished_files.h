@@ -1,7 +1,7 @@
 // The files that a run has finished: it does not write over what it wrote itself.
 //
 // An output may be closed and opened again within a run. What stands under its name then is set aside
-// under the first free number: "gate.mp4" becomes "gate-1.mp4". What an earlier run has left is nobody's
+// under the first free number: "gate.mp4" becomes "gate~1.mp4". What an earlier run has left is nobody's
 // here: it is replaced as ever.
 //
 // Files are told by device and inode, so that one which was moved or replaced meanwhile is left alone.

@@ -17,14 +17,19 @@ absl::Status OutputWait::Until(absl::FunctionRef<absl::Status()> attempt) {
   using std::chrono::milliseconds;
   absl::Status status = attempt();
   if (!MayPass(status)) return status;
+  {
+    MutexLock lock(mutex_);
+    if (ended_ || !enabled_) return status;
+  }
   const auto begin = std::chrono::steady_clock::now();
   Log().warn("{}; results wait, and live cameras drop what finds no place, until it can be written",
              MessageOf(status));
   // Chosen: what a moment's lock costs, and what a full disk may be asked for a night.
   milliseconds pause(100);
-  while (MayPass(status) && Pause(status, pause)) {
+  for (bool goes_on = true; goes_on && MayPass(status);) {
+    goes_on = Pause(status, pause);
     pause = std::min(2 * pause, milliseconds(1000));
-    status = attempt();
+    status = attempt();  // also when the run ends: there may be room just now
   }
   {
     MutexLock lock(mutex_);
@@ -42,6 +47,11 @@ bool OutputWait::Pause(const absl::Status& error, std::chrono::milliseconds paus
   reason_ = MessageOf(error);
   if (!ended_) ended_changed_.WaitFor(mutex_, pause);
   return !ended_;
+}
+
+void OutputWait::Enable(bool enabled) {
+  MutexLock lock(mutex_);
+  enabled_ = enabled;
 }
 
 void OutputWait::End() {

@@ -25,7 +25,10 @@ class OutputWait {
   // begins and when it is over.
   absl::Status Until(absl::FunctionRef<absl::Status()> attempt) EXCLUDES(mutex_);
 
-  // Nobody waits any more, now and later: the run is to end.
+  // Whether outputs wait at all, from their next failure on; they do unless told otherwise.
+  void Enable(bool enabled) EXCLUDES(mutex_);
+
+  // Nobody waits any more, now and later: the run is to end. Who waits tries once more.
   void End() EXCLUDES(mutex_);
 
   // What the output that waits has last failed with; empty: none waits.
@@ -36,6 +39,7 @@ class OutputWait {
 
   mutable Mutex mutex_;
   CondVar ended_changed_;
+  bool enabled_ GUARDED_BY(mutex_) = true;
   bool ended_ GUARDED_BY(mutex_) = false;
   std::string reason_ GUARDED_BY(mutex_);
 };

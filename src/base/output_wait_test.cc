@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 namespace sightline {
@@ -45,10 +46,35 @@ TEST(OutputWait, NobodyWaitsWhenTheRunEnds) {
     while (wait.reason().empty()) std::this_thread::yield();
     wait.End();
   });
-  const auto full = [] { return ResourceExhausted("disk full"); };
+  int attempts = 0;
+  const auto full = [&] { return ++attempts, ResourceExhausted("disk full"); };
   EXPECT_EQ(wait.Until(full).code(), absl::StatusCode::kResourceExhausted);
   end.join();
+  attempts = 0;
   EXPECT_EQ(wait.Until(full).code(), absl::StatusCode::kResourceExhausted);  // and now at once
+  EXPECT_EQ(attempts, 1);
+}
+
+TEST(OutputWait, WhoWaitsTriesOnceMoreWhenTheRunEnds) {
+  OutputWait wait;
+  std::atomic<bool> room{false};
+  std::thread end([&] {
+    while (wait.reason().empty()) std::this_thread::yield();
+    room = true;
+    wait.End();
+  });
+  const absl::Status status =
+      wait.Until([&] { return room ? absl::OkStatus() : ResourceExhausted("disk full"); });
+  EXPECT_TRUE(status.ok()) << status;
+  end.join();
+}
+
+TEST(OutputWait, NobodyWaitsUnlessItIsEnabled) {
+  OutputWait wait;
+  wait.Enable(false);
+  int attempts = 0;
+  EXPECT_FALSE(wait.Until([&] { return ++attempts, ResourceExhausted("disk full"); }).ok());
+  EXPECT_EQ(attempts, 1);
 }
 
 }  // namespace

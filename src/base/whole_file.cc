@@ -111,10 +111,14 @@ absl::Status FileError(int error, std::string_view doing, const std::string& pat
   switch (error) {
     case ENOSPC:
     case EDQUOT:
-    case EFBIG:
       return ResourceExhausted(
           "{} {}: {}; what was written before stays; free some space", doing, path,
           WordsOf(error));
+    case EFBIG:
+      return FailedPrecondition(
+          "{} {}: {}; what was written before stays; allow larger files (`ulimit -f`) or choose a place "
+          "on another file system",
+          doing, path, WordsOf(error));
     case EMFILE:
     case ENFILE:
       return ResourceExhausted(

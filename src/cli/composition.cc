@@ -119,10 +119,12 @@ absl::StatusOr<std::unique_ptr<ResultSink>> MakeVideoSink(const CameraOutline& c
 
 absl::StatusOr<std::unique_ptr<ResultSink>> MakeReportSink(const CameraOutline& camera,
                                                            const std::string& path,
-                                                           const RunFilesRef& run) {
+                                                           const RunFilesRef& run,
+                                                           std::shared_ptr<OutputWait> wait) {
   ReportSinkOptions options;
   options.path = path;
   options.finished = run->finished;
+  options.wait = std::move(wait);
   options.encode_png = [](const ImageView& bgr) { return EncodePng(bgr); };
   options.cameras.push_back({.camera_id = camera.camera->id,
                              .title = {},
@@ -150,11 +152,11 @@ std::vector<SinkPlan> PlanSinks(const Config& config, bool live, const RunFilesR
   const OutputPaths paths = PathsOf(config, run->only_camera);
   std::vector<SinkPlan> plans;
   if (!paths.database.empty()) {
-    plans.push_back(PlanOf(config, "rows", paths.database, "sqlite " + paths.database, [path = paths.database, live](const SinkContext& context) {
+    plans.push_back(PlanOf(config, "rows", paths.database, "sqlite " + paths.database, [path = paths.database](const SinkContext& context) {
       SqliteSinkOptions options;
       options.path = path;
       options.clock = context.clock;
-      if (live) options.wait = context.wait;
+      options.wait = context.wait;
       return Upcast(SqliteSink::Create(options));
     }));
   }
@@ -166,7 +168,7 @@ std::vector<SinkPlan> PlanSinks(const Config& config, bool live, const RunFilesR
                              options.append = live;
                              options.finished = run->finished;
                              options.clock = context.clock;
-                             if (live) options.wait = context.wait;
+                             options.wait = context.wait;
                              return Upcast(JsonlSink::Create(options));
                            }));
   }
@@ -185,8 +187,8 @@ std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline&
     plans.push_back(PlanOf(config, "report", path,
                            fmt::format("report {} {} {} life {}", path, camera.camera->source,
                                        camera.config->model, camera.camera->life),
-                           [camera, path = path, run](const SinkContext&) {
-                             return MakeReportSink(camera, path, run);
+                           [camera, path = path, run](const SinkContext& context) {
+                             return MakeReportSink(camera, path, run, context.wait);
                            }));
   }
   for (const auto& [of_camera, path] : paths.videos) {
@@ -195,8 +197,7 @@ std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline&
                            fmt::format("video {} life {}", path, camera.camera->life),
                            [camera, path = path, crf = config.outputs.video.crf,
                             run](const SinkContext& context) {
-                             return MakeVideoSink(camera, path, crf, run,
-                                                  camera.source.live ? context.wait : nullptr);
+                             return MakeVideoSink(camera, path, crf, run, context.wait);
                            }));
   }
   return plans;

@@ -66,6 +66,8 @@ bool IsHttpRecording(const SourceOptions& options, const LiveConfig& config) {
   live.connect_timeout_us = live.connect_timeout_us > 0
                                 ? std::min(live.connect_timeout_us, kLongestLookUs)
                                 : kLongestLookUs;
+  // Nobody supervises a look. Of silence: a server that sends a little now and then is asked for longer.
+  live.read_timeout_us = kLongestLookUs;
   FrameLedger none;
   const auto recording = HttpRecordingOf(options, live, none);
   return recording.ok() && *recording != nullptr;

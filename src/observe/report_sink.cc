@@ -119,7 +119,8 @@ absl::Status ReportSink::WriteReport(const Camera& camera, double wall_s) {
   SL_ASSIGN_OR_RETURN(const std::vector<uint8_t> png, options_.encode_png(view));
   const std::string path = PathOf(about.camera_id);
   if (options_.finished) SL_RETURN_IF_ERROR(options_.finished->MakeWay(path));
-  SL_RETURN_IF_ERROR(WriteWholeFile(path, std::span<const uint8_t>(png)));
+  const auto write = [&] { return WriteWholeFile(path, std::span<const uint8_t>(png)); };
+  SL_RETURN_IF_ERROR(options_.wait ? options_.wait->Until(write) : write());
   if (options_.finished) options_.finished->Add(path);
   return absl::OkStatus();
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/finished_files.h"
+#include "base/output_wait.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "observe/report_data.h"
@@ -39,6 +40,7 @@ struct ReportSinkOptions {
   std::vector<ReportCamera> cameras;
   PngEncoder encode_png;
   std::shared_ptr<FinishedFiles> finished = {};  // of the run: not replaced, but set aside
+  std::shared_ptr<OutputWait> wait = {};  // null: a full disk is an error at once
   const Clock* clock = &Clock::Real();  // for the speed that the report states
 };
 

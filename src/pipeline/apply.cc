@@ -72,6 +72,11 @@ absl::Status Engine::Prepare(Change* change) {
   }
   SL_RETURN_IF_ERROR(PrepareCameras(change));
   SL_RETURN_IF_ERROR(PrepareSinks(change));
+  // Ending a camera or an output means to wait for what it has yet to write.
+  const std::string waiting = lanes_.WaitingFor();
+  if (!waiting.empty() && (!change->leaving.empty() || !change->sinks.removed.empty())) {
+    return Unavailable("outputs cannot be written for now, and what they hold comes first: {}", waiting);
+  }
   for (const auto& camera : change->fresh) SL_RETURN_IF_ERROR(StartCamera(*camera));
   return absl::OkStatus();
 }
@@ -156,9 +161,9 @@ Engine::Past Engine::PastOf(const std::string& camera) const {
 absl::Status Engine::PrepareSinks(Change* change) {
   const Config& config = *change->config;
   const auto is_live = [](const auto& camera) { return camera->live(); };
-  const bool live = std::any_of(change->fresh.begin(), change->fresh.end(), is_live) ||
-                    std::any_of(change->kept.begin(), change->kept.end(), is_live);
-  SL_RETURN_IF_ERROR(lanes_.Stage("", factories_.plan_sinks(config, live), &change->sinks));
+  change->live = std::any_of(change->fresh.begin(), change->fresh.end(), is_live) ||
+                 std::any_of(change->kept.begin(), change->kept.end(), is_live);
+  SL_RETURN_IF_ERROR(lanes_.Stage("", factories_.plan_sinks(config, change->live), &change->sinks));
   const auto stage = [&](const RunningCamera& camera) -> absl::Status {
     if (!factories_.plan_camera_sinks) return absl::OkStatus();
     return lanes_.Stage(camera.id(), factories_.plan_camera_sinks(config, camera.outline),
@@ -190,9 +195,11 @@ void Engine::Commit(Change change) {
     past.lives = camera->outline.camera->life + 1;
     camera->pipeline->CountFrom(past.counts);
   }
-  while (past_.size() > kMostKnown) past_.erase(past_.begin());
+  ForgetPasts(change);
   // Only now, behind the last results of those that have left.
+  const bool live = change.live;
   lanes_.Commit(std::move(change.sinks));
+  lanes_.EnableWaiting(live);
   {
     MutexLock lock(mutex_);
     for (const auto& [camera, index] : change.new_rules) camera->ChangeRules(change.config, index);
@@ -227,26 +234,40 @@ void Engine::TakeOut(RunningCamera& camera, const RunningCamera* next) {
   if (ledger_goes_on) left.counts = FrameCounts();
   past_[camera.id()].counts += left.counts;
   MutexLock lock(mutex_);
-  left_.push_back(std::move(left));
+  AddTo(left, &left_);
   if (left_.size() > kMostLeft) left_.erase(left_.begin());
 }
 
-// What a camera did before it was taken out, to what it did since it is back.
-void Engine::AddLeft(const CameraSummary& left, RunSummary* summary) {
-  const auto found = std::find_if(summary->cameras.begin(), summary->cameras.end(),
-                                  [&](const CameraSummary& camera) { return camera.id == left.id; });
-  if (found == summary->cameras.end()) {
-    summary->cameras.push_back(left);
+// Of cameras that are gone, beyond the most that are remembered.
+void Engine::ForgetPasts(const Change& change) {
+  for (auto at = past_.begin(); at != past_.end() && past_.size() > kMostKnown;) {
+    const auto is_it = [&](const auto& camera) { return camera->id() == at->first; };
+    const bool there = std::any_of(change.kept.begin(), change.kept.end(), is_it) ||
+                       std::any_of(change.fresh.begin(), change.fresh.end(), is_it);
+    at = there ? std::next(at) : past_.erase(at);
+  }
+}
+
+// What a camera did in an earlier life, to what it did in a later one or before.
+void Engine::AddTo(const CameraSummary& more, std::vector<CameraSummary>* cameras) {
+  const auto found = std::find_if(cameras->begin(), cameras->end(),
+                                  [&](const CameraSummary& camera) { return camera.id == more.id; });
+  if (found == cameras->end()) {
+    cameras->push_back(more);
     return;
   }
-  found->tracks += left.tracks;
-  found->events += left.events;
-  for (const auto& [name, count] : left.counts_by_class) found->counts_by_class[name] += count;
-  found->counts += left.counts;
-  for (const auto& [rule, count] : left.rule_counts) {
+  found->tracks += more.tracks;
+  found->events += more.events;
+  for (const auto& [name, count] : more.counts_by_class) found->counts_by_class[name] += count;
+  found->counts += more.counts;
+  for (const auto& [rule, count] : more.rule_counts) {
     const auto same = std::find_if(found->rule_counts.begin(), found->rule_counts.end(),
                                    [&rule = rule](const auto& one) { return one.first == rule; });
-    if (same != found->rule_counts.end()) same->second += count;
+    if (same != found->rule_counts.end()) {
+      same->second += count;
+    } else {
+      found->rule_counts.emplace_back(rule, count);
+    }
   }
 }
 

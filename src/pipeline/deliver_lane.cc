@@ -188,6 +188,8 @@ void DeliverLane::ForEachSink(const CameraInfo* camera,
 }
 
 void DeliverLane::CallSink(LaneSink& sink, const std::function<absl::Status(ResultSink&)>& call) {
+  // Anew for each: one that has waited for an hour leaves no hour to the next.
+  metrics_.busy.Begin(options_.clock->NowMonotonicUs());
   const absl::Status status = call(*sink.sink);
   if (status.ok()) return;
   const absl::Status error = WithContext(status, sink.sink->name());

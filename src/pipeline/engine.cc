@@ -59,7 +59,9 @@ absl::Status Engine::Open() {
     past_[config->cameras[i].id].lives = 1;
   }
   SL_RETURN_IF_ERROR(PrepareSinks(&change));
+  const bool live = change.live;
   lanes_.Commit(std::move(change.sinks));
+  lanes_.EnableWaiting(live);
   MutexLock lock(mutex_);
   cameras_ = std::move(change.fresh);
   for (const auto& camera : cameras_) camera->pipeline->SetOutlets(lanes_.OutletsOf(camera->id()));
@@ -167,6 +169,7 @@ absl::Status Engine::Finish(bool abandon, RunSummary* summary) {
     statuses.push_back(camera->pipeline->Join());
   }
   for (const std::shared_ptr<Model>& model : models_.InUse()) model->batcher->Stop(/*discard=*/false);
+  AwaitOutputs();
   // When every source failed before its first frame there is nothing that could replace the results
   // of an earlier run. A run that somebody cut short is another matter.
   bool failed = true;
@@ -183,7 +186,7 @@ absl::Status Engine::Finish(bool abandon, RunSummary* summary) {
   }
   {
     MutexLock lock(mutex_);
-    for (const CameraSummary& left : left_) AddLeft(left, summary);
+    for (const CameraSummary& left : left_) AddTo(left, &summary->cameras);
     failed = failed && left_.empty();
   }
   absl::Status first = lanes_.Finish(abandon || failed);
@@ -194,6 +197,16 @@ absl::Status Engine::Finish(bool abandon, RunSummary* summary) {
   summary->wall_s = (factories_.clock->NowMonotonicUs() - started_us_) * 1e-6;
   summary->cpu_s = ProcessCpuSeconds();
   return first;
+}
+
+// An output that waits is waited for, until it can write or somebody ends the run; then none waits any more.
+void Engine::AwaitOutputs() {
+  constexpr std::chrono::milliseconds kTick(200);
+  while (!stop_requested_ && !sink_failed_ && !lanes_.WaitingFor().empty()) {
+    MutexLock lock(mutex_);
+    changed_.WaitFor(mutex_, kTick);
+  }
+  lanes_.EndWaiting();
 }
 
 RunProgress Engine::Progress() const {

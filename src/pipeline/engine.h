@@ -74,7 +74,8 @@ class Engine {
   //   InvalidArgument     a rule does not fit its picture
   //   FailedPrecondition  a setting that only a new run can change; a source or model that does not
   //                       open; the run has ended
-  //   Unavailable         another change is under way
+  //   Unavailable         another change is under way; an output that would have to end cannot be written
+  //                       for now
   // Any thread; blocks for as long as opening and stopping take.
   absl::StatusOr<ConfigDiff> Apply(Config config) EXCLUDES(mutex_);
 
@@ -108,6 +109,7 @@ class Engine {
     Cameras leaving = {};
     Cameras fresh = {};  // opened, their threads waiting
     LaneSet::Staged sinks = {};
+    bool live = false;  // any camera is
   };
 
   // Of a camera, in this run.
@@ -127,7 +129,9 @@ class Engine {
   RunProgress Progress() const EXCLUDES(mutex_);
   absl::Status Finish(bool abandon, RunSummary* summary) EXCLUDES(mutex_);
   static CameraSummary SummaryOf(const RunningCamera& camera);
-  static void AddLeft(const CameraSummary& left, RunSummary* summary);
+  static void AddTo(const CameraSummary& more, std::vector<CameraSummary>* cameras);
+  void ForgetPasts(const Change& change);
+  void AwaitOutputs() EXCLUDES(mutex_);
   int ThreadCount() const EXCLUDES(mutex_);
 
   absl::Status Prepare(Change* change) EXCLUDES(mutex_);

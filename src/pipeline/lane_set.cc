@@ -133,6 +133,21 @@ void LaneSet::SendToAll(const DeliverLane::CameraLedger& ledger) const {
   for (const Lane& lane : lanes_) lane.lane->Send(ledger);
 }
 
+void LaneSet::EnableWaiting(bool enabled) const {
+  for (const Lane& lane : lanes_) lane.lane->wait()->Enable(enabled);
+}
+
+void LaneSet::EndWaiting() const {
+  for (const Lane& lane : lanes_) lane.lane->EndWaiting();
+}
+
+std::string LaneSet::WaitingFor() const {
+  for (const Lane& lane : lanes_) {
+    if (std::string reason = lane.lane->wait()->reason(); !reason.empty()) return reason;
+  }
+  return "";
+}
+
 absl::Status LaneSet::Finish(bool abandon) {
   for (const Lane& lane : lanes_) {
     const absl::Status status = lane.lane->Finish(abandon);

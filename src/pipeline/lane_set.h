@@ -57,6 +57,13 @@ class LaneSet {
   std::shared_ptr<const Outlets> OutletsOf(const std::string& camera) const;
   void SendToAll(const DeliverLane::CameraLedger& ledger) const;
 
+  // Whether sinks that cannot write for now wait, or fail at once.
+  void EnableWaiting(bool enabled) const;
+  // From now on nobody waits, whatever is enabled.
+  void EndWaiting() const;
+  // What a lane whose output waits says; empty: none does.
+  std::string WaitingFor() const;
+
   // Closes every sink, or abandons them. The first error of any sink, ever. Idempotent.
   absl::Status Finish(bool abandon);
 

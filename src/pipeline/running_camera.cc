@@ -137,7 +137,8 @@ absl::StatusOr<std::unique_ptr<RunningCamera>> RunningCamera::Open(
   const CameraInfo* const earlier = before != nullptr ? before->outline.camera.get() : nullptr;
   const bool goes_on = before != nullptr && before->live() && camera->live();
   const bool read_again = before != nullptr && !before->live() && !camera->live() &&
-                          before->outline.config->source.Reveal() == wanted.source.Reveal();
+                          before->outline.config->source.Reveal() == wanted.source.Reveal() &&
+                          before->outline.source.fingerprint == outline.source.fingerprint;
   info->life = goes_on ? earlier->life : life;
   info->replaces_from = goes_on || read_again ? earlier->replaces_from : life;
   SL_ASSIGN_OR_RETURN(camera->model, models.Get(config->models[wanted.model_index]));

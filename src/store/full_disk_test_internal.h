@@ -32,8 +32,8 @@ inline void RestoreSqliteWrites() {
   vfs->xSetSystemCall(vfs, nullptr, nullptr);
 }
 
-// No file grows, as test::FullDisk has it, and SQLite is told that there is no room: of a file that is too
-// large it makes an error like any other. Prepare() before the database is opened.
+// As test::FullDisk, for SQLite too, which calls the system by a table of its own. Prepare() before the
+// database is opened.
 class FullDisk {
  public:
   static bool Prepare() {

@@ -178,7 +178,7 @@ absl::Status SqliteDatabase::Error(int code, std::string_view doing) const {
   const int system_errno = sqlite3_system_errno(db_);
   const bool io_error = (code & 0xff) == SQLITE_IOERR;
   if ((code & 0xff) == SQLITE_FULL ||
-      (io_error && (system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG))) {
+      (io_error && (system_errno == ENOSPC || system_errno == EDQUOT))) {
     return ResourceExhausted(
         "{} {}: no space left on the disk (or the size limit is reached); rows committed before "
         "stay; free some space",

@@ -510,7 +510,12 @@ absl::Status SqliteSink::Close() {
   const int code = sqlite3_wal_checkpoint_v2(impl_->database.handle(), nullptr,
                                              SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY && (code & 0xff) != SQLITE_LOCKED) {
-    impl_->failure = impl_->database.Error(code, "moving the log into");
+    const absl::Status error = impl_->database.Error(code, "moving the log into");
+    if (absl::IsResourceExhausted(error)) {  // the rows are safe in the log, and read from there
+      Log().warn("{}", MessageOf(error));
+    } else {
+      impl_->failure = error;
+    }
   }
   // Ends the connection: the last one out removes the log, and the database is one file.
   impl_->EndStatements();

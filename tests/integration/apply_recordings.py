@@ -86,9 +86,9 @@ def outputs_of_recordings(folder):
     check(yard_lines.count(0) == 2, "yard: both of its lives are told")
     videos = sorted(path.name for path in out.iterdir() if path.name.endswith(".mp4"))
     # Of gate: the first reading, the last one until the videos stopped, and since; of yard: as well.
-    check(videos == ["gate-1.mp4", "gate-2.mp4", "gate.mp4", "yard-1.mp4", "yard-2.mp4", "yard.mp4"], f"every video is kept: {videos}")
+    check(videos == ["gate.mp4", "gate~1.mp4", "gate~2.mp4", "yard.mp4", "yard~1.mp4", "yard~2.mp4"], f"every video is kept: {videos}")
     reports = sorted(path.name for path in out.iterdir() if path.name.startswith("report"))
-    check(reports == ["report-1.png", "report-yard-1.png", "report-yard.png", "report.png"], f"every report is kept: {reports}")
+    check(reports == ["report-yard.png", "report-yard~1.png", "report.png", "report~1.png"], f"every report is kept: {reports}")
     for video in videos:
         steps = steps_s(out / video)
         if steps is not None:
@@ -106,7 +106,7 @@ def lines_in_several_files(folder):
         applied(shop, f"lines into {name}")
         wait_for(lambda: len(shop.lines("gate", name + ".partial")) >= 20, f"lines in {name}")
     processed = shop.end()["cameras"][0]["processed"]
-    for name in ("detections-1.jsonl", "b.jsonl", "detections.jsonl"):
+    for name in ("detections~1.jsonl", "b.jsonl", "detections.jsonl"):
         lines = shop.lines("gate", name)
         check(lines == list(range(frames, frames + len(lines))), f"{name} goes on at frame {frames}")
         frames += len(lines)

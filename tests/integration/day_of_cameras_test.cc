@@ -64,13 +64,7 @@ class DayClock final : public Clock {
     Sleeper me{.due_us = now_us_ + std::max<int64_t>(wait_us, 1), .wake = {}};
     sleepers_.push_back(&me);
     if (sleepers_.size() == static_cast<size_t>(readers_)) GoOn(lock);
-    // A reader that is held up elsewhere (it tells the full disk of its camera's state) does not stop
-    // the time for good.
-    while (now_us_ < me.due_us) {
-      if (me.wake.wait_for(lock, std::chrono::milliseconds(1)) == std::cv_status::timeout && disk_) {
-        GoOn(lock);
-      }
-    }
+    me.wake.wait(lock, [&] { return now_us_ >= me.due_us; });
     std::erase(sleepers_, &me);
   }
   // That reader comes no more.

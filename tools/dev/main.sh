@@ -79,7 +79,7 @@ test_group() {
       UBSAN_OPTIONS=print_stacktrace=1 \
       TSAN_OPTIONS=suppressions=$PWD/tools/dev/tsan.supp:halt_on_error=1:second_deadlock_stack=1 \
       LSAN_OPTIONS=suppressions=$PWD/tools/dev/lsan.supp \
-        run_ctest "build-$1" -L 'unit|scenario' ;;
+        run_ctest "build-$1" -L 'unit|scenario|live' ;;
     fuzz) fuzz 20 ;;
     *) echo "./dev test: no group \"$1\"" >&2; return 2 ;;
   esac
