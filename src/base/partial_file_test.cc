@@ -57,7 +57,7 @@ TEST_F(PartialFileTest, LeavesWhatWasWrittenButNothingEmpty) {
 
 TEST_F(PartialFileTest, SetsAsideWhatTheSameRunHasFinished) {
   Fill(Path("a.b"), "of an earlier run");
-  Fill(Path("a-2.b"), "somebody's");
+  Fill(Path("a~2.b"), "somebody's");
   fs::create_symlink(Path("a.b"), Path("link.b"));
   const auto run = std::make_shared<FinishedFiles>();
   const auto write_anew = [&](const std::string& name, const std::string& text) {
@@ -67,12 +67,12 @@ TEST_F(PartialFileTest, SetsAsideWhatTheSameRunHasFinished) {
     ASSERT_TRUE((*file)->Commit().ok());
   };
   write_anew("a.b", "first");
-  EXPECT_FALSE(fs::exists(Path("a-1.b"))) << "the earlier run's is replaced";
+  EXPECT_FALSE(fs::exists(Path("a~1.b"))) << "the earlier run's is replaced";
   write_anew("a.b", "second");
   write_anew("link.b", "third");
-  EXPECT_EQ(Content(Path("a-1.b")), "first");
-  EXPECT_EQ(Content(Path("a-2.b")), "somebody's");
-  EXPECT_EQ(Content(Path("a-3.b")), "second");
+  EXPECT_EQ(Content(Path("a~1.b")), "first");
+  EXPECT_EQ(Content(Path("a~2.b")), "somebody's");
+  EXPECT_EQ(Content(Path("a~3.b")), "second");
   EXPECT_EQ(Content(Path("a.b")), "third");
   EXPECT_TRUE(fs::is_symlink(Path("link.b")));
   // Not its own any more.
@@ -80,7 +80,7 @@ TEST_F(PartialFileTest, SetsAsideWhatTheSameRunHasFinished) {
   fs::rename(Path("other"), Path("a.b"));
   write_anew("a.b", "fourth");
   EXPECT_EQ(Content(Path("a.b")), "fourth");
-  EXPECT_FALSE(fs::exists(Path("a-4.b")));
+  EXPECT_FALSE(fs::exists(Path("a~4.b")));
 }
 
 TEST_F(PartialFileTest, HasOneWriter) {

@@ -200,7 +200,7 @@ Score ScoreOf(const std::string& world) {
   };
   factories.plan_sinks = [&](const Config&, bool) {
     return std::vector<SinkPlan>{
-        {.lane = "judge", .what = "judge", .make = [&judge] {
+        {.lane = "judge", .what = "judge", .make = [&judge](const SinkContext&) {
            return absl::StatusOr<std::unique_ptr<ResultSink>>(std::make_unique<JudgeSink>(&judge));
          }}};
   };
