@@ -37,7 +37,7 @@ absl::Status OutputWait::Until(absl::FunctionRef<absl::Status()> attempt) {
   }
   if (status.ok()) {
     const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
-    Log().info("outputs are written again, after {:.1f} s", waited.count());
+    Log().warn("outputs are written again, after {:.1f} s", waited.count());
   }
   return status;
 }

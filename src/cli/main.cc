@@ -1,10 +1,14 @@
 // The program: parses the command line and runs one command. See commands.h for the exit codes.
+#include <malloc.h>
+
+#include <algorithm>
 #include <clocale>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
+#include <thread>
 
 #include "base/log.h"
 #include "cli/commands.h"
@@ -20,6 +24,10 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   // The same for a file that reaches the size limit (ulimit -f): write() then says EFBIG.
   std::signal(SIGXFSZ, SIG_IGN);
+
+  // Cameras that come and go are threads that come and go. With glibc's eight arenas a core each of them
+  // finds another one and leaves holes in it; nothing that is hot allocates, so few arenas cost nothing.
+  mallopt(M_ARENA_MAX, static_cast<int>(std::max(2u, std::thread::hardware_concurrency())));
 
   CLI::App app{
       "Sightline: cameras, files and pictures in; objects, tracks, events, rows and pictures out.",

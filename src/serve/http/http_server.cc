@@ -223,9 +223,13 @@ class HttpServer::Impl final : public HttpSessionHost {
   void Loop() {
     for (bool first = true;; first = false) {
       try {
+        const auto until = std::chrono::steady_clock::now() + kPause;
         context_.restart();
-        if (!first) context_.run_for(kPause);  // who is in is answered meanwhile
-        context_.restart();
+        // Who is in is answered meanwhile; the other door may fail as well and ends it no sooner.
+        while (!first && !stopping_ && std::chrono::steady_clock::now() < until) {
+          context_.run_until(until);
+          context_.restart();
+        }
         Watch(tcp_);
         Watch(unix_);
         context_.run();
