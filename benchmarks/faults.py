@@ -66,6 +66,8 @@ class Lines:
     def __init__(self, path):
         self.path = path
         self.first = collections.defaultdict(dict)  # camera: epoch: time of day
+        self.missing = collections.defaultdict(list)  # camera: seconds after its first frame at which some are missing
+        self.last = {}
         self.changed = threading.Condition()
         self.running = True
         self.thread = threading.Thread(target=self.follow, daemon=True)
@@ -92,6 +94,10 @@ class Lines:
             return
         done = seconds_of(line["timestamp"]) + line["latency_us"] * 1e-6
         self.first[line["camera"]].setdefault(line["epoch"], done)
+        before = self.last.get(line["camera"])
+        if before is not None and line["frame"] != before + 1:
+            self.missing[line["camera"]].append(round(done - min(self.first[line["camera"]].values()), 1))
+        self.last[line["camera"]] = line["frame"]
 
     def epoch(self, camera):
         with self.changed:
@@ -143,7 +149,7 @@ def torment(camera, server, proxy, lines, kinds, results):
             print(f"{len(results)} cuts", file=sys.stderr, flush=True)
 
 
-def report(results, summary, witnesses, wall_s):
+def report(results, summary, witnesses, missing, wall_s):
     print(f"{'kind':<12}{'cuts':>6}{'min s':>8}{'median':>8}{'p99':>8}{'max':>8}{'within 3 s':>12}")
     for kind in [*KINDS, "all"]:
         times = sorted(t if t is not None else float("inf") for _, k, t, _ in results if kind in (k, "all"))
@@ -161,7 +167,8 @@ def report(results, summary, witnesses, wall_s):
         if camera["id"] in witnesses:
             print(f"{camera['id']} beside them: {camera['frames_in']} frames of about {FPS * wall_s:.0f}, "
                   f"{camera['processed']} processed, dropped {camera['dropped'] or 'none'}, "
-                  f"epochs {witnesses[camera['id']]}")
+                  f"epochs {witnesses[camera['id']]}"
+                  + (f"; missing at seconds {missing[camera['id']]}" if missing[camera["id"]] else ""))
     print(f"frames without a fate, all cameras: {unexplained}")
 
 
@@ -218,7 +225,7 @@ def main():
             witnesses = {camera: len(lines.first[camera]) for camera in quiet}
             run.send_signal(signal.SIGINT)
             out, _ = run.communicate(timeout=PATIENCE_S)
-            report(results, json.loads(out.strip().splitlines()[-1]), witnesses, wall_s)
+            report(results, json.loads(out.strip().splitlines()[-1]), witnesses, lines.missing, wall_s)
             print(f"{wall_s:.0f} s")
         finally:
             if run is not None and run.poll() is None:
