@@ -274,6 +274,38 @@ TEST(Apply, WhatIsWrongChangesNothing) {
   }
 }
 
+// To end a camera or an output means to wait for what it has yet to write, for hours perhaps.
+TEST(Apply, WhatWouldWaitForAFullDiskIsRefused) {
+  World world;
+  RunningEngine engine(world, TwoCameras());
+  world.disk_is_full = true;
+  while (engine->Health(1'000'000'000).waiting.empty()) std::this_thread::yield();
+  EXPECT_FALSE(engine->Health(1'000'000'000).ready(false));
+  Shop after = TwoCameras();
+  after.cameras["gate"].source = "b";
+  const absl::Status refused = engine->Apply(after.Parsed()).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("the disk is full"));
+  Shop new_rules = TwoCameras();
+  new_rules.cameras["gate"].zone = "door";
+  EXPECT_TRUE(engine->Apply(new_rules.Parsed()).ok()) << "which ends nothing";
+  world.disk_is_full = false;
+  world.WaitForFrames("gate", 20);
+  EXPECT_TRUE(engine->Apply(after.Parsed()).ok());
+  world.WaitForFrames("gate", 20);
+  EXPECT_EQ(world.Of("gate").connections, 2);
+}
+
+// Ctrl-C while the disk is full: the run ends, with the error.
+TEST(Apply, ARunWithAFullDiskCanBeEnded) {
+  World world;
+  RunningEngine engine(world, TwoCameras());
+  world.disk_is_full = true;
+  while (engine->Health(1'000'000'000).waiting.empty()) std::this_thread::yield();
+  const absl::Status status = engine.End();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+}
+
 TEST(Apply, NothingCanBeAppliedWhenNothingRuns) {
   World world;
   auto engine = Engine::Create(TwoCameras().Parsed(), FactoriesOf(world));

@@ -26,6 +26,8 @@ namespace sightline::test_world {
 
 class World {
  public:
+  std::atomic<bool> disk_is_full{false};
+
   struct Camera {
     int connections = 0;
     bool may_go = false;              // its last frame has arrived
@@ -212,11 +214,15 @@ class Walker final : public Detector {
 
 class Sink final : public ResultSink {
  public:
-  Sink(World& world, std::string path) : world_(world), path_(std::move(path)) {
+  Sink(World& world, std::string path, std::shared_ptr<OutputWait> wait)
+      : world_(world), path_(std::move(path)), wait_(std::move(wait)) {
     world_.SinkOpened(path_);
   }
   std::string_view name() const override { return path_; }
   absl::Status Write(const FrameResult& result) override {
+    SL_RETURN_IF_ERROR(wait_->Until([this] {
+      return world_.disk_is_full ? ResourceExhausted("the disk is full") : absl::OkStatus();
+    }));
     world_.Delivered(result);
     return absl::OkStatus();
   }
@@ -240,6 +246,7 @@ class Sink final : public ResultSink {
  private:
   World& world_;
   const std::string path_;
+  const std::shared_ptr<OutputWait> wait_;
 };
 
 inline EngineFactories FactoriesOf(World& world) {
@@ -269,10 +276,10 @@ inline EngineFactories FactoriesOf(World& world) {
     return std::vector<SinkPlan>{
         {.lane = "rows",
          .what = path,
-         .make = [&world, path](const SinkContext&) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
+         .make = [&world, path](const SinkContext& context) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
            if (path.find("full") != std::string::npos)
              return ResourceExhausted("no space on {}", path);
-           return std::make_unique<Sink>(world, path);
+           return std::make_unique<Sink>(world, path, context.wait);
          }}};
   };
   return factories;
@@ -327,13 +334,16 @@ class RunningEngine {
     thread_ = std::thread([this] { status_ = engine_->Run({}, &summary_); });
     for (const CameraConfig& camera : config.cameras) world.WaitForFrames(camera.id, 1);
   }
-  ~RunningEngine() { Stop(); }
+  ~RunningEngine() { End().IgnoreError(); }
   Engine* operator->() { return engine_.get(); }
   RunSummary Stop() {
+    EXPECT_TRUE(End().ok()) << status_;
+    return summary_;
+  }
+  absl::Status End() {
     engine_->RequestStop();
     if (thread_.joinable()) thread_.join();
-    EXPECT_TRUE(status_.ok()) << status_;
-    return summary_;
+    return status_;
   }
 
  private:
