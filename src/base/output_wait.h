@@ -44,4 +44,9 @@ class OutputWait {
   std::string reason_ GUARDED_BY(mutex_);
 };
 
+// For outputs that may have one to wait with; null: what the only attempt gives.
+inline absl::Status WriteOrWait(OutputWait* wait, absl::FunctionRef<absl::Status()> attempt) {
+  return wait == nullptr ? attempt() : wait->Until(attempt);
+}
+
 }  // namespace sightline

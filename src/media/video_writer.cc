@@ -124,9 +124,7 @@ int VideoWriter::Impl::OnWrite(void* self, uint8_t* data, int size) {
     error = WriteAll(writer.file_->fd(), bytes.substr(static_cast<size_t>(written)), &written);
     return error == 0 ? absl::OkStatus() : FileError(error, "writing to", writer.options_.path);
   };
-  const absl::Status status =
-      writer.options_.wait == nullptr ? attempt() : writer.options_.wait->Until(attempt);
-  if (status.ok()) return size;
+  if (WriteOrWait(writer.options_.wait.get(), attempt).ok()) return size;
   writer.write_errno_ = error;
   return AVERROR(error);
 }

@@ -120,7 +120,7 @@ absl::Status ReportSink::WriteReport(const Camera& camera, double wall_s) {
   const std::string path = PathOf(about.camera_id);
   if (options_.finished) SL_RETURN_IF_ERROR(options_.finished->MakeWay(path));
   const auto write = [&] { return WriteWholeFile(path, std::span<const uint8_t>(png)); };
-  SL_RETURN_IF_ERROR(options_.wait ? options_.wait->Until(write) : write());
+  SL_RETURN_IF_ERROR(WriteOrWait(options_.wait.get(), write));
   if (options_.finished) options_.finished->Add(path);
   return absl::OkStatus();
 }

@@ -197,9 +197,8 @@ void Engine::Commit(Change change) {
   }
   ForgetPasts(change);
   // Only now, behind the last results of those that have left.
-  const bool live = change.live;
   lanes_.Commit(std::move(change.sinks));
-  lanes_.EnableWaiting(live);
+  lanes_.EnableWaiting(change.live);
   {
     MutexLock lock(mutex_);
     for (const auto& [camera, index] : change.new_rules) camera->ChangeRules(change.config, index);

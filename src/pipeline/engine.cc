@@ -59,9 +59,8 @@ absl::Status Engine::Open() {
     past_[config->cameras[i].id].lives = 1;
   }
   SL_RETURN_IF_ERROR(PrepareSinks(&change));
-  const bool live = change.live;
   lanes_.Commit(std::move(change.sinks));
-  lanes_.EnableWaiting(live);
+  lanes_.EnableWaiting(change.live);
   MutexLock lock(mutex_);
   cameras_ = std::move(change.fresh);
   for (const auto& camera : cameras_) camera->pipeline->SetOutlets(lanes_.OutletsOf(camera->id()));

@@ -173,7 +173,7 @@ absl::Status JsonlSink::FlushIfDue() {
 }
 
 absl::Status JsonlSink::Flush() {
-  failure_ = options_.wait == nullptr ? TryFlush() : options_.wait->Until([this] { return TryFlush(); });
+  failure_ = WriteOrWait(options_.wait.get(), [this] { return TryFlush(); });
   return failure_;
 }
 

@@ -391,7 +391,7 @@ int SqliteSink::Impl::InsertAll() {
 
 absl::Status SqliteSink::Impl::Commit() {
   if (stats.waiting_rows == 0) return absl::OkStatus();
-  failure = options.wait == nullptr ? TryCommit() : options.wait->Until([this] { return TryCommit(); });
+  failure = WriteOrWait(options.wait.get(), [this] { return TryCommit(); });
   if (!failure.ok()) return failure;
   ++stats.commits;
   stats.frames += frames.size();
