@@ -18,7 +18,8 @@ import tempfile
 import time
 
 PROGRAM = sys.argv[1]
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "servers"))
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent), str(pathlib.Path(__file__).resolve().parent.parent / "servers")]
+from checks import check, failures  # noqa: E402
 from live_run import LiveRun  # noqa: E402
 from tcp_proxy import TcpProxy  # noqa: E402
 
@@ -26,13 +27,6 @@ PATIENCE_S = 90  # for each step; a loaded machine is slow
 FPS = 10
 PERIOD_US = 1_000_000 // FPS
 PASSWORD = "c0rrect-h0rse"
-failures = []
-
-
-def check(good, what):
-    print(("ok  " if good else "BAD ") + what, flush=True)
-    if not good:
-        failures.append(what)
 
 
 def serve(scenes, *options):

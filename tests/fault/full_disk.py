@@ -16,18 +16,13 @@ import tempfile
 import urllib.error
 import urllib.request
 
-from live_run import LiveRun
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from checks import check, failures  # noqa: E402
+from live_run import LiveRun  # noqa: E402
 
 PROGRAM = sys.argv[1]
 PATIENCE_S = 90
 CAMERAS = ["gate", "yard"]
-failures = []
-
-
-def check(good, what):
-    print(("ok  " if good else "FAILED ") + what, flush=True)
-    if not good:
-        failures.append(what)
 
 
 class Disk:

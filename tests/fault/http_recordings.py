@@ -14,16 +14,12 @@ import sys
 import tempfile
 import threading
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from checks import check, failures  # noqa: E402
+
 PROGRAM = sys.argv[1]
 PATIENCE_S = 120
 FRAMES = 60
-failures = []
-
-
-def check(good, what):
-    print(("ok  " if good else "BAD ") + what, flush=True)
-    if not good:
-        failures.append(what)
 
 
 class TogetherOnly:

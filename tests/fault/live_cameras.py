@@ -17,17 +17,12 @@ import tempfile
 import threading
 import time
 
-from live_run import LiveRun
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from checks import check, failures  # noqa: E402
+from live_run import LiveRun  # noqa: E402
 
 PROGRAM, SERVER = sys.argv[1:3]
 PATIENCE_S = 60  # for each step; a loaded machine is slow
-failures = []
-
-
-def check(good, what):
-    print(("ok  " if good else "BAD ") + what, flush=True)
-    if not good:
-        failures.append(what)
 
 
 class Camera:

@@ -23,16 +23,12 @@ import time
 import urllib.error
 import urllib.request
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from checks import check, failures  # noqa: E402
+
 PROGRAM = sys.argv[1]
 DOCUMENT = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else "docs") / "metrics.md"
 PATIENCE_S = 60  # for each step; a loaded machine is slow
-failures = []
-
-
-def check(good, what):
-    print(("ok  " if good else "BAD ") + what, flush=True)
-    if not good:
-        failures.append(what)
 
 
 class BadText(Exception):

@@ -9,14 +9,10 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from checks import check, failures  # noqa: E402
+
 PATIENCE_S = 120
-failures = []
-
-
-def check(good, what):
-    print(("ok  " if good else "BAD ") + what, flush=True)
-    if not good:
-        failures.append(what)
 
 
 def wait_for(condition, what):
