@@ -1,44 +1,73 @@
 #!/usr/bin/env python3
-"""Reads CTest's verbose log, prints what failed, what was skipped and why, and the totals."""
+"""Reads CTest's verbose log, prints what failed and how, what was skipped and why, and the totals."""
 import re
 import sys
 
 LINE = re.compile(r"^\d+: (.*)$")
+SANITIZER = re.compile(r"(Address|Leak|Thread|UndefinedBehavior)Sanitizer\b|: runtime error: ")
+MOST_LINES = 60  # of one failure
+
+
+class Program:
+    def __init__(self, name: str):
+        self.name = name
+        self.outcome = ""
+        self.end = []  # its last lines
+        self.reports = []  # what a sanitizer said
+
+    def add(self, line: str) -> None:
+        self.end = (self.end + [line])[-20:]
+        if (self.reports or SANITIZER.search(line)) and len(self.reports) < MOST_LINES:
+            self.reports.append(line)
+
+    def print_failure(self, told: bool) -> None:
+        print(f"  FAILED  {self.name}: {self.outcome}")
+        for line in self.reports or ([] if told else self.end):
+            print(f"            {line}")
 
 
 def main(path: str) -> int:
-    skipped, failed, reason = [], [], []
+    skipped, failed, reason = [], {}, []
     passed_tests = 0
+    test_lines = []
     programs = []
+    running = Program("")
     for raw in open(path, encoding="utf-8", errors="replace"):
-        summary = re.match(r"\s*\d+/\d+ Test\s+#\d+: (\S+) \.+\s*(.*)$", raw)
-        if summary:
-            programs.append([summary.group(1), summary.group(2).strip()])
-        # In a verbose log the outcome stands on a line of its own, after the test's output.
-        elif programs and not programs[-1][1] and re.match(r"\s*(Passed|\*\*\*\w+)", raw):
-            programs[-1][1] = raw.strip()
         match = LINE.match(raw.rstrip("\n"))
         line = match.group(1) if match else ""
+        if match:
+            running.add(line)
+        elif found := re.match(r"\s*\d+/\d+ Test\s+#\d+: (\S+) \.+\s*(.*)$", raw):
+            running.name, running.outcome = found.group(1), found.group(2).strip()
+            programs.append(running)
+            running = Program("")
+        # In a verbose log the outcome stands on a line of its own, after the test's output.
+        elif programs and not programs[-1].outcome and re.match(r"\s*(Passed|\*\*\*\w+)", raw):
+            programs[-1].outcome = raw.strip()
         if re.match(r"\[ RUN      \]", line):
-            reason = []
+            reason, test_lines = [], []
         elif re.match(r"\[       OK \]", line):
             passed_tests += 1
         elif found := re.match(r"\[  SKIPPED \] (\S+) \(", line):
             skipped.append((found.group(1), " ".join(reason)))
         elif found := re.match(r"\[  FAILED  \] (\S+?),? .*\(\d+ ms\)", line):
-            failed.append(found.group(1))
+            failed[found.group(1)] = test_lines[:MOST_LINES]
         elif found := re.match(r"SKIPPED: (\S+): (.*)", line):  # scripts say it this way
             skipped.append((found.group(1), found.group(2)))
         elif line and not line.startswith("[") and not re.search(r": (Skipped|Failure)$", line):
             reason = (reason + [line.strip()])[-2:]
-    for name, outcome in programs:
-        if "Passed" not in outcome:
-            print(f"  FAILED  {name}: {outcome}")
-    for name in sorted(set(failed)):
+        if match:
+            test_lines.append(line)
+    for program in programs:
+        if "Passed" not in program.outcome:
+            program.print_failure(any("[  FAILED  ]" in line for line in program.end))
+    for name in sorted(failed):
         print(f"  FAILED  {name}")
-    good = sum("Passed" in outcome for _, outcome in programs)
+        for line in failed[name][1:]:
+            print(f"            {line}")
+    good = sum("Passed" in program.outcome for program in programs)
     print(f"{good} of {len(programs)} test programs passed; {passed_tests} single tests passed, "
-          f"{len(set(failed))} failed, {len(skipped)} skipped")
+          f"{len(failed)} failed, {len(skipped)} skipped")
     if skipped:
         print("skipped:")
         for name, why in skipped:
