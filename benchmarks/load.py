@@ -180,24 +180,36 @@ def memory_part(options, folder):
                  f"&faults={','.join(faults)}")
         cameras.append((f"camera{i}", scene, "motion" if rendered else "truth"))
     run = Run(options.program, folder / "memory", cameras)
-    changes = 0
+    present = []
 
     def change(second):
-        nonlocal changes
+        # As many cameras in every minute, so that equal moments can be compared; which ones is chance.
         if second % 15 == 0:
-            run.apply(cameras[:20] + [camera for camera in cameras[20:] if dice.random() < 0.5])
-            changes += 1
+            guests = (0, 5, 10, 5)[second // 15 % 4]
+            run.apply(cameras[:20] + dice.sample(cameras[20:], guests))
+            present.append(20 + guests)
 
     rss = run.watch(seconds, meanwhile=change)
     summary = run.finish()
-    rest = rss[len(rss) // 3:]
-    middle = statistics.mean(rest)
-    slope = statistics.linear_regression(range(len(rest)), rest).slope * len(rest)
     print(f"memory over {options.minutes} minutes, {len(cameras)} cameras that come and go, the last ten also by "
-          f"{changes} changes of the configuration:")
+          f"{len(present)} changes of the configuration:")
     print(f"  {fates(summary)}")
-    print(f"  resident {rss[0]:.1f} MB at first, over the last two thirds {min(rest):.1f} to {max(rest):.1f} MB: "
-          f"range {(max(rest) - min(rest)) / middle:.2%}, slope {slope / middle:+.2%} over that time", flush=True)
+    begin = len(rss) // 3
+    print(f"  resident {rss[0]:.1f} MB at first, over the last two thirds {min(rss[begin:]):.1f} to "
+          f"{max(rss[begin:]):.1f} MB")
+    for count in sorted(set(present)):
+        # The first seconds after a change are left out: what has gone is still being taken down.
+        at = [second for second in range(begin, len(rss))
+              if second // 15 <= len(present) and present[second // 15 - 1] == count and second % 15 >= 5]
+        if len(at) < 8:
+            continue
+        values = [rss[second] for second in at]
+        middle = statistics.mean(values)
+        slope = statistics.linear_regression(at, values).slope * (at[-1] - at[0])
+        quarters = [statistics.mean(values[i * len(values) // 4:(i + 1) * len(values) // 4]) for i in range(4)]
+        print(f"  with {count} cameras {middle:.1f} MB: means of the four quarters of that time "
+              f"{', '.join(f'{mean:.1f}' for mean in quarters)} MB, range {(max(quarters) - min(quarters)) / middle:.2%}, "
+              f"slope {slope / middle:+.2%}", flush=True)
 
 
 def default_model():

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Cameras of `sightline sim serve` behind a network that resets, swallows, slows down and half-closes.
 
-Usage: bad_network.py SIGHTLINE
+Usage: bad_network.py SIGHTLINE [SIGHTLINE-THAT-SERVES]
+
+The second program plays the cameras: under a sanitizer, which slows a program tenfold, only the first is watched.
 
 One camera a fault, and one beside them that must not lose a frame. A served scene's frames are known: frame k
 was taken at the camera's start + k / fps, and that is what the rows must say. What happened is read from the
@@ -18,6 +20,7 @@ import tempfile
 import time
 
 PROGRAM = sys.argv[1]
+SERVER = sys.argv[2] if len(sys.argv) > 2 else PROGRAM
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent), str(pathlib.Path(__file__).resolve().parent.parent / "servers")]
 from checks import check, failures  # noqa: E402
 from live_run import LiveRun  # noqa: E402
@@ -31,7 +34,7 @@ PASSWORD = "c0rrect-h0rse"
 
 def serve(scenes, *options):
     """The process, its port, and for each stream when frame 0 was taken, us."""
-    process = subprocess.Popen([PROGRAM, "sim", "serve", *scenes, "--port", "0", "--json", *options],
+    process = subprocess.Popen([SERVER, "sim", "serve", *scenes, "--port", "0", "--json", *options],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                env=dict(os.environ, CAMERA_PW=PASSWORD))
     line = process.stdout.readline()
