@@ -6,8 +6,9 @@
 
 Rows in SQLite and JSON lines are on, pictures off. Decoding and bare inference (on ready tensors, as many
 sessions as the run has) are two programs started at once, so that the cores and their shared cache are as busy
-as in the run; so are preprocessing and a second decoding. Start-up is a run of one frame. The parts are interleaved, round after round, since other tenants
-of a machine move its speed; the medians of the rounds are printed.
+as in the run; so are preprocessing and a second decoding. Start-up is a run of one frame. Other tenants of a
+machine move its speed by some per cent from minute to minute: the parts are interleaved, in every second round
+the other way round, and the medians of the rounds are printed, of the efficiency also the least and the most.
 """
 import argparse
 import json
@@ -50,17 +51,22 @@ def make_clips(clip, folder):
     return [("768x576", twice), ("1080p", large_twice)]
 
 
-def measure_round(clip, model, threads):
+def measure_round(clip, model, threads, run_first):
     """CPU milliseconds a frame of decoding, preprocessing, inference and the run; its start-up; frames."""
     decode_alone = [PROGRAM, "bench", "decode", clip]
     preprocess, _ = run_json([PROGRAM, "bench", "preprocess", model, clip], decode_alone)
     frames = preprocess["count"]
+    command = [PROGRAM, "run", "--source", clip, "--model", model, "--no-video", "--no-report", "--json"]
+
+    def measure_run():
+        with tempfile.TemporaryDirectory() as out:
+            return run_json([*command, "--out", out])[0]
+
+    run = measure_run() if run_first else None
     decode, infer = run_json(
         decode_alone,
         [PROGRAM, "bench", "infer", model, "--sessions", threads, "--iterations", frames])
-    command = [PROGRAM, "run", "--source", clip, "--model", model, "--no-video", "--no-report", "--json"]
-    with tempfile.TemporaryDirectory() as out:
-        run = run_json([*command, "--out", out])[0]
+    run = run or measure_run()
     with tempfile.TemporaryDirectory() as out:
         first = run_json([*command, "--out", out, "--max-frames", 1])[0]
     if run["cameras"][0]["processed"] != frames:
@@ -72,11 +78,12 @@ def measure_round(clip, model, threads):
 
 
 def measure(clip, model, rounds, threads):
-    measured = [measure_round(clip, model, threads) for _ in range(rounds)]
+    measured = [measure_round(clip, model, threads, bool(i % 2)) for i in range(rounds)]
     for m in measured:
         m["efficiency"] = (m["decode"] + m["infer"]) / m["run"]
         m["overhead"] = m["run"] - m["startup"] - m["decode"] - m["preprocess"] - m["infer"]
-    return {key: statistics.median(m[key] for m in measured) for key in measured[0]}
+    result = {key: statistics.median(m[key] for m in measured) for key in measured[0]}
+    return result | {"least": min(m["efficiency"] for m in measured), "most": max(m["efficiency"] for m in measured)}
 
 
 def main():
@@ -85,6 +92,7 @@ def main():
     parser.add_argument("--clip", default="/usr/share/doc/opencv-doc/examples/data/vtest.avi",
                         help="a 768x576 clip; a 1080p one is made of it")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="of the models, those whose names hold this")
     args = parser.parse_args()
     if not shutil.which("ffmpeg"):
         raise SystemExit("ffmpeg is missing: ./dev setup")
@@ -92,11 +100,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         clips = make_clips(args.clip, folder)
         print(f"{threads} cores, median of {args.rounds} rounds; CPU ms a frame\n")
-        print(f"{'':33} efficiency  aim  decode  preproc  infer    run  start-up  overhead  wall ms")
-        for model, aim in CASES:
+        print(f"{'':33} efficiency (least-most)  aim  decode  preproc  infer    run  start-up  overhead  wall ms")
+        for model, aim in (case for case in CASES if args.only in case[0]):
             for name, clip in clips:
                 m = measure(clip, str(pathlib.Path(args.models) / model), args.rounds, threads)
-                print(f"{model:25} {name:8} {m['efficiency']:9.3f} {aim:5.2f} {m['decode']:7.2f} "
+                print(f"{model:25} {name:8} {m['efficiency']:9.3f} ({m['least']:.3f}-{m['most']:.3f}) {aim:6.2f} {m['decode']:7.2f} "
                       f"{m['preprocess']:8.2f} {m['infer']:6.2f} {m['run']:6.2f} {m['startup']:9.2f} "
                       f"{m['overhead']:9.2f} {m['wall']:8.2f}", flush=True)
 

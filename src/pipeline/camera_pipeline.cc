@@ -13,7 +13,8 @@ namespace sightline {
 
 CameraPipeline::CameraPipeline(CameraParts parts)
     : parts_(std::move(parts)),
-      window_(parts_.frames_in_flight),
+      window_(parts_.frames_in_flight, parts_.live_waiting == 0 ? ReorderWindow::Pace::kBursts
+                                                                : ReorderWindow::Pace::kAtOnce),
       outlets_(std::make_shared<const Outlets>()) {}
 
 CameraPipeline::~CameraPipeline() {

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <thread>
 
+#include "base/bounded_queue.h"
 #include "base/log.h"
 #include "pipeline/config/parse.h"
 #include "pipeline/engine.h"
@@ -301,6 +302,56 @@ TEST(ReorderWindow, HandsOutInOrderOfReservation) {
   window.Close();
   EXPECT_EQ(window.NextInOrder(), nullptr);
   EXPECT_EQ(window.Reserve(), nullptr);
+}
+
+TEST(ReorderWindow, InBurstsHandsOnWhatIsFinishedWithoutTheRest) {
+  ReorderWindow window(6, ReorderWindow::Pace::kBursts);
+  std::vector<FrameSlot*> slots;
+  for (int i = 0; i < 6; ++i) slots.push_back(window.Reserve());
+  slots[0]->Done(absl::OkStatus());  // less than a burst, and nothing else is finished meanwhile
+  EXPECT_EQ(window.NextInOrder(), slots[0]);
+  window.Release(slots[0]);
+  for (int i = 1; i < 6; ++i) slots[i]->Done(absl::OkStatus());
+  for (int i = 1; i < 6; ++i) {
+    EXPECT_EQ(window.NextInOrder(), slots[i]);
+    window.Release(slots[i]);
+  }
+  window.Close();
+  EXPECT_EQ(window.NextInOrder(), nullptr);
+}
+
+TEST(ReorderWindow, KeepsTheOrderAndLosesNothingAtAnyPace) {
+  for (const ReorderWindow::Pace pace :
+       {ReorderWindow::Pace::kAtOnce, ReorderWindow::Pace::kBursts}) {
+    for (const size_t capacity : {1, 2, 3, 10}) {
+      ReorderWindow window(capacity, pace);
+      BoundedQueue<FrameSlot*> waiting(capacity, QueuePolicy::kBlock);
+      constexpr int64_t kFrames = 3000;
+      std::thread reader([&] {
+        for (int64_t i = 0; i < kFrames; ++i) {
+          FrameSlot* slot = window.Reserve();
+          slot->read_us = i;
+          waiting.Push(std::move(slot));
+        }
+        waiting.Close();
+        window.Close();
+      });
+      std::vector<std::thread> models;
+      for (int m = 0; m < 2; ++m) {
+        models.emplace_back([&] {
+          while (auto slot = waiting.Pop()) (*slot)->Done(absl::OkStatus());
+        });
+      }
+      int64_t next = 0;
+      while (FrameSlot* slot = window.NextInOrder()) {
+        ASSERT_EQ(slot->read_us, next++);
+        window.Release(slot);
+      }
+      EXPECT_EQ(next, kFrames) << "capacity " << capacity;
+      reader.join();
+      for (std::thread& model : models) model.join();
+    }
+  }
 }
 
 }  // namespace

@@ -6,6 +6,12 @@
 //
 // Policy: Reserve() blocks while `capacity` slots are taken; that bound is also the number of decoded
 // pictures that a camera can hold. Memory: slots are made once.
+//
+// Pace: a live camera's frames are handed on at once. Those of a recording go in bursts of half the
+// capacity, since each change of threads costs: whoever reserves is woken when a burst of slots is
+// free, whoever takes when a burst is finished, when the first of it has waited for 0.1 s, or when no
+// further frames come.
+//
 // Threads: one reserves, one takes in order, any finish. Cost: one lock per call.
 #pragma once
 
@@ -44,7 +50,8 @@ class FrameSlot final : public BatchJob {
 
 class ReorderWindow {
  public:
-  explicit ReorderWindow(size_t capacity);
+  enum class Pace : uint8_t { kAtOnce, kBursts };
+  explicit ReorderWindow(size_t capacity, Pace pace = Pace::kAtOnce);
   ReorderWindow(const ReorderWindow&) = delete;
   ReorderWindow& operator=(const ReorderWindow&) = delete;
 
@@ -67,7 +74,10 @@ class ReorderWindow {
   friend class FrameSlot;
   FrameSlot* TakeSlot() REQUIRES(mutex_);
   void Finish(FrameSlot* slot) EXCLUDES(mutex_);
+  bool IsDue(size_t finished) const REQUIRES(mutex_);
 
+  // How many slots are handed on in one burst.
+  const size_t burst_;
   mutable Mutex mutex_;
   CondVar slot_free_;
   CondVar head_ready_;
@@ -75,6 +85,7 @@ class ReorderWindow {
   size_t head_ GUARDED_BY(mutex_) = 0;  // oldest taken slot
   size_t taken_ GUARDED_BY(mutex_) = 0;
   bool closed_ GUARDED_BY(mutex_) = false;
+  bool in_burst_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace sightline

@@ -132,10 +132,11 @@ constexpr uint64_t kCountedFrames = 600;
 class Gate {
  public:
   // Frames that leave the source while the first one is held: that one, the lane's queue, one in
-  // the camera's hand, the reorder window, one in the reader's hand.
+  // the camera's hand, the reorder window, one in the reader's hand. Where the window was full
+  // before, its reader may wait for a burst that is one or two slots short.
   static constexpr uint64_t kLaneQueue = 64;
   static constexpr int kInFlight = 6;
-  static constexpr uint64_t kFull = 1 + kLaneQueue + 1 + kInFlight + 1;
+  static constexpr uint64_t kFull = 1 + kLaneQueue + 1 + kInFlight + 1 - (kInFlight / 2 - 1);
 
   void OnRead() {
     const MutexLock lock(mutex_);

@@ -216,7 +216,7 @@ struct OutputConfig {
 
 struct LimitsConfig {
   int threads = 0;                     // inference threads over all models; 0 = one a core
-  int frames_in_flight = 0;            // of one camera, the reorder window; 0 = 2 x threads + 2
+  int frames_in_flight = 0;            // of one camera, the reorder window; 0 = by the model's instances
   uint64_t max_frames = 0;             // of one camera; 0 = all
   std::optional<int64_t> duration_us;  // stop the run after this wall time
 };

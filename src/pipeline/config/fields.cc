@@ -194,8 +194,8 @@ constexpr Field kLimitFields[] = {
         .Says("Inference threads over all models; 0 is one a core.")
         .Range(0, 1024),
     Key<&LimitsConfig::frames_in_flight>("frames_in_flight", kInteger)
-        .Says("Frames of one camera between its source and its tracker; 0 is twice the inference "
-              "threads and two more.")
+        .Says("Frames of one camera between its source and its tracker; 0 is two more than twice "
+              "the model's instances, for recordings four times.")
         .Range(0, 10000),
     Key<&LimitsConfig::max_frames>("max_frames", kInteger)
         .Says("Stop a camera after this many frames; 0 is never.")
