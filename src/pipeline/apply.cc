@@ -1,4 +1,6 @@
 // Another configuration for a running engine: prepared until nothing can fail any more, then done.
+#include <malloc.h>
+
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -53,6 +55,9 @@ absl::StatusOr<ConfigDiff> Engine::Apply(Config wanted) {
   if (!diff.empty()) status = Prepare(change.get());
   if (status.ok() && !diff.empty()) Commit(std::move(*change));
   change.reset();  // what was prepared in vain gives its files back before another may begin
+  // Decoders of cameras that left were megabytes, with what goes on in between: without this the C
+  // library keeps their pages, and memory is that of the most cameras there ever were. Some ms.
+  if (!diff.empty()) malloc_trim(0);
   {
     MutexLock lock(mutex_);
     changing_ = false;
