@@ -100,12 +100,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         clips = make_clips(args.clip, folder)
         print(f"{threads} cores, median of {args.rounds} rounds; CPU ms a frame\n")
-        print(f"{'':33} efficiency (least-most)  aim  decode  preproc  infer    run  start-up  overhead  wall ms")
+        print(f"{'':33} efficiency  (least-most)   aim  decode  preproc  infer    run  start-up  overhead  wall ms")
         for model, aim in (case for case in CASES if args.only in case[0]):
             for name, clip in clips:
                 m = measure(clip, str(pathlib.Path(args.models) / model), args.rounds, threads)
-                print(f"{model:25} {name:8} {m['efficiency']:9.3f} ({m['least']:.3f}-{m['most']:.3f}) {aim:6.2f} {m['decode']:7.2f} "
-                      f"{m['preprocess']:8.2f} {m['infer']:6.2f} {m['run']:6.2f} {m['startup']:9.2f} "
+                print(f"{model:25} {name:8} {m['efficiency']:9.3f} ({m['least']:.3f}-{m['most']:.3f}) {aim:5.2f} "
+                      f"{m['decode']:7.2f} {m['preprocess']:8.2f} {m['infer']:6.2f} {m['run']:6.2f} {m['startup']:9.2f} "
                       f"{m['overhead']:9.2f} {m['wall']:8.2f}", flush=True)
 
 

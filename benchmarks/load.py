@@ -26,6 +26,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+CHANGE_S = 15  # between two changes of the configuration in the memory part
 
 
 def config_of(cameras, folder, jsonl):
@@ -184,8 +185,8 @@ def memory_part(options, folder):
 
     def change(second):
         # As many cameras in every minute, so that equal moments can be compared; which ones is chance.
-        if second % 15 == 0:
-            guests = (0, 5, 10, 5)[second // 15 % 4]
+        if second % CHANGE_S == 0:
+            guests = (0, 5, 10, 5)[second // CHANGE_S % 4]
             run.apply(cameras[:20] + dice.sample(cameras[20:], guests))
             present.append(20 + guests)
 
@@ -200,7 +201,8 @@ def memory_part(options, folder):
     for count in sorted(set(present)):
         # The first seconds after a change are left out: what has gone is still being taken down.
         at = [second for second in range(begin, len(rss))
-              if second // 15 <= len(present) and present[second // 15 - 1] == count and second % 15 >= 5]
+              if second // CHANGE_S <= len(present) and present[second // CHANGE_S - 1] == count
+              and second % CHANGE_S >= 5]
         if len(at) < 8:
             continue
         values = [rss[second] for second in at]

@@ -13,8 +13,7 @@ namespace sightline {
 
 CameraPipeline::CameraPipeline(CameraParts parts)
     : parts_(std::move(parts)),
-      window_(parts_.frames_in_flight, parts_.live_waiting == 0 ? ReorderWindow::Pace::kBursts
-                                                                : ReorderWindow::Pace::kAtOnce),
+      window_(parts_.frames_in_flight, is_live() ? ReorderWindow::Pace::kAtOnce : ReorderWindow::Pace::kBursts),
       outlets_(std::make_shared<const Outlets>()) {}
 
 CameraPipeline::~CameraPipeline() {

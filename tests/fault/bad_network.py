@@ -21,7 +21,8 @@ import time
 
 PROGRAM = sys.argv[1]
 SERVER = sys.argv[2] if len(sys.argv) > 2 else PROGRAM
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent), str(pathlib.Path(__file__).resolve().parent.parent / "servers")]
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS), str(TESTS / "servers")]
 from checks import check, failures  # noqa: E402
 from live_run import LiveRun  # noqa: E402
 from tcp_proxy import TcpProxy  # noqa: E402

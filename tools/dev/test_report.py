@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Reads CTest's verbose log, prints what failed and how, what was skipped and why, and the totals."""
+import collections
 import re
 import sys
 
@@ -12,11 +13,11 @@ class Program:
     def __init__(self, name: str):
         self.name = name
         self.outcome = ""
-        self.end = []  # its last lines
+        self.end = collections.deque(maxlen=20)  # its last lines
         self.reports = []  # what a sanitizer said
 
     def add(self, line: str) -> None:
-        self.end = (self.end + [line])[-20:]
+        self.end.append(line)
         if (self.reports or SANITIZER.search(line)) and len(self.reports) < MOST_LINES:
             self.reports.append(line)
 
