@@ -187,7 +187,11 @@ def memory_part(options, folder):
         # As many cameras in every minute, so that equal moments can be compared; which ones is chance.
         if second % CHANGE_S == 0:
             guests = (0, 5, 10, 5)[second // CHANGE_S % 4]
-            run.apply(cameras[:20] + dice.sample(cameras[20:], guests))
+            # Rendered cameras weigh ten times the others, so half the guests are half of each kind.
+            rendered = [camera for camera in cameras[20:] if "render=none" not in camera[1]]
+            others = [camera for camera in cameras[20:] if "render=none" in camera[1]]
+            of_rendered = guests * len(rendered) // (len(cameras) - 20)
+            run.apply(cameras[:20] + dice.sample(rendered, of_rendered) + dice.sample(others, guests - of_rendered))
             present.append(20 + guests)
 
     rss = run.watch(seconds, meanwhile=change)
