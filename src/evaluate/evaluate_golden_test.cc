@@ -1,5 +1,5 @@
-// Figures against those of TrackEval and pycocotools (tests/golden/evaluate, made by
-// tools/golden/eval_mot.py and tools/golden/eval_coco.py): counts equal, shares to 1e-9.
+// Figures against those of TrackEval, pycocotools and scikit-learn (tests/golden/evaluate, made by
+// tools/golden/eval_*.py): counts equal, shares to 1e-9.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -11,6 +11,7 @@
 #include <string>
 
 #include "evaluate/coco_files.h"
+#include "evaluate/labelled_pictures.h"
 #include "evaluate/mot_files.h"
 
 namespace sightline::evaluate {
@@ -224,6 +225,63 @@ TEST(EvaluateGolden, RecordedBoxesAsPycocotools) {
     ASSERT_TRUE(outcome.ok()) << outcome.status();
     ExpectFigures(outcome->report, entry);
   }
+}
+
+void ExpectMeans(const DetectionReport& report, const json& expected) {
+  const std::pair<const char*, Share> figures[] = {{"map", report.map},
+                                                   {"map_50", report.map_50},
+                                                   {"map_75", report.map_75},
+                                                   {"map_small", report.map_small},
+                                                   {"map_medium", report.map_medium},
+                                                   {"map_large", report.map_large},
+                                                   {"recall_1", report.recall_1},
+                                                   {"recall_10", report.recall_10},
+                                                   {"recall_20", report.recall_100},
+                                                   {"recall_100", report.recall_100},
+                                                   {"recall_50", report.recall_50},
+                                                   {"recall_75", report.recall_75},
+                                                   {"recall_small", report.recall_small},
+                                                   {"recall_medium", report.recall_medium},
+                                                   {"recall_large", report.recall_large}};
+  for (const auto& [name, value] : figures) {
+    if (!expected.contains(name)) continue;
+    EXPECT_NEAR(value.value_or(-1), expected.at(name), kTolerance) << name;
+  }
+}
+
+// Writes the files of a folder that is stored as texts.
+void WriteFolder(const std::filesystem::path& root, const json& files) {
+  for (const auto& [name, text] : files.items()) {
+    std::filesystem::create_directories((root / name).parent_path());
+    std::ofstream(root / name) << text.get<std::string>();
+  }
+}
+
+TEST(EvaluateGolden, FoldersAsPycocotools) {
+  const json golden = json::parse(ReadText(Golden("evaluate/folders.json")));
+  const std::filesystem::path root = std::filesystem::path(::testing::TempDir()) / "golden_folders";
+  std::filesystem::remove_all(root);
+  for (const char* const part : {"yolo", "voc", "found"}) WriteFolder(root / part, golden.at(part));
+  for (const auto& [name, size] : golden.at("sizes").items()) {
+    WriteFolder(root / "yolo/images/val", {{name + ".jpg", ""}});
+  }
+  const PictureAccess access = {
+      .is_picture = [](const std::string& path) { return path.ends_with(".jpg"); },
+      .size_of = [&](const std::string& path) -> absl::StatusOr<PictureSize> {
+        const json& size = golden.at("sizes").at(PictureStem(path));
+        return PictureSize{size.at(0), size.at(1)};
+      }};
+  for (const char* const format : {"yolo", "voc"}) {
+    SCOPED_TRACE(format);
+    const auto truth = ReadLabelledPictures((root / format).string(), {}, access);
+    ASSERT_TRUE(truth.ok()) << truth.status();
+    const auto read = ReadFoundBoxes(*truth, (root / "found").string());
+    ASSERT_TRUE(read.ok()) << read.status();
+    const auto report = CompareBoxes(*truth, read->found);
+    ASSERT_TRUE(report.ok()) << report.status();
+    ExpectMeans(*report, golden.at("figures").at(format));
+  }
+  std::filesystem::remove_all(root);
 }
 
 }  // namespace
