@@ -11,6 +11,8 @@
 #include <string>
 
 #include "evaluate/coco_files.h"
+#include "evaluate/coco_masks.h"
+#include "evaluate/key_points.h"
 #include "evaluate/labelled_pictures.h"
 #include "evaluate/mot_files.h"
 
@@ -282,6 +284,32 @@ TEST(EvaluateGolden, FoldersAsPycocotools) {
     ExpectMeans(*report, golden.at("figures").at(format));
   }
   std::filesystem::remove_all(root);
+}
+
+TEST(EvaluateGolden, KeyPointsAsPycocotools) {
+  const json golden = json::parse(ReadText(Golden("evaluate/keypoints.json")));
+  const auto outcome =
+      CompareKeyPoints(Golden("evaluate/" + golden.at("truth").get<std::string>()),
+                       Golden("evaluate/" + golden.at("results").get<std::string>()));
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->points, 17u);
+  ExpectMeans(outcome->report, golden);
+}
+
+// The areas of the truth are left out of it here, so that they come from our own masks.
+TEST(EvaluateGolden, MasksAsPycocotools) {
+  const json golden = json::parse(ReadText(Golden("evaluate/masks.json")));
+  const auto outcome = CompareMasks(Golden("evaluate/" + golden.at("truth").get<std::string>()),
+                                    Golden("evaluate/" + golden.at("results").get<std::string>()));
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  ExpectMeans(outcome->report, golden);
+  json truth = json::parse(ReadText(Golden("evaluate/" + golden.at("truth").get<std::string>())));
+  for (json& annotation : truth.at("annotations")) annotation.erase("area");
+  const auto again = CompareMasksText(
+      truth.dump(), ReadText(Golden("evaluate/" + golden.at("results").get<std::string>())), "t",
+      "r");
+  ASSERT_TRUE(again.ok()) << again.status();
+  ExpectMeans(again->report, golden);
 }
 
 }  // namespace
