@@ -13,8 +13,10 @@
 #include "evaluate/coco_files.h"
 #include "evaluate/coco_masks.h"
 #include "evaluate/key_points.h"
+#include "evaluate/label_files.h"
 #include "evaluate/labelled_pictures.h"
 #include "evaluate/mot_files.h"
+#include "evaluate/semantic_accuracy.h"
 
 namespace sightline::evaluate {
 namespace {
@@ -310,6 +312,57 @@ TEST(EvaluateGolden, MasksAsPycocotools) {
       "r");
   ASSERT_TRUE(again.ok()) << again.status();
   ExpectMeans(again->report, golden);
+}
+
+TEST(EvaluateGolden, LabelsAsScikitLearn) {
+  const json golden = json::parse(ReadText(Golden("evaluate/labels.json"))).at("labels");
+  const auto truth = ReadLabelTruth(Golden("evaluate/animals.truth.csv"), nullptr);
+  ASSERT_TRUE(truth.ok()) << truth.status();
+  const auto outcome = CompareLabels(*truth, Golden("evaluate/animals.result.csv"), 3);
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  const LabelReport& report = outcome->report;
+  EXPECT_NEAR(*report.top_1, golden.at("top_1"), kTolerance);
+  EXPECT_NEAR(*report.top_k, golden.at("top_3"), kTolerance);
+  EXPECT_NEAR(*report.mean_recall, golden.at("balanced_accuracy"), kTolerance);
+  // The seventh class has no picture: to the truth it is a class that it lacks.
+  ASSERT_EQ(truth->class_names.size(), 6u);
+  const auto expect = [](const Share& ours, const json& theirs) {
+    EXPECT_NEAR(ours.value_or(-1), theirs.is_null() ? -1 : theirs.get<double>(), kTolerance);
+  };
+  for (const LabelClassAccuracy& one : report.classes) {
+    SCOPED_TRACE(one.class_id);
+    expect(one.precision, golden.at("precision").at(one.class_id));
+    expect(one.recall, golden.at("recall").at(one.class_id));
+    expect(one.f1, golden.at("f1").at(one.class_id));
+  }
+  for (int32_t is = 0; is < 6; ++is) {
+    for (int32_t said = 0; said < 7; ++said) {
+      const auto found =
+          report.confusion.find({is, said < 6 ? said : LabelAccuracy::kStrangeLabel});
+      EXPECT_EQ(found == report.confusion.end() ? 0 : found->second,
+                golden.at("confusion").at(is).at(said));
+    }
+  }
+}
+
+TEST(EvaluateGolden, SegmentsAsScikitLearn) {
+  const json golden = json::parse(ReadText(Golden("evaluate/labels.json"))).at("segments");
+  SemanticAccuracy accuracy;
+  for (const json& one : golden.at("maps")) {
+    const LabelMap truth{one.at("width"), one.at("height"), one.at("truth")};
+    const LabelMap found{one.at("width"), one.at("height"), one.at("found")};
+    ASSERT_TRUE(accuracy.AddPicture(truth, found).ok());
+  }
+  const SemanticReport report = accuracy.Report();
+  EXPECT_EQ(report.pixels, golden.at("pixels"));
+  EXPECT_NEAR(*report.mean_iou, golden.at("mean_iou"), kTolerance);
+  EXPECT_NEAR(*report.pixel_accuracy, golden.at("pixel_accuracy"), kTolerance);
+  EXPECT_NEAR(*report.mean_accuracy, golden.at("mean_accuracy"), kTolerance);
+  ASSERT_EQ(report.classes.size(), golden.at("classes").size());
+  for (size_t i = 0; i < report.classes.size(); ++i) {
+    EXPECT_EQ(report.classes[i].class_id, golden.at("classes").at(i));
+    EXPECT_NEAR(*report.classes[i].iou, golden.at("iou").at(i), kTolerance);
+  }
 }
 
 }  // namespace
