@@ -15,15 +15,12 @@
 #include "base/thread.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
-#include "cli/composition.h"
 #include "cli/drawn_output.h"
 #include "cli/run_options.h"
 #include "cli/sources.h"
 #include "cli/standard_output.h"
+#include "cli/started_model.h"
 #include "cli/stop_signal.h"
-#include "infer/batcher.h"
-#include "pipeline/config/parse.h"
-#include "pipeline/detector_runner.h"
 #include "pipeline/reorder_window.h"
 #include "store/jsonl_format.h"
 
@@ -53,36 +50,16 @@ class DetectJobs {
   absl::Status Print(const std::string& input, const FrameSlot& slot, const DetectOptions& options,
                      DrawnOutput* drawn);
 
-  std::shared_ptr<const LabelSet> labels_;
-  int in_flight_ = 0;
-  std::unique_ptr<Batcher> batcher_;
+  StartedModel model_;
   std::string line_;
 };
 
 absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptions& options) {
-  RunOptions run;
-  run.sources = {"input"};  // the model's part alone matters here; inputs are opened one by one
-  run.check_sources = false;
-  run.model = options.model;
-  run.confidence = options.confidence;
-  SL_ASSIGN_OR_RETURN(Config config, ConfigOf(run));
-  ModelConfig& model = config.models[config.cameras[0].model_index];
-  if (options.nms_iou >= 0) model.nms.iou = static_cast<float>(options.nms_iou);
-  SL_ASSIGN_OR_RETURN(const DetectorFactory factory, OpenConfiguredDetector(model));
   auto jobs = std::make_unique<DetectJobs>();
-  std::vector<std::unique_ptr<BatchRunner>> runners;
-  const int wanted = options.threads > 0 ? options.threads
-                                         : std::max(1u, std::thread::hardware_concurrency());
-  do {
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> detector, factory());
-    jobs->labels_ = detector->info().labels;
-    const bool stateful = detector->info().stateful;
-    runners.push_back(std::make_unique<DetectorRunner>(std::move(detector),
-                                                       std::make_shared<ModelMetrics>(1), 0, Clock::Real()));
-    if (stateful) break;
-  } while (runners.size() < static_cast<size_t>(wanted));
-  jobs->in_flight_ = 2 * static_cast<int>(runners.size()) + 2;
-  SL_ASSIGN_OR_RETURN(jobs->batcher_, Batcher::Create({.name = "detect"}, std::move(runners)));
+  SL_ASSIGN_OR_RETURN(jobs->model_, StartModel({.model = options.model,
+                                                .confidence = options.confidence,
+                                                .nms_iou = options.nms_iou,
+                                                .threads = options.threads}));
   return jobs;
 }
 
@@ -106,7 +83,7 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
                       OpenOnce(source_options, ledger, [&stop] { return stop.load(); }));
   const bool live = source->info().live;
   DrawnOutput drawn(folder, input, source->info());
-  ReorderWindow window(in_flight_);
+  ReorderWindow window(model_.in_flight);
   absl::Status read_status;
   const auto read_all = [&] {
     for (uint64_t read = 0; !stop && (options.max_frames == 0 || read < options.max_frames) &&
@@ -121,7 +98,7 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
         continue;
       }
       slot->frame = std::move(**frame);
-      if (const absl::Status status = batcher_->Submit(slot); !status.ok()) slot->Done(status);
+      if (const absl::Status status = model_.batcher->Submit(slot); !status.ok()) slot->Done(status);
     }
     window.Close();
   };
@@ -151,14 +128,14 @@ absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
   const std::string& name = slot.frame.meta.picture ? *slot.frame.meta.picture : input;
   Detections detections = slot.detections;
   detections.frame = slot.frame.meta;
-  detections.labels = labels_;
+  detections.labels = model_.labels;
   if (options.json) {
     line_.clear();
     AppendDetectLine(name, detections, line_);
     Write(line_);
   } else {
     std::map<std::string, int> found;
-    for (const Detection& detection : detections.items) ++found[labels_->NameOf(detection.class_id)];
+    for (const Detection& detection : detections.items) ++found[model_.labels->NameOf(detection.class_id)];
     std::vector<std::string> words;
     for (const auto& [name, count] : found) words.push_back(fmt::format("{} {}", count, name));
     PrintOut("{} frame {}: {}\n", name, slot.frame.meta.ordinal,

@@ -1,7 +1,6 @@
 // sightline eval: how well a run, a detector or a tracker did, where the truth is known.
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -13,9 +12,10 @@
 #include "base/json_text.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
+#include "cli/eval_labels.h"
+#include "cli/eval_pictures.h"
 #include "cli/eval_print.h"
 #include "cli/standard_output.h"
-#include "evaluate/coco_files.h"
 #include "evaluate/mot_files.h"
 #include "evaluate/run_accuracy.h"
 
@@ -26,19 +26,19 @@ using nlohmann::ordered_json;
 
 struct EvalArguments {
   std::vector<std::pair<std::string, std::string>> mot;
-  std::pair<std::string, std::string> detections;
   std::pair<std::string, std::string> truth;
+  PictureEvalArguments pictures;
+  LabelEvalArguments labels;
   std::string rules = "auto";
   std::string camera;
   std::vector<std::string> classes;
   std::vector<std::string> lines;
+  std::string plots;
   double least_visibility = -1;
   double tolerance_s = 1;
   bool all_frames = false;
   bool json = false;
 };
-
-void Note(const std::string& text) { std::fprintf(stderr, "sightline: note: %s\n", text.c_str()); }
 
 // A short name for a sequence: of MOTChallenge's folders the sequence's, else the file's.
 std::string SequenceName(const std::string& truth) {
@@ -103,20 +103,6 @@ absl::Status EvalMot(const EvalArguments& arguments) {
   }
   if (rows.size() > 1) rows.push_back(all);
   Write(TrackTable(rows));
-  return absl::OkStatus();
-}
-
-absl::Status EvalDetections(const EvalArguments& arguments) {
-  SL_ASSIGN_OR_RETURN(
-      const evaluate::CocoOutcome outcome,
-      evaluate::CompareCoco(arguments.detections.first, arguments.detections.second));
-  if (arguments.json) {
-    PrintOut("{}\n",
-             JsonText(ordered_json{{"boxes", BoxJson(outcome.report, outcome.class_names)}}));
-    return absl::OkStatus();
-  }
-  PrintOut("{} pictures\n", outcome.report.pictures);
-  Write(BoxTable(outcome.report, outcome.class_names));
   return absl::OkStatus();
 }
 
@@ -204,18 +190,33 @@ absl::Status EvalRun(const EvalArguments& arguments) {
   return absl::OkStatus();
 }
 
-int RunEval(const EvalArguments& arguments) {
-  const int given = (arguments.mot.empty() ? 0 : 1) + (arguments.detections.first.empty() ? 0 : 1) +
-                    (arguments.truth.first.empty() ? 0 : 1);
+int RunEval(EvalArguments arguments) {
+  PictureEvalArguments& pictures = arguments.pictures;
+  pictures.classes = arguments.classes;
+  pictures.json = arguments.json;
+  pictures.plots = arguments.labels.plots = arguments.plots;
+  arguments.labels.json = arguments.json;
+  const bool truth = !arguments.truth.first.empty();
+  const int given = (arguments.mot.empty() ? 0 : 1) + (pictures.with_results() ? 1 : 0) +
+                    (pictures.with_model() ? 1 : 0) + (truth ? 1 : 0) + arguments.labels.given();
   if (given != 1) {
-    return Report(InvalidArgument(
-        "eval wants one of --truth TRUTH RESULTS, --mot TRUTH RESULTS or --detections TRUTH "
-        "RESULTS; sightline eval --help shows each"));
+    return Report(
+        InvalidArgument("eval wants one of --truth TRUTH RESULTS, --mot TRUTH RESULTS, "
+                        "--detections TRUTH RESULTS or "
+                        "--model MODEL --images TRUTH; sightline eval --help shows each"));
+  }
+  if (!arguments.classes.empty() && !truth && !pictures.with_results() && !pictures.with_model()) {
+    return Report(InvalidArgument("--classes goes with --truth, --detections and --images only"));
+  }
+  const bool drawn =
+      pictures.with_results() || pictures.with_model() || !arguments.labels.labels.first.empty();
+  if (!arguments.plots.empty() && !drawn) {
+    return Report(InvalidArgument("--plots goes with --detections, --images and --labels only"));
   }
   // Whatever is wrong with the files is a failure, not a mistake in the usage.
   if (!arguments.mot.empty()) return ReportFailure(EvalMot(arguments));
-  if (!arguments.detections.first.empty()) return ReportFailure(EvalDetections(arguments));
-  return ReportFailure(EvalRun(arguments));
+  if (arguments.labels.given() > 0) return ReportFailure(EvalLabels(arguments.labels));
+  return ReportFailure(truth ? EvalRun(arguments) : EvalPictures(pictures));
 }
 
 }  // namespace
@@ -232,8 +233,8 @@ void AddEvalCommand(CLI::App& app, int& exit_code) {
   CLI::Option* const mot = command->add_option(
       "--mot", arguments->mot, "Truth and tracks in MOTChallenge format; may be repeated");
   mot->type_name("TRUTH RESULTS");
-  command->add_option("--detections", arguments->detections, "Truth and results in COCO's JSON")
-      ->type_name("TRUTH.json RESULTS.json");
+  AddPictureEvalOptions(*command, arguments->pictures);
+  AddLabelEvalOptions(*command, arguments->labels);
   command
       ->add_option("--rules", arguments->rules,
                    "With --mot: what counts; auto looks whether the truth has classes")
@@ -249,9 +250,9 @@ void AddEvalCommand(CLI::App& app, int& exit_code) {
       ->needs(truth);
   command
       ->add_option("--classes", arguments->classes,
-                   "With --truth: judge only these (person,car); default: all that the truth knows")
-      ->delimiter(',')
-      ->needs(truth);
+                   "With --truth, --detections and --images: judge only these (person,car); "
+                   "default: all that the truth knows")
+      ->delimiter(',');
   command
       ->add_option("--line", arguments->lines,
                    "With --truth: LINE=RULE, the truth's line and the rule of that line in the "
@@ -268,6 +269,11 @@ void AddEvalCommand(CLI::App& app, int& exit_code) {
       ->add_flag("--all-frames", arguments->all_frames,
                  "With --truth: frames without results count as frames where nothing was found")
       ->needs(truth);
+  command
+      ->add_option("--plots", arguments->plots,
+                   "With --detections, --images and --labels: folder for precision_recall.png and "
+                   "confusion.png")
+      ->check(NotEmpty());
   command->add_flag("--json", arguments->json, "All figures as one line of JSON");
   command->footer(
       "Examples:\n"
@@ -277,6 +283,8 @@ void AddEvalCommand(CLI::App& app, int& exit_code) {
       "  sightline eval --truth truth out\n"
       "  sightline eval --mot MOT17-02/gt/gt.txt tracks.txt\n"
       "  sightline eval --detections instances.json results.json\n"
+      "  sightline eval --detections dataset/ runs/detect/val/labels\n"
+      "  sightline eval --model yolox.onnx --images dataset/ --split val\n"
       "Figures: mAP as COCO (pycocotools), MOTA, IDF1 and HOTA as TrackEval.");
   command->callback([arguments, &exit_code] { exit_code = RunEval(*arguments); });
 }

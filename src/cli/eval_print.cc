@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 
 namespace sightline::cli {
 namespace {
@@ -10,7 +11,11 @@ namespace {
 using evaluate::ClassAccuracy;
 using evaluate::CrossingCount;
 using evaluate::DetectionReport;
+using evaluate::LabelClassAccuracy;
+using evaluate::LabelReport;
 using evaluate::MotReport;
+using evaluate::SemanticClassAccuracy;
+using evaluate::SemanticReport;
 using nlohmann::ordered_json;
 
 // The first column to the left, the others to the right, each as wide as its widest.
@@ -46,7 +51,55 @@ std::string NameOf(const std::map<int32_t, std::string>& names, int32_t class_id
   return found == names.end() ? fmt::format("class {}", class_id) : found->second;
 }
 
+// Part of mAP50-95; absent where there was none.
+evaluate::Share Kept(const DetectionReport& clean, const DetectionReport& perturbed) {
+  if (!clean.map || !perturbed.map || *clean.map <= 0) return std::nullopt;
+  return *perturbed.map / *clean.map;
+}
+
+evaluate::Share MeanKept(const DetectionReport& clean, const std::vector<RobustnessRow>& rows) {
+  double sum = 0;
+  int count = 0;
+  for (const RobustnessRow& row : rows) {
+    const evaluate::Share kept = Kept(clean, row.report);
+    sum += kept.value_or(0);
+    count += kept ? 1 : 0;
+  }
+  return count == 0 ? evaluate::Share() : evaluate::Share(sum / count);
+}
+
+std::string Percent(const evaluate::Share& share) {
+  return share ? fmt::format("{:.0f} %", 100 * *share) : std::string("-");
+}
+
+struct Mistake {
+  int32_t truth = 0;
+  int32_t said = 0;
+  int64_t pictures = 0;
+};
+
+// The commonest first.
+std::vector<Mistake> WorstMistakes(const LabelReport& report) {
+  constexpr size_t kShown = 10;
+  std::vector<Mistake> mistakes;
+  for (const auto& [pair, count] : report.confusion) {
+    if (pair.first != pair.second) mistakes.push_back({pair.first, pair.second, count});
+  }
+  std::stable_sort(mistakes.begin(), mistakes.end(),
+                   [](const Mistake& a, const Mistake& b) { return a.pictures > b.pictures; });
+  if (mistakes.size() > kShown) mistakes.resize(kShown);
+  return mistakes;
+}
+
+std::string SaidName(const std::map<int32_t, std::string>& names, int32_t class_id) {
+  if (class_id == evaluate::LabelAccuracy::kNoLabel) return "(nothing)";
+  if (class_id == evaluate::LabelAccuracy::kStrangeLabel) return "(another class)";
+  return NameOf(names, class_id);
+}
+
 }  // namespace
+
+void Note(const std::string& text) { std::fprintf(stderr, "sightline: note: %s\n", text.c_str()); }
 
 std::string TrackTable(const std::vector<NamedMotReport>& rows) {
   std::vector<std::vector<std::string>> table = {
@@ -63,9 +116,9 @@ std::string TrackTable(const std::vector<NamedMotReport>& rows) {
 }
 
 std::string BoxTable(const DetectionReport& report,
-                     const std::map<int32_t, std::string>& class_names) {
-  std::vector<std::vector<std::string>> table = {{"boxes", "mAP50", "mAP50-95", "mAP75", "recall50",
-                                                  "truth", "found", "right", "best F1", "at"}};
+                     const std::map<int32_t, std::string>& class_names, const std::string& what) {
+  std::vector<std::vector<std::string>> table = {
+      {what, "mAP50", "mAP50-95", "mAP75", "recall50", "truth", "found", "right", "best F1", "at"}};
   for (const ClassAccuracy& c : report.classes) {
     table.push_back({NameOf(class_names, c.class_id), Decimal(c.ap_50), Decimal(c.ap),
                      Decimal(c.ap_75), Decimal(c.recall_50), Whole(c.truth), Whole(c.found),
@@ -149,9 +202,124 @@ ordered_json BoxJson(const DetectionReport& report,
           {"recall_1", Json(report.recall_1)},
           {"recall_10", Json(report.recall_10)},
           {"recall_100", Json(report.recall_100)},
+          {"recall_50", Json(report.recall_50)},
+          {"recall_75", Json(report.recall_75)},
           {"recall_small", Json(report.recall_small)},
           {"recall_medium", Json(report.recall_medium)},
           {"recall_large", Json(report.recall_large)},
+          {"classes", classes}};
+}
+
+std::string RobustnessTable(const DetectionReport& clean, const std::vector<RobustnessRow>& rows) {
+  std::vector<std::vector<std::string>> table = {
+      {"pictures", "severity", "mAP50", "mAP50-95", "kept"},
+      {"clean", "", Decimal(clean.map_50), Decimal(clean.map), "100 %"}};
+  for (const RobustnessRow& row : rows) {
+    table.push_back({row.perturbation, Whole(row.severity), Decimal(row.report.map_50),
+                     Decimal(row.report.map), Percent(Kept(clean, row.report))});
+  }
+  table.push_back({"mean of the perturbed", "", "", "", Percent(MeanKept(clean, rows))});
+  return Table(table);
+}
+
+ordered_json RobustnessJson(const DetectionReport& clean, const std::vector<RobustnessRow>& rows) {
+  ordered_json list = ordered_json::array();
+  for (const RobustnessRow& row : rows) {
+    list.push_back({{"perturbation", row.perturbation},
+                    {"severity", row.severity},
+                    {"map", Json(row.report.map)},
+                    {"map_50", Json(row.report.map_50)},
+                    {"kept", Json(Kept(clean, row.report))}});
+  }
+  return {{"mean_kept", Json(MeanKept(clean, rows))}, {"perturbed", list}};
+}
+
+std::string LabelTable(const LabelReport& report,
+                       const std::map<int32_t, std::string>& class_names) {
+  std::vector<std::vector<std::string>> table = {
+      {"classes", "precision", "recall", "F1", "truth", "found", "right"}};
+  for (const LabelClassAccuracy& c : report.classes) {
+    table.push_back({NameOf(class_names, c.class_id), Decimal(c.precision), Decimal(c.recall),
+                     Decimal(c.f1), Whole(c.truth), Whole(c.found), Whole(c.right)});
+  }
+  table.push_back({"mean", Decimal(report.mean_precision), Decimal(report.mean_recall),
+                   Decimal(report.mean_f1)});
+  std::string text =
+      fmt::format("{} pictures\n", report.pictures) + Table(table) +
+      fmt::format("top-1 {}  top-{} {}\n", Decimal(report.top_1), report.k, Decimal(report.top_k));
+  const std::vector<Mistake> mistakes = WorstMistakes(report);
+  if (mistakes.empty()) return text;
+  std::vector<std::vector<std::string>> worst = {{"taken for", "", "pictures"}};
+  for (const Mistake& one : mistakes) {
+    worst.push_back(
+        {NameOf(class_names, one.truth), SaidName(class_names, one.said), Whole(one.pictures)});
+  }
+  return text + "\n" + Table(worst);
+}
+
+ordered_json LabelJson(const LabelReport& report,
+                       const std::map<int32_t, std::string>& class_names) {
+  ordered_json classes = ordered_json::array();
+  for (const LabelClassAccuracy& c : report.classes) {
+    classes.push_back({{"class_id", c.class_id},
+                       {"class", NameOf(class_names, c.class_id)},
+                       {"precision", Json(c.precision)},
+                       {"recall", Json(c.recall)},
+                       {"f1", Json(c.f1)},
+                       {"truth", c.truth},
+                       {"found", c.found},
+                       {"right", c.right}});
+  }
+  ordered_json confusion = ordered_json::array();
+  for (const auto& [pair, count] : report.confusion) {
+    confusion.push_back({{"class", NameOf(class_names, pair.first)},
+                         {"said", SaidName(class_names, pair.second)},
+                         {"pictures", count}});
+  }
+  return {{"pictures", report.pictures},
+          {"without_label", report.without_label},
+          {"top_1", Json(report.top_1)},
+          {"k", report.k},
+          {"top_k", Json(report.top_k)},
+          {"mean_precision", Json(report.mean_precision)},
+          {"mean_recall", Json(report.mean_recall)},
+          {"mean_f1", Json(report.mean_f1)},
+          {"classes", classes},
+          {"confusion", confusion}};
+}
+
+std::string SegmentTable(const SemanticReport& report,
+                         const std::map<int32_t, std::string>& class_names) {
+  std::vector<std::vector<std::string>> table = {
+      {"classes", "IoU", "accuracy", "truth", "found", "right"}};
+  for (const SemanticClassAccuracy& c : report.classes) {
+    table.push_back({NameOf(class_names, c.class_id), Decimal(c.iou), Decimal(c.accuracy),
+                     Whole(c.truth), Whole(c.found), Whole(c.right)});
+  }
+  table.push_back({"mean", Decimal(report.mean_iou), Decimal(report.mean_accuracy)});
+  return fmt::format("{} pictures, {} pixels count, {} do not\n", report.pictures, report.pixels,
+                     report.ignored) +
+         Table(table) + fmt::format("pixel accuracy {}\n", Decimal(report.pixel_accuracy));
+}
+
+ordered_json SegmentJson(const SemanticReport& report,
+                         const std::map<int32_t, std::string>& class_names) {
+  ordered_json classes = ordered_json::array();
+  for (const SemanticClassAccuracy& c : report.classes) {
+    classes.push_back({{"class_id", c.class_id},
+                       {"class", NameOf(class_names, c.class_id)},
+                       {"iou", Json(c.iou)},
+                       {"accuracy", Json(c.accuracy)},
+                       {"truth", c.truth},
+                       {"found", c.found},
+                       {"right", c.right}});
+  }
+  return {{"pictures", report.pictures},
+          {"pixels", report.pixels},
+          {"ignored", report.ignored},
+          {"mean_iou", Json(report.mean_iou)},
+          {"pixel_accuracy", Json(report.pixel_accuracy)},
+          {"mean_accuracy", Json(report.mean_accuracy)},
           {"classes", classes}};
 }
 

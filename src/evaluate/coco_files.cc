@@ -2,141 +2,59 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-#include <limits>
-#include <nlohmann/json.hpp>
-#include <optional>
-#include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "base/number_lines.h"
 #include "base/whole_file.h"
+#include "evaluate/coco_json_internal.h"
 
 namespace sightline::evaluate {
 namespace {
 
-using nlohmann::json;
-
-constexpr uint64_t kMostBytes = uint64_t{512} << 20;
-
-struct Picture {
-  std::vector<TrueBox> truth;
-  std::vector<FoundBox> found;
-};
-using Pictures = std::map<int64_t, Picture>;
-
-// Outlines and key points are most of a file, and not looked at.
-absl::StatusOr<json> ParseJson(const std::string& text, const std::string& name) {
-  constexpr int kMostDepth = 64;
-  bool too_deep = false;
-  const auto keep = [&](int depth, json::parse_event_t event, json& value) {
-    too_deep = too_deep || depth > kMostDepth;
-    if (too_deep) return false;
-    if (event != json::parse_event_t::key) return true;
-    return value != "segmentation" && value != "keypoints";
-  };
-  try {
-    json parsed = json::parse(text, keep);
-    if (too_deep) return InvalidArgument("{}: nested deeper than {}", name, kMostDepth);
-    return parsed;
-  } catch (const json::exception& error) {
-    return InvalidArgument("{}: no JSON: {}", name, ShownText(error.what()));
-  }
+// 0 where it is not said: nothing depends on it here.
+int SideOf(const json& image, const char* key) {
+  const auto found = image.find(key);
+  if (found == image.end() || !found->is_number_integer()) return 0;
+  const auto side = found->get<int64_t>();
+  return side > 0 && side <= std::numeric_limits<int>::max() ? static_cast<int>(side) : 0;
 }
 
-// Errors name the element: annotations[3].bbox.
-class Element {
- public:
-  Element(const json& value, std::string place) : value_(value), place_(std::move(place)) {}
-
-  absl::StatusOr<int64_t> Id(const char* key) const {
-    SL_ASSIGN_OR_RETURN(const double number, Number(key));
-    if (number != std::floor(number) || std::abs(number) > 9e15) {
-      return InvalidArgument("{}.{} is {}, expected a whole number", place_, key, number);
-    }
-    return static_cast<int64_t>(number);
-  }
-  absl::StatusOr<int32_t> ClassId(const char* key) const {
-    SL_ASSIGN_OR_RETURN(const int64_t id, Id(key));
-    if (id < 0 || id > std::numeric_limits<int32_t>::max()) {
-      return InvalidArgument("{}.{} is {}, expected 0 to 2147483647", place_, key, id);
-    }
-    return static_cast<int32_t>(id);
-  }
-  absl::StatusOr<double> Number(const char* key) const {
-    if (!value_.is_object()) return InvalidArgument("{} is no object", place_);
-    const auto found = value_.find(key);
-    if (found == value_.end()) return InvalidArgument("{} has no \"{}\"", place_, key);
-    if (!found->is_number() || !std::isfinite(found->get<double>())) {
-      return InvalidArgument("{}.{} is no number", place_, key);
-    }
-    return found->get<double>();
-  }
-  // Absent is 0.
-  absl::StatusOr<bool> Flag(const char* key) const {
-    const auto found = value_.find(key);
-    if (found == value_.end()) return false;
-    if (found->is_boolean()) return found->get<bool>();
-    SL_ASSIGN_OR_RETURN(const double number, Number(key));
-    return number != 0;
-  }
-  bool Has(const char* key) const { return value_.is_object() && value_.contains(key); }
-  absl::StatusOr<PlacedBox> BoundingBox() const {
-    if (!value_.is_object() || !value_.contains("bbox")) {
-      return InvalidArgument("{} has no \"bbox\"", place_);
-    }
-    const json& box = value_["bbox"];
-    bool good = box.is_array() && box.size() == 4;
-    for (size_t i = 0; good && i < 4; ++i) {
-      good = box[i].is_number() && std::isfinite(box[i].get<double>());
-    }
-    if (!good) return InvalidArgument("{}.bbox is not [x, y, width, height]", place_);
-    return PlacedBox{box[0].get<double>(), box[1].get<double>(), box[2].get<double>(),
-                     box[3].get<double>()};
-  }
-  const std::string& place() const { return place_; }
-
- private:
-  const json& value_;
-  const std::string place_;
-};
-
-template <typename Take>
-absl::Status ForEachElement(const json& list, const std::string& name, Take take) {
-  if (!list.is_array()) return InvalidArgument("{} is no list", name);
-  for (size_t i = 0; i < list.size(); ++i) {
-    SL_RETURN_IF_ERROR(take(Element(list[i], fmt::format("{}[{}]", name, i)), list[i]));
-  }
+absl::Status ReadImages(const json& truth, const std::string& name, LabelledPictures* into) {
+  SL_ASSIGN_OR_RETURN(const json* const images, ListOf(truth, "images", name));
+  std::map<int64_t, LabelledPicture> by_id;
+  SL_RETURN_IF_ERROR(ForEachElement(
+      *images, name + ": images", [&](const Element& element, const json& value) -> absl::Status {
+        LabelledPicture picture;
+        SL_ASSIGN_OR_RETURN(picture.id, element.Id("id"));
+        picture.name = element.Text("file_name");
+        if (picture.name.empty()) picture.name = fmt::format("{}", picture.id);
+        picture.width = SideOf(value, "width");
+        picture.height = SideOf(value, "height");
+        const int64_t id = picture.id;
+        if (by_id.try_emplace(id, std::move(picture)).second) return absl::OkStatus();
+        return InvalidArgument("{}: a picture of id {} is there already", element.place(), id);
+      }));
+  for (auto& [id, picture] : by_id) into->pictures.push_back(std::move(picture));
   return absl::OkStatus();
 }
 
-absl::StatusOr<const json*> ListOf(const json& truth, const char* key, const std::string& name) {
-  if (truth.is_object() && truth.contains(key)) return &truth[key];
-  return InvalidArgument(
-      "{}: no \"{}\"; a truth file has \"images\", \"categories\" and \"annotations\"", name, key);
+absl::Status ReadCategories(const json& truth, const std::string& name,
+                            std::map<int32_t, std::string>* classes) {
+  SL_ASSIGN_OR_RETURN(const json* const categories, ListOf(truth, "categories", name));
+  return ForEachElement(*categories, name + ": categories",
+                        [&](const Element& element, const json&) -> absl::Status {
+                          SL_ASSIGN_OR_RETURN(const int32_t id, element.ClassId("id"));
+                          const std::string said = element.Text("name");
+                          (*classes)[id] = said.empty() ? fmt::format("class {}", id) : said;
+                          return absl::OkStatus();
+                        });
 }
 
-absl::Status ReadTruth(const json& truth, const std::string& name, Pictures* pictures,
-                       std::map<int32_t, std::string>* classes) {
-  SL_ASSIGN_OR_RETURN(const json* const images, ListOf(truth, "images", name));
-  SL_ASSIGN_OR_RETURN(const json* const categories, ListOf(truth, "categories", name));
+absl::Status ReadAnnotations(const json& truth, const std::string& name, LabelledPictures* into) {
   SL_ASSIGN_OR_RETURN(const json* const annotations, ListOf(truth, "annotations", name));
-  SL_RETURN_IF_ERROR(ForEachElement(
-      *images, name + ": images", [&](const Element& element, const json&) -> absl::Status {
-        SL_ASSIGN_OR_RETURN(const int64_t id, element.Id("id"));
-        if (pictures->try_emplace(id).second) return absl::OkStatus();
-        return InvalidArgument("{}: a picture of id {} is there already", element.place(), id);
-      }));
-  SL_RETURN_IF_ERROR(ForEachElement(*categories, name + ": categories",
-                                    [&](const Element& element, const json& value) -> absl::Status {
-                                      SL_ASSIGN_OR_RETURN(const int32_t id, element.ClassId("id"));
-                                      const auto said = value.find("name");
-                                      (*classes)[id] = said != value.end() && said->is_string()
-                                                           ? said->get<std::string>()
-                                                           : fmt::format("class {}", id);
-                                      return absl::OkStatus();
-                                    }));
+  std::unordered_map<int64_t, LabelledPicture*> by_id;
+  for (LabelledPicture& picture : into->pictures) by_id[picture.id] = &picture;
   return ForEachElement(*annotations, name + ": annotations",
                         [&](const Element& element, const json&) -> absl::Status {
                           TrueBox box;
@@ -147,63 +65,127 @@ absl::Status ReadTruth(const json& truth, const std::string& name, Pictures* pic
                           if (element.Has("area")) {
                             SL_ASSIGN_OR_RETURN(box.area_px2, element.Number("area"));
                           }
-                          const auto at = pictures->find(picture);
-                          if (at == pictures->end()) {
+                          const auto at = by_id.find(picture);
+                          if (at == by_id.end()) {
                             return InvalidArgument("{}: no picture has the id {}", element.place(),
                                                    picture);
                           }
-                          if (classes->contains(box.class_id)) at->second.truth.push_back(box);
+                          if (into->class_names.contains(box.class_id))
+                            at->second->truth.push_back(box);
                           return absl::OkStatus();
                         });
 }
 
-absl::Status ReadResults(const json& results, const std::string& name,
-                         const std::map<int32_t, std::string>& classes, Pictures* pictures) {
-  return ForEachElement(
-      results, name + ": results", [&](const Element& element, const json&) -> absl::Status {
-        FoundBox box;
-        SL_ASSIGN_OR_RETURN(const int64_t picture, element.Id("image_id"));
-        SL_ASSIGN_OR_RETURN(box.class_id, element.ClassId("category_id"));
-        SL_ASSIGN_OR_RETURN(box.box_px, element.BoundingBox());
-        SL_ASSIGN_OR_RETURN(box.confidence, element.Number("score"));
-        const auto at = pictures->find(picture);
-        if (at == pictures->end()) {
-          return InvalidArgument("{}: the truth has no picture of id {}", element.place(), picture);
-        }
-        // As in pycocotools, boxes of a category that is not evaluated do not count.
-        if (classes.contains(box.class_id)) at->second.found.push_back(box);
-        return absl::OkStatus();
-      });
+// Pictures by what results call them.
+class PictureNames {
+ public:
+  explicit PictureNames(const LabelledPictures& truth) : by_id_too_(truth.format == "COCO") {
+    for (size_t i = 0; i < truth.pictures.size(); ++i) {
+      const LabelledPicture& picture = truth.pictures[i];
+      if (by_id_too_) by_id_[picture.id] = i;
+      names_[PictureStem(picture.name)] = i;
+      // Tools write the number of 000000000009.jpg as 9.
+      if (!by_id_too_) numbers_[WithoutZeros(PictureStem(picture.name))] = i;
+    }
+  }
+  absl::StatusOr<size_t> Find(const Element& element, const json& value) const {
+    if (value.is_object() && value.contains("image_id") && value["image_id"].is_string()) {
+      const std::string name = value["image_id"].get<std::string>();
+      const auto found = names_.find(PictureStem(name));
+      if (found != names_.end()) return found->second;
+      return InvalidArgument("{}: the truth has no picture \"{}\"", element.place(),
+                             ShownText(name));
+    }
+    SL_ASSIGN_OR_RETURN(const int64_t id, element.Id("image_id"));
+    if (by_id_too_) {
+      const auto found = by_id_.find(id);
+      if (found != by_id_.end()) return found->second;
+    } else {
+      const auto found = numbers_.find(fmt::format("{}", id));
+      if (found != numbers_.end()) return found->second;
+    }
+    return InvalidArgument("{}: the truth has no picture of id {}", element.place(), id);
+  }
+
+ private:
+  static std::string WithoutZeros(const std::string& stem) {
+    const size_t first = stem.find_first_not_of('0');
+    return first == std::string::npos ? (stem.empty() ? stem : "0") : stem.substr(first);
+  }
+  const bool by_id_too_;
+  std::unordered_map<int64_t, size_t> by_id_;
+  std::unordered_map<std::string, size_t> names_;
+  std::unordered_map<std::string, size_t> numbers_;
+};
+
+// The class of a result: by "category_name" where there is one.
+absl::StatusOr<int32_t> ClassOf(const Element& element, const LabelledPictures& truth) {
+  const std::string name = element.Text("category_name");
+  if (!name.empty()) {
+    for (const auto& [id, known] : truth.class_names) {
+      if (known == name) return id;
+    }
+    return -1;
+  }
+  if (!truth.numbered_classes) {
+    return InvalidArgument(
+        "{} has no \"category_name\": the truth names its classes without numbers, so results name "
+        "them, too; or put a classes.txt into the truth's folder",
+        element.place());
+  }
+  return element.ClassId("category_id");
 }
 
 }  // namespace
 
+absl::StatusOr<LabelledPictures> ReadCocoTruth(const std::string& text, const std::string& name) {
+  LabelledPictures truth{.format = "COCO"};
+  SL_ASSIGN_OR_RETURN(const json parsed, ParseJson(text, name));
+  SL_RETURN_IF_ERROR(ReadImages(parsed, name, &truth));
+  SL_RETURN_IF_ERROR(ReadCategories(parsed, name, &truth.class_names));
+  SL_RETURN_IF_ERROR(ReadAnnotations(parsed, name, &truth));
+  return truth;
+}
+
+absl::StatusOr<ReadBoxes> ReadCocoResults(const LabelledPictures& truth, const std::string& text,
+                                          const std::string& name) {
+  SL_ASSIGN_OR_RETURN(const json results, ParseJson(text, name));
+  ReadBoxes read;
+  read.found.resize(truth.pictures.size());
+  const PictureNames pictures(truth);
+  SL_RETURN_IF_ERROR(ForEachElement(
+      results, name + ": results", [&](const Element& element, const json& value) -> absl::Status {
+        FoundBox box;
+        SL_ASSIGN_OR_RETURN(const size_t picture, pictures.Find(element, value));
+        SL_ASSIGN_OR_RETURN(box.class_id, ClassOf(element, truth));
+        SL_ASSIGN_OR_RETURN(box.box_px, element.BoundingBox());
+        SL_ASSIGN_OR_RETURN(box.confidence, element.Number("score"));
+        // As in pycocotools, boxes of a category that is not evaluated do not count.
+        if (truth.class_names.contains(box.class_id)) {
+          read.found[picture].push_back(box);
+        } else {
+          ++read.strange_boxes;
+        }
+        return absl::OkStatus();
+      }));
+  return read;
+}
+
 absl::StatusOr<CocoOutcome> CompareCocoText(const std::string& truth, const std::string& results,
                                             const std::string& truth_name,
                                             const std::string& result_name) {
-  Pictures pictures;
+  SL_ASSIGN_OR_RETURN(const LabelledPictures pictures, ReadCocoTruth(truth, truth_name));
+  SL_ASSIGN_OR_RETURN(const ReadBoxes read, ReadCocoResults(pictures, results, result_name));
   CocoOutcome outcome;
-  {
-    SL_ASSIGN_OR_RETURN(const json parsed, ParseJson(truth, truth_name));
-    SL_RETURN_IF_ERROR(ReadTruth(parsed, truth_name, &pictures, &outcome.class_names));
-  }
-  {
-    SL_ASSIGN_OR_RETURN(const json parsed, ParseJson(results, result_name));
-    SL_RETURN_IF_ERROR(ReadResults(parsed, result_name, outcome.class_names, &pictures));
-  }
-  DetectionAccuracy accuracy;
-  for (const auto& [id, picture] : pictures) {
-    SL_RETURN_IF_ERROR(WithContext(accuracy.AddPicture(picture.truth, picture.found),
-                                   fmt::format("picture {}", id)));
-  }
-  outcome.report = accuracy.Report();
+  SL_ASSIGN_OR_RETURN(outcome.report, CompareBoxes(pictures, read.found));
+  outcome.class_names = pictures.class_names;
   return outcome;
 }
 
 absl::StatusOr<CocoOutcome> CompareCoco(const std::string& truth_path,
                                         const std::string& result_path) {
-  SL_ASSIGN_OR_RETURN(const std::string truth, ReadWholeFile(truth_path, kMostBytes));
-  SL_ASSIGN_OR_RETURN(const std::string results, ReadWholeFile(result_path, kMostBytes));
+  SL_ASSIGN_OR_RETURN(const std::string truth, ReadWholeFile(truth_path, kMostCocoBytes));
+  SL_ASSIGN_OR_RETURN(const std::string results, ReadWholeFile(result_path, kMostCocoBytes));
   return CompareCocoText(truth, results, truth_path, result_path);
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 namespace sightline::evaluate {
 namespace {
@@ -40,6 +41,10 @@ double AreaOf(const TrueBox& truth) {
   return truth.area_px2 < 0 ? truth.box_px.area() : truth.area_px2;
 }
 
+double AreaOf(const FoundBox& found) {
+  return found.area_px2 < 0 ? found.box_px.area() : found.area_px2;
+}
+
 // Over the union; for a crowd over the found box alone.
 double Overlap(const PlacedBox& found, const TrueBox& truth) {
   const double shared = SharedArea(found, truth.box_px);
@@ -65,6 +70,12 @@ class Mean {
 
 absl::Status DetectionAccuracy::AddPicture(std::span<const TrueBox> truth,
                                            std::span<const FoundBox> found) {
+  return AddPicture(truth, found, nullptr);
+}
+
+absl::Status DetectionAccuracy::AddPicture(std::span<const TrueBox> truth,
+                                           std::span<const FoundBox> found,
+                                           const Similarity& similarity) {
   for (const TrueBox& box : truth) {
     if (!IsFinite(box.box_px)) return InvalidArgument("a true box has a coordinate without value");
   }
@@ -85,25 +96,35 @@ absl::Status DetectionAccuracy::AddPicture(std::span<const TrueBox> truth,
     std::stable_sort(
         class_found.begin(), class_found.end(),
         [](const FoundBox* a, const FoundBox* b) { return a->confidence > b->confidence; });
-    if (class_found.size() > kMostBoxesAPicture) class_found.resize(kMostBoxesAPicture);
+    if (class_found.size() > boxes_a_picture_) class_found.resize(boxes_a_picture_);
     boxes_ += class_found.size();
     if (boxes_ > max_boxes_) {
       return ResourceExhausted("more than {} boxes; evaluate parts of the pictures", max_boxes_);
     }
+    Compare(class_truth, class_found, similarity, truth.data(), found.data());
     Match(class_truth, class_found, &classes_[class_id]);
   }
   ++pictures_;
   return absl::OkStatus();
 }
 
-void DetectionAccuracy::Match(std::span<const TrueBox* const> truth,
-                              std::span<const FoundBox* const> found, PerClass* into) {
+void DetectionAccuracy::Compare(std::span<const TrueBox* const> truth,
+                                std::span<const FoundBox* const> found,
+                                const Similarity& similarity, const TrueBox* first_truth,
+                                const FoundBox* first_found) {
   overlap_.resize(truth.size() * found.size());
   for (size_t f = 0; f < found.size(); ++f) {
     for (size_t t = 0; t < truth.size(); ++t) {
-      overlap_[f * truth.size() + t] = Overlap(found[f]->box_px, *truth[t]);
+      overlap_[f * truth.size() + t] = similarity
+                                           ? similarity(static_cast<size_t>(found[f] - first_found),
+                                                        static_cast<size_t>(truth[t] - first_truth))
+                                           : Overlap(found[f]->box_px, *truth[t]);
     }
   }
+}
+
+void DetectionAccuracy::Match(std::span<const TrueBox* const> truth,
+                              std::span<const FoundBox* const> found, PerClass* into) {
   const size_t first = into->outcomes.size();
   for (size_t f = 0; f < found.size(); ++f) {
     into->outcomes.push_back({.confidence = found[f]->confidence,
@@ -148,8 +169,7 @@ void DetectionAccuracy::MatchRange(std::span<const TrueBox* const> truth,
       }
       Outcome& outcome = outcomes[f];
       if (match == kNone) {
-        if (!area.Holds(found[f]->box_px.area()))
-          outcome.ignored[static_cast<size_t>(range)] |= bit;
+        if (!area.Holds(AreaOf(*found[f]))) outcome.ignored[static_cast<size_t>(range)] |= bit;
         continue;
       }
       taken[match] = 1;
@@ -190,11 +210,16 @@ DetectionAccuracy::Curve DetectionAccuracy::CurveOf(const PerClass& of,
     precision[i - 1] = std::max(precision[i - 1], precision[i]);
   }
   double sum = 0;
+  std::vector<double> at_recalls(kRecalls);
   for (int i = 0; i < kRecalls; ++i) {
     const auto at = std::lower_bound(recall.begin(), recall.end(), RecallPoint(i));
-    if (at != recall.end()) sum += precision[static_cast<size_t>(at - recall.begin())];
+    if (at == recall.end()) break;
+    at_recalls[static_cast<size_t>(i)] = precision[static_cast<size_t>(at - recall.begin())];
+    sum += at_recalls[static_cast<size_t>(i)];
   }
-  return {.precision = sum / kRecalls, .recall = recall.empty() ? 0 : recall.back()};
+  return {.precision = sum / kRecalls,
+          .recall = recall.empty() ? 0 : recall.back(),
+          .at_recalls = std::move(at_recalls)};
 }
 
 void DetectionAccuracy::DescribeAtHalf(const PerClass& of, std::span<const uint32_t> order,
@@ -226,6 +251,8 @@ DetectionReport DetectionAccuracy::Report() const {
   Mean at_75;
   Mean recall_1;
   Mean recall_10;
+  Mean recall_50;
+  Mean recall_75;
   for (const auto& [class_id, of] : classes_) {
     const std::vector<uint32_t> order = ByConfidence(of);
     ClassAccuracy accuracy;
@@ -235,7 +262,7 @@ DetectionReport DetectionAccuracy::Report() const {
     for (int range = 0; range < kAreaRanges; ++range) {
       if (of.truth[static_cast<size_t>(range)] == 0) continue;
       for (int threshold = 0; threshold < kThresholds; ++threshold) {
-        const Curve curve = CurveOf(of, order, range, threshold, kMostBoxesAPicture);
+        const Curve curve = CurveOf(of, order, range, threshold, boxes_a_picture_);
         precision[static_cast<size_t>(range)].Add(curve.precision);
         recall[static_cast<size_t>(range)].Add(curve.recall);
         if (range != 0) continue;
@@ -244,11 +271,14 @@ DetectionReport DetectionAccuracy::Report() const {
         recall_10.Add(CurveOf(of, order, 0, threshold, 10).recall);
         if (threshold == 0) {
           at_50.Add(curve.precision);
+          recall_50.Add(curve.recall);
           accuracy.ap_50 = curve.precision;
           accuracy.recall_50 = curve.recall;
+          accuracy.precision_50 = curve.at_recalls;
         }
         if (threshold == 5) {
           at_75.Add(curve.precision);
+          recall_75.Add(curve.recall);
           accuracy.ap_75 = curve.precision;
         }
       }
@@ -265,6 +295,8 @@ DetectionReport DetectionAccuracy::Report() const {
   report.recall_1 = recall_1.Get();
   report.recall_10 = recall_10.Get();
   report.recall_100 = recall[0].Get();
+  report.recall_50 = recall_50.Get();
+  report.recall_75 = recall_75.Get();
   report.recall_small = recall[1].Get();
   report.recall_medium = recall[2].Get();
   report.recall_large = recall[3].Get();

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -39,7 +40,13 @@ struct FoundBox {
   PlacedBox box_px;
   int32_t class_id = 0;
   double confidence = 0;  // any finite number; larger is surer
+  // What the area ranges look at; negative: that of the box. (Masks: their own.)
+  double area_px2 = -1;
 };
+
+// How much a found object is like a true one, in place of the overlap of their boxes: 0 to 1, by
+// their positions in what is given to AddPicture.
+using Similarity = std::function<double(size_t found, size_t truth)>;
 
 // Absent where there was no truth to find.
 using Share = std::optional<double>;
@@ -57,6 +64,8 @@ struct ClassAccuracy {
   // and above.
   double best_f1 = 0;
   double best_f1_confidence = 0;
+  // At IoU 0.5, read at the recalls 0, 0.01 ... 1; its mean is ap_50. Empty without truth.
+  std::vector<double> precision_50;
 };
 
 struct DetectionReport {
@@ -68,9 +77,11 @@ struct DetectionReport {
   Share map_small;   // truth below 32 x 32 px
   Share map_medium;  // to 96 x 96 px
   Share map_large;   // beyond
-  Share recall_1;    // mean recall with 1, 10 and 100 boxes a picture and class
+  Share recall_1;    // mean recall with 1, 10 and 100 (or what counts at most) a picture and class
   Share recall_10;
   Share recall_100;
+  Share recall_50;  // the last at IoU 0.5 and 0.75
+  Share recall_75;
   Share recall_small;
   Share recall_medium;
   Share recall_large;
@@ -83,13 +94,19 @@ class DetectionAccuracy {
   static constexpr int kAreaRanges = 4;  // all, small, medium, large
   static constexpr size_t kMostBoxesAPicture = 100;
 
-  explicit DetectionAccuracy(uint64_t max_boxes = 50'000'000) : max_boxes_(max_boxes) {}
+  // `boxes_a_picture`: of one class, the surest; COCO takes 20 where objects are key points.
+  explicit DetectionAccuracy(uint64_t max_boxes = 50'000'000,
+                             size_t boxes_a_picture = kMostBoxesAPicture)
+      : max_boxes_(max_boxes), boxes_a_picture_(boxes_a_picture) {}
 
   // One picture. Boxes of equal confidence count in the order in which they are added, pictures
   // included: pycocotools takes pictures by rising image id.
   // Errors: InvalidArgument for a number that is not finite; ResourceExhausted beyond max_boxes, and
   // beyond 10,000 true boxes of one class in a picture.
   absl::Status AddPicture(std::span<const TrueBox> truth, std::span<const FoundBox> found);
+  // The same with another measure of likeness than the overlap of the boxes; of crowds, too.
+  absl::Status AddPicture(std::span<const TrueBox> truth, std::span<const FoundBox> found,
+                          const Similarity& similarity);
 
   // Of all pictures so far.
   DetectionReport Report() const;
@@ -110,8 +127,13 @@ class DetectionAccuracy {
   struct Curve {
     double precision = 0;
     double recall = 0;
+    std::vector<double> at_recalls;
   };
 
+  // Fills overlap_; by `similarity` where there is one, of positions from those first elements on.
+  void Compare(std::span<const TrueBox* const> truth, std::span<const FoundBox* const> found,
+               const Similarity& similarity, const TrueBox* first_truth,
+               const FoundBox* first_found);
   void Match(std::span<const TrueBox* const> truth, std::span<const FoundBox* const> found,
              PerClass* into);
   void MatchRange(std::span<const TrueBox* const> truth, std::span<const FoundBox* const> found,
@@ -123,6 +145,7 @@ class DetectionAccuracy {
                              ClassAccuracy* into);
 
   const uint64_t max_boxes_;
+  const size_t boxes_a_picture_;
   uint64_t boxes_ = 0;
   int64_t pictures_ = 0;
   std::map<int32_t, PerClass> classes_;

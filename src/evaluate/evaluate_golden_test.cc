@@ -1,5 +1,5 @@
-// Figures against those of TrackEval and pycocotools (tests/golden/evaluate, made by
-// tools/golden/eval_mot.py and tools/golden/eval_coco.py): counts equal, shares to 1e-9.
+// Figures against those of TrackEval, pycocotools and scikit-learn (tests/golden/evaluate, made by
+// tools/golden/eval_*.py): counts equal, shares to 1e-9.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -11,7 +11,12 @@
 #include <string>
 
 #include "evaluate/coco_files.h"
+#include "evaluate/coco_masks.h"
+#include "evaluate/key_points.h"
+#include "evaluate/label_files.h"
+#include "evaluate/labelled_pictures.h"
 #include "evaluate/mot_files.h"
+#include "evaluate/semantic_accuracy.h"
 
 namespace sightline::evaluate {
 namespace {
@@ -223,6 +228,140 @@ TEST(EvaluateGolden, RecordedBoxesAsPycocotools) {
     const auto outcome = CompareCoco(truth, root + "/" + entry.at("results").get<std::string>());
     ASSERT_TRUE(outcome.ok()) << outcome.status();
     ExpectFigures(outcome->report, entry);
+  }
+}
+
+void ExpectMeans(const DetectionReport& report, const json& expected) {
+  const std::pair<const char*, Share> figures[] = {{"map", report.map},
+                                                   {"map_50", report.map_50},
+                                                   {"map_75", report.map_75},
+                                                   {"map_small", report.map_small},
+                                                   {"map_medium", report.map_medium},
+                                                   {"map_large", report.map_large},
+                                                   {"recall_1", report.recall_1},
+                                                   {"recall_10", report.recall_10},
+                                                   {"recall_20", report.recall_100},
+                                                   {"recall_100", report.recall_100},
+                                                   {"recall_50", report.recall_50},
+                                                   {"recall_75", report.recall_75},
+                                                   {"recall_small", report.recall_small},
+                                                   {"recall_medium", report.recall_medium},
+                                                   {"recall_large", report.recall_large}};
+  for (const auto& [name, value] : figures) {
+    if (!expected.contains(name)) continue;
+    EXPECT_NEAR(value.value_or(-1), expected.at(name), kTolerance) << name;
+  }
+}
+
+// Writes the files of a folder that is stored as texts.
+void WriteFolder(const std::filesystem::path& root, const json& files) {
+  for (const auto& [name, text] : files.items()) {
+    std::filesystem::create_directories((root / name).parent_path());
+    std::ofstream(root / name) << text.get<std::string>();
+  }
+}
+
+TEST(EvaluateGolden, FoldersAsPycocotools) {
+  const json golden = json::parse(ReadText(Golden("evaluate/folders.json")));
+  const std::filesystem::path root = std::filesystem::path(::testing::TempDir()) / "golden_folders";
+  std::filesystem::remove_all(root);
+  for (const char* const part : {"yolo", "voc", "found"}) WriteFolder(root / part, golden.at(part));
+  for (const auto& [name, size] : golden.at("sizes").items()) {
+    WriteFolder(root / "yolo/images/val", {{name + ".jpg", ""}});
+  }
+  const PictureAccess access = {
+      .is_picture = [](const std::string& path) { return path.ends_with(".jpg"); },
+      .size_of = [&](const std::string& path) -> absl::StatusOr<PictureSize> {
+        const json& size = golden.at("sizes").at(PictureStem(path));
+        return PictureSize{size.at(0), size.at(1)};
+      }};
+  for (const char* const format : {"yolo", "voc"}) {
+    SCOPED_TRACE(format);
+    const auto truth = ReadLabelledPictures((root / format).string(), {}, access);
+    ASSERT_TRUE(truth.ok()) << truth.status();
+    const auto read = ReadFoundBoxes(*truth, (root / "found").string());
+    ASSERT_TRUE(read.ok()) << read.status();
+    const auto report = CompareBoxes(*truth, read->found);
+    ASSERT_TRUE(report.ok()) << report.status();
+    ExpectMeans(*report, golden.at("figures").at(format));
+  }
+  std::filesystem::remove_all(root);
+}
+
+TEST(EvaluateGolden, KeyPointsAsPycocotools) {
+  const json golden = json::parse(ReadText(Golden("evaluate/keypoints.json")));
+  const auto outcome =
+      CompareKeyPoints(Golden("evaluate/" + golden.at("truth").get<std::string>()),
+                       Golden("evaluate/" + golden.at("results").get<std::string>()));
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->points, 17u);
+  ExpectMeans(outcome->report, golden);
+}
+
+// The areas of the truth are left out of it here, so that they come from our own masks.
+TEST(EvaluateGolden, MasksAsPycocotools) {
+  const json golden = json::parse(ReadText(Golden("evaluate/masks.json")));
+  const auto outcome = CompareMasks(Golden("evaluate/" + golden.at("truth").get<std::string>()),
+                                    Golden("evaluate/" + golden.at("results").get<std::string>()));
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  ExpectMeans(outcome->report, golden);
+  json truth = json::parse(ReadText(Golden("evaluate/" + golden.at("truth").get<std::string>())));
+  for (json& annotation : truth.at("annotations")) annotation.erase("area");
+  const auto again = CompareMasksText(
+      truth.dump(), ReadText(Golden("evaluate/" + golden.at("results").get<std::string>())), "t",
+      "r");
+  ASSERT_TRUE(again.ok()) << again.status();
+  ExpectMeans(again->report, golden);
+}
+
+TEST(EvaluateGolden, LabelsAsScikitLearn) {
+  const json golden = json::parse(ReadText(Golden("evaluate/labels.json"))).at("labels");
+  const auto truth = ReadLabelTruth(Golden("evaluate/animals.truth.csv"), nullptr);
+  ASSERT_TRUE(truth.ok()) << truth.status();
+  const auto outcome = CompareLabels(*truth, Golden("evaluate/animals.result.csv"), 3);
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  const LabelReport& report = outcome->report;
+  EXPECT_NEAR(*report.top_1, golden.at("top_1"), kTolerance);
+  EXPECT_NEAR(*report.top_k, golden.at("top_3"), kTolerance);
+  EXPECT_NEAR(*report.mean_recall, golden.at("balanced_accuracy"), kTolerance);
+  // The seventh class has no picture: to the truth it is a class that it lacks.
+  ASSERT_EQ(truth->class_names.size(), 6u);
+  const auto expect = [](const Share& ours, const json& theirs) {
+    EXPECT_NEAR(ours.value_or(-1), theirs.is_null() ? -1 : theirs.get<double>(), kTolerance);
+  };
+  for (const LabelClassAccuracy& one : report.classes) {
+    SCOPED_TRACE(one.class_id);
+    expect(one.precision, golden.at("precision").at(one.class_id));
+    expect(one.recall, golden.at("recall").at(one.class_id));
+    expect(one.f1, golden.at("f1").at(one.class_id));
+  }
+  for (int32_t is = 0; is < 6; ++is) {
+    for (int32_t said = 0; said < 7; ++said) {
+      const auto found =
+          report.confusion.find({is, said < 6 ? said : LabelAccuracy::kStrangeLabel});
+      EXPECT_EQ(found == report.confusion.end() ? 0 : found->second,
+                golden.at("confusion").at(is).at(said));
+    }
+  }
+}
+
+TEST(EvaluateGolden, SegmentsAsScikitLearn) {
+  const json golden = json::parse(ReadText(Golden("evaluate/labels.json"))).at("segments");
+  SemanticAccuracy accuracy;
+  for (const json& one : golden.at("maps")) {
+    const LabelMap truth{one.at("width"), one.at("height"), one.at("truth")};
+    const LabelMap found{one.at("width"), one.at("height"), one.at("found")};
+    ASSERT_TRUE(accuracy.AddPicture(truth, found).ok());
+  }
+  const SemanticReport report = accuracy.Report();
+  EXPECT_EQ(report.pixels, golden.at("pixels"));
+  EXPECT_NEAR(*report.mean_iou, golden.at("mean_iou"), kTolerance);
+  EXPECT_NEAR(*report.pixel_accuracy, golden.at("pixel_accuracy"), kTolerance);
+  EXPECT_NEAR(*report.mean_accuracy, golden.at("mean_accuracy"), kTolerance);
+  ASSERT_EQ(report.classes.size(), golden.at("classes").size());
+  for (size_t i = 0; i < report.classes.size(); ++i) {
+    EXPECT_EQ(report.classes[i].class_id, golden.at("classes").at(i));
+    EXPECT_NEAR(*report.classes[i].iou, golden.at("iou").at(i), kTolerance);
   }
 }
 

@@ -10,7 +10,7 @@
 #include <optional>
 #include <set>
 
-#include "base/ascii_text.h"
+#include "evaluate/class_names.h"
 #include "evaluate/crossing_accuracy.h"
 #include "evaluate/run_results.h"
 
@@ -18,12 +18,6 @@ namespace sightline::evaluate {
 namespace {
 
 constexpr int32_t kNotJudged = -1;
-
-std::string ClassKey(const std::string& name) {
-  const std::string lower = AsciiLower(name);
-  if (lower == "pedestrian" || lower == "people") return "person";
-  return lower == "motorbike" ? "motorcycle" : lower;
-}
 
 // class_id by name; those that are not asked for are absent.
 absl::StatusOr<std::map<std::string, int32_t>> JudgedClasses(const TruthSequence& truth,

@@ -1,8 +1,7 @@
 // How well a run did on a clip whose truth is known: boxes, tracks and line crossings at once.
 //
-// Frame n of the results (from 0) is frame n + 1 of the truth. Classes go by their names, letters of
-// either case; "pedestrian" is person, "motorbike" motorcycle. Boxes of classes that the truth does
-// not know are left out, and counted. Where results and truth were made at different picture sizes,
+// Frame n of the results (from 0) is frame n + 1 of the truth. Classes go by their names
+// (class_names.h). Boxes of classes that the truth does not know are left out, and counted. Where results and truth were made at different picture sizes,
 // truth is scaled.
 // Boxes are judged by DetectionAccuracy, tracks class by class by MotAccuracy (boxes with a track),
 // crossings by line, class, direction and time.

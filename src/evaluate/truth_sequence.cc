@@ -10,6 +10,7 @@
 #include "base/number_lines.h"
 #include "base/whole_file.h"
 #include "evaluate/mot_files.h"
+#include "evaluate/text_lines.h"
 
 namespace sightline::evaluate {
 namespace {
@@ -18,37 +19,12 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMostTextBytes = uint64_t{256} << 20;
 
-std::string_view Trim(std::string_view text) {
-  constexpr std::string_view kBlanks = " \t\r";
-  const size_t first = text.find_first_not_of(kBlanks);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
-}
-
-// Calls `take` with the number and the text of each line that is not blank.
-template <typename Take>
-absl::Status ForEachLine(std::string_view text, Take take) {
-  for (size_t number = 1; !text.empty(); ++number) {
-    const size_t end = text.find('\n');
-    const std::string_view line = Trim(text.substr(0, end));
-    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
-    if (!line.empty()) SL_RETURN_IF_ERROR(take(number, line));
-  }
-  return absl::OkStatus();
-}
-
 // Empty when there is no such file.
 absl::StatusOr<std::optional<std::string>> ReadIfThere(const fs::path& path) {
   std::error_code error;
   if (!fs::exists(path, error)) return std::optional<std::string>();
   SL_ASSIGN_OR_RETURN(std::string text, ReadWholeFile(path.string(), kMostTextBytes));
   return std::optional<std::string>(std::move(text));
-}
-
-template <typename Number>
-bool ParseWhole(std::string_view text, Number* value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
-  return error == std::errc() && end == text.data() + text.size();
 }
 
 // Lines of key=value; what is not known is passed over.
@@ -62,14 +38,14 @@ absl::Status ReadInfo(const fs::path& path, TruthSequence* sequence) {
     const std::string_view value = Trim(line.substr(equals + 1));
     bool good = true;
     if (key == "frameRate") {
-      good = ParseWhole(value, &sequence->frames_per_second) && sequence->frames_per_second > 0 &&
+      good = ParseNumber(value, &sequence->frames_per_second) && sequence->frames_per_second > 0 &&
              sequence->frames_per_second < 1e5;
     } else if (key == "seqLength") {
-      good = ParseWhole(value, &sequence->frames) && sequence->frames >= 0 &&
+      good = ParseNumber(value, &sequence->frames) && sequence->frames >= 0 &&
              sequence->frames <= 1'000'000'000;
     } else if (key == "imWidth" || key == "imHeight") {
       int& size = key == "imWidth" ? sequence->width : sequence->height;
-      good = ParseWhole(value, &size) && size > 0;
+      good = ParseNumber(value, &size) && size > 0;
     }
     if (good) return absl::OkStatus();
     return InvalidArgument("{}: line {}: {} is \"{}\"", path.string(), number, key,
@@ -160,8 +136,8 @@ absl::Status ReadCrossings(const fs::path& path, TruthSequence* sequence) {
     TruthSequence::Crossing crossing{.line = std::string(columns[0]),
                                      .object_class = std::string(columns[4])};
     crossing.forward = columns[5] == "forward";
-    if (count != columns.size() || !ParseWhole(columns[1], &crossing.frame) || crossing.frame < 1 ||
-        (!crossing.forward && columns[5] != "backward")) {
+    if (count != columns.size() || !ParseNumber(columns[1], &crossing.frame) ||
+        crossing.frame < 1 || (!crossing.forward && columns[5] != "backward")) {
       return InvalidArgument(
           "{}: line {}: \"{}\", expected line,frame,time_s,id,class,forward or backward",
           path.string(), number, ShownText(line));

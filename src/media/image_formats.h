@@ -27,6 +27,8 @@ bool IsPng(ByteSpan bytes);
 absl::StatusOr<StoredImage> ReadPngHeader(ByteSpan bytes);
 // PNG may state its orientation after the pixels; it is set here.
 absl::Status DecodePng(ByteSpan bytes, StoredImage* header, uint8_t* bgr);
+// The stored samples of grey and palette pictures, width * height of them. InvalidArgument for colours.
+absl::Status DecodePngNumbers(ByteSpan bytes, const StoredImage& header, uint16_t* numbers);
 
 bool IsWebp(ByteSpan bytes);
 absl::StatusOr<StoredImage> ReadWebpHeader(ByteSpan bytes);

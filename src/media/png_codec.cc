@@ -101,6 +101,39 @@ bool ReadPixels(PngHandles handles, png_uint_32 width, png_uint_32 height, uint8
   return true;
 }
 
+// Whether the samples are single numbers.
+bool IsOneSample(PngHandles handles, bool* one_sample) {
+  if (setjmp(png_jmpbuf(handles.png)) != 0) return false;
+  png_read_info(handles.png, handles.info);
+  const int color = png_get_color_type(handles.png, handles.info);
+  *one_sample = color == PNG_COLOR_TYPE_GRAY || color == PNG_COLOR_TYPE_PALETTE;
+  return true;
+}
+
+// After IsOneSample. `rows` lead into width * height samples of 2 bytes, in whose first half 8-bit
+// samples come to lie.
+bool ReadNumbers(PngHandles handles, png_uint_32 width, png_uint_32 height, uint8_t* samples,
+                 png_bytep* rows, bool* wide) {
+  if (setjmp(png_jmpbuf(handles.png)) != 0) return false;
+  png_structp png = handles.png;
+  const int depth = png_get_bit_depth(png, handles.info);
+  *wide = depth == 16;
+  if (depth == 16) png_set_swap(png);  // to the order of x86 and Arm
+  if (depth < 8) png_set_packing(png);
+  png_set_interlace_handling(png);
+  png_read_update_info(png, handles.info);
+  const size_t row_bytes = size_t{width} * (*wide ? 2 : 1);
+  if (png_get_image_width(png, handles.info) != width ||
+      png_get_image_height(png, handles.info) != height ||
+      png_get_rowbytes(png, handles.info) != row_bytes) {
+    png_error(png, "an unknown layout of pixels");
+  }
+  for (png_uint_32 y = 0; y < height; ++y) rows[y] = samples + size_t{y} * row_bytes;
+  png_read_image(png, rows);
+  png_read_end(png, handles.info);
+  return true;
+}
+
 absl::Status PngError(const PngReader& reader) {
   if (reader.cut_off) return DataLoss("truncated PNG: {}", reader.error.data());
   return DataLoss("damaged PNG: {}", reader.error.data());
@@ -179,6 +212,31 @@ absl::Status DecodePng(ByteSpan bytes, StoredImage* header, uint8_t* bgr) {
   if (ok && exif != nullptr) header->orientation = OrientationOfExif({exif, exif_size});
   png_destroy_read_struct(&handles.png, &handles.info, nullptr);
   return ok ? absl::OkStatus() : PngError(reader);
+}
+
+absl::Status DecodePngNumbers(ByteSpan bytes, const StoredImage& header, uint16_t* numbers) {
+  PngReader reader{.data = bytes.data(), .size = bytes.size()};
+  PngHandles handles;
+  const size_t count = static_cast<size_t>(header.width) * static_cast<size_t>(header.height);
+  std::vector<png_bytep> rows(static_cast<size_t>(header.height));
+  if (!MakeReader(&reader, &handles)) return ResourceExhausted("no memory for a PNG decoder");
+  auto* const samples = reinterpret_cast<uint8_t*>(numbers);
+  bool one_sample = false;
+  bool wide = false;
+  bool ok = IsOneSample(handles, &one_sample);
+  if (ok && one_sample) {
+    ok = ReadNumbers(handles, static_cast<png_uint_32>(header.width),
+                     static_cast<png_uint_32>(header.height), samples, rows.data(), &wide);
+  }
+  png_destroy_read_struct(&handles.png, &handles.info, nullptr);
+  if (!ok) return PngError(reader);
+  if (!one_sample) {
+    return InvalidArgument("a PNG of colours; label maps are grey or palette PNG files whose samples "
+                           "are class numbers");
+  }
+  // From the end, because the narrow samples stand in the first half of the wide ones.
+  for (size_t i = wide ? 0 : count; i-- > 0;) numbers[i] = samples[i];
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<uint8_t>> EncodePng(const ImageView& image) {
