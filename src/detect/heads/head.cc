@@ -3,10 +3,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
-#include "base/nearest_word.h"
+#include "detect/family.h"
 
 namespace sightline {
 namespace {
@@ -22,15 +21,9 @@ absl::StatusOr<std::unique_ptr<Head>> MakeHead(const ModelSpec& spec,
     return InvalidArgument("model {}: an input of {}x{} pixels; sides are 1 to {}", spec.name,
                            spec.input.width, spec.input.height, kMaxInputSide);
   }
-  if (spec.family == "yolox") return MakeYoloxHead(spec, outputs);
-  if (spec.family == "ultraface") return MakeUltrafaceHead(spec, outputs);
-  if (spec.family == "fastestdet") return MakeFastestdetHead(spec, outputs);
-  constexpr std::array<std::string_view, 3> kFamilies = {"yolox", "ultraface", "fastestdet"};
-  const std::string nearest = NearestWord(spec.family, kFamilies);
-  return InvalidArgument("model {}: unknown family \"{}\"{}; the families are {}", spec.name,
-                         spec.family,
-                         nearest.empty() ? "" : fmt::format(", did you mean \"{}\"?", nearest),
-                         fmt::join(kFamilies, ", "));
+  auto family = FindFamily(spec.family);
+  if (!family.ok()) return WithContext(family.status(), "model " + spec.name);
+  return (*family)->MakeHead(spec, outputs);
 }
 
 std::string DescribeTensors(std::span<const TensorInfo> tensors) {

@@ -44,14 +44,6 @@ class Head {
 absl::StatusOr<std::unique_ptr<Head>> MakeHead(const ModelSpec& spec,
                                                std::span<const TensorInfo> outputs);
 
-// What each family's file defines. The arguments are as for MakeHead.
-absl::StatusOr<std::unique_ptr<Head>> MakeYoloxHead(const ModelSpec& spec,
-                                                    std::span<const TensorInfo> outputs);
-absl::StatusOr<std::unique_ptr<Head>> MakeUltrafaceHead(const ModelSpec& spec,
-                                                        std::span<const TensorInfo> outputs);
-absl::StatusOr<std::unique_ptr<Head>> MakeFastestdetHead(const ModelSpec& spec,
-                                                         std::span<const TensorInfo> outputs);
-
 // "a float32[1,2], b float32[3]": for errors.
 std::string DescribeTensors(std::span<const TensorInfo> tensors);
 

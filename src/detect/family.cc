@@ -1,0 +1,38 @@
+#include "detect/family.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/nearest_word.h"
+
+namespace sightline {
+
+std::span<const ModelFamily* const> Families() {
+  // The stricter in their shapes come first.
+  static const std::array<const ModelFamily*, 3> families = {&UltrafaceFamily(),
+                                                             &FastestdetFamily(), &YoloxFamily()};
+  return families;
+}
+
+absl::StatusOr<const ModelFamily*> FindFamily(std::string_view name) {
+  std::vector<std::string_view> names;
+  for (const ModelFamily* family : Families()) {
+    if (family->name() == name) return family;
+    names.push_back(family->name());
+  }
+  const std::string nearest = NearestWord(name, names);
+  return InvalidArgument("unknown family \"{}\"{}; the families are {}", name,
+                         nearest.empty() ? "" : fmt::format(", did you mean \"{}\"?", nearest),
+                         fmt::join(names, ", "));
+}
+
+double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+}  // namespace sightline
