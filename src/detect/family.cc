@@ -9,10 +9,17 @@
 
 namespace sightline {
 
+std::string_view SeenModel::Metadata(const std::string& key) const {
+  if (metadata == nullptr) return "";
+  const auto found = metadata->find(key);
+  return found == metadata->end() ? std::string_view() : found->second;
+}
+
 std::span<const ModelFamily* const> Families() {
-  // The stricter in their shapes come first.
-  static const std::array<const ModelFamily*, 3> families = {&UltrafaceFamily(),
-                                                             &FastestdetFamily(), &YoloxFamily()};
+  static const std::array<const ModelFamily*, 12> families = {
+      &UltrafaceFamily(),  &FastestdetFamily(), &YoloxFamily(),      &Yolov5Family(),
+      &Yolov5SegFamily(),  &Yolov6Family(),     &Yolov8Family(),     &Yolov8SegFamily(),
+      &Yolov8PoseFamily(), &Yolov8ObbFamily(),  &YoloEndToEndFamily(), &DetrFamily()};
   return families;
 }
 

@@ -8,6 +8,7 @@
 // Threads: families are immutable; everything here may be called from any thread.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -28,11 +29,17 @@ struct SeenModel {
   int width = 0;  // of the input tensor
   int height = 0;
   std::span<const ProbeOutput> outputs;  // in the file's order, shapes as seen
+  // What the exporter wrote into the file; null: nothing.
+  const std::map<std::string, std::string>* metadata = nullptr;
+
+  // "" where the file says nothing.
+  std::string_view Metadata(const std::string& key) const;
 };
 
 struct FamilyMatch {
   std::vector<size_t> outputs;  // which of them are read, in the family's order
   int classes = 0;
+  int keypoints = 0;
   std::string sentence;  // for people: what was seen
 };
 
@@ -54,6 +61,11 @@ class ModelFamily {
   virtual absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
                                                      const FamilyMatch& match) const = 0;
 
+  // How many classes that is; families may read the same shapes in two ways.
+  virtual int ClassesIn(const FamilyMatch& match, std::string_view /*layout*/) const {
+    return match.classes;
+  }
+
   // The head for spec.layout and outputs as a session declares them (-1 for what is dynamic).
   // spec.output_names, where given, says which outputs are meant and in which order; otherwise they
   // are found by their shapes. InvalidArgument: unknown layout, outputs that do not fit, labels of
@@ -72,6 +84,15 @@ absl::StatusOr<const ModelFamily*> FindFamily(std::string_view name);
 const ModelFamily& UltrafaceFamily();
 const ModelFamily& FastestdetFamily();
 const ModelFamily& YoloxFamily();
+const ModelFamily& Yolov5Family();
+const ModelFamily& Yolov5SegFamily();
+const ModelFamily& Yolov6Family();
+const ModelFamily& Yolov8Family();
+const ModelFamily& Yolov8SegFamily();
+const ModelFamily& Yolov8PoseFamily();
+const ModelFamily& Yolov8ObbFamily();
+const ModelFamily& YoloEndToEndFamily();
+const ModelFamily& DetrFamily();
 
 // Of the values seen, this share must be as the family has them: nearly all, for rounding's sake.
 inline constexpr double kNearlyAll = 0.99;

@@ -32,6 +32,8 @@ Hash128 IdentityOf(const ModelSpec& spec) {
   whole.Add(spec.sha256).Add(spec.family).Add(spec.layout).Add(recipe.Finish());
   whole.Add(bits(spec.confidence_threshold)).Add(spec.nms.kind).Add(bits(spec.nms.iou_threshold));
   whole.Add(bits(spec.nms.sigma)).Add(spec.nms.class_aware).Add(spec.nms.max_detections);
+  // Only where they say something, so that models of which they say nothing keep their ids.
+  if (spec.classes > 0 || spec.keypoints > 0) whole.Add(spec.classes).Add(spec.keypoints);
   return whole.Finish();
 }
 
@@ -119,7 +121,7 @@ class NeuralDetector final : public Detector {
         jobs[i].status = preprocessor_.Run(jobs[i].frame->image, tensor, &mappings_[i]);
         jobs[i].result->frame = jobs[i].frame->meta;
         jobs[i].result->labels = info_.labels;
-        jobs[i].result->items.clear();
+        jobs[i].result->ClearResults();
         if (jobs[i].status.ok()) continue;
         jobs[i].failure = DropReason::kPreprocessError;
       }
@@ -129,15 +131,16 @@ class NeuralDetector final : public Detector {
   }
 
   absl::Status Finish(std::span<const TensorView> outputs, int entry, DetectJob& job) {
+    const ImageView& picture = job.frame->image;
+    const RawResult raw = {outputs, entry, mappings_[entry], picture.width, picture.height};
     candidates_.clear();
-    const absl::Status decoded =
-        head_->Decode(outputs, entry, mappings_[entry], spec_.confidence_threshold, &candidates_);
+    const absl::Status decoded = head_->Decode(raw, spec_.confidence_threshold, &candidates_);
     if (!decoded.ok()) return WithContext(decoded, info_.name);
-    nms_.Run(spec_.nms, spec_.confidence_threshold, &candidates_);
-    ClipToPicture(job.frame->image.width, job.frame->image.height, &candidates_);
+    head_->Suppress(raw, spec_.nms, spec_.confidence_threshold, &nms_, &candidates_);
+    ClipToPicture(picture.width, picture.height, &candidates_);
     job.result->items.reserve(std::min(spec_.nms.max_detections, 1000));
     job.result->items.assign(candidates_.begin(), candidates_.end());
-    return absl::OkStatus();
+    return WithContext(head_->Complete(raw, job.result), info_.name);
   }
 
   const ModelSpec spec_;

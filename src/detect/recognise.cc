@@ -156,8 +156,9 @@ absl::StatusOr<Fit> FitByValues(const ModelFamily& family, FamilyMatch match, co
     SL_RETURN_IF_ERROR(CheckValues(outputs[i]));
     fit.spec.output_names.push_back(outputs[i].info.name);
   }
-  const SeenModel prepared{seen.width, seen.height, outputs};
+  const SeenModel prepared{seen.width, seen.height, outputs, seen.metadata};
   SL_ASSIGN_OR_RETURN(fit.spec.layout, family.LayoutByValues(prepared, fit.match));
+  fit.match.classes = family.ClassesIn(fit.match, fit.spec.layout);
   return fit;
 }
 
@@ -220,7 +221,7 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
   std::vector<Fit> fits;
   absl::Status misfit;
   for (const ModelFamily* family : Families()) {
-    const SeenModel seen{recipe.width, recipe.height, *shapes_run};
+    const SeenModel seen{recipe.width, recipe.height, *shapes_run, &file.metadata};
     std::optional<FamilyMatch> match = family->MatchShapes(seen);
     if (!match) continue;
     auto fit = FitByValues(*family, *std::move(match), seen, input, probe);
@@ -258,6 +259,8 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
   spec.input_name = input.info.name;
   ModelLabels labels = LabelsFor(file.metadata, spec.family, fit.match.classes);
   spec.labels = std::move(labels.labels);
+  spec.classes = fit.match.classes;
+  spec.keypoints = fit.match.keypoints;
   if (!labels.warning.empty()) result.warnings.push_back(std::move(labels.warning));
   result.why = fmt::format("{}; layout {} by the values for a test picture; labels: {}",
                            fit.match.sentence, spec.layout, labels.source);

@@ -15,8 +15,6 @@ namespace {
 
 using namespace head_internal;  // NOLINT: this family's share of it
 
-float Sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
-
 class FastestdetHead : public Head {
  public:
   FastestdetHead(size_t output, int classes, int64_t rows, int64_t columns, float width,
@@ -30,11 +28,10 @@ class FastestdetHead : public Head {
 
   int classes() const override { return classes_; }
 
-  absl::Status Decode(std::span<const TensorView> outputs, int batch_index,
-                      const ImageToTensor& mapping, float min_confidence,
+  absl::Status Decode(const RawResult& raw, float min_confidence,
                       std::vector<Detection>* out) const override {
     const std::array<int64_t, 4> wanted = {-1, 5 + classes_, rows_, columns_};
-    SL_ASSIGN_OR_RETURN(const float* planes, EntryOf(outputs, output_, batch_index, wanted));
+    SL_ASSIGN_OR_RETURN(const float* planes, EntryOf(raw, output_, wanted));
     const int64_t cells = rows_ * columns_;
     // A class score is at most 1, so confidence > c asks for objectness > c^(1/0.6); a hair less,
     // for the rounding of the powers.
@@ -68,7 +65,7 @@ class FastestdetHead : public Head {
       const float cy = (i / columns_ + std::tanh(cell[cells])) / rows_ * height_;
       const float half_w = Sigmoid(cell[2 * cells]) * width_ * 0.5f;
       const float half_h = Sigmoid(cell[3 * cells]) * height_ * 0.5f;
-      const Box box = mapping.ToImage({cx - half_w, cy - half_h, cx + half_w, cy + half_h});
+      const Box box = raw.mapping.ToImage({cx - half_w, cy - half_h, cx + half_w, cy + half_h});
       if (IsUsable(box)) out->push_back({box, std::min(score, 1.0f), class_id});
     }
     if (nan_cells == cells) return NothingButNan();
@@ -132,6 +129,7 @@ class Fastestdet : public ModelFamily {
     if (s[2] != seen.height / 16 || s[3] != seen.width / 16) return std::nullopt;
     return FamilyMatch{{0},
                        static_cast<int>(s[1] - 5),
+                       0,
                        fmt::format("{}: one grid of {}x{} cells at stride 16 with 5 + {} planes, "
                                    "as FastestDet has it",
                                    ToString(info), s[3], s[2], s[1] - 5)};

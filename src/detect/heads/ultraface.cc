@@ -58,17 +58,16 @@ class UltrafaceHead : public Head {
 
   int classes() const override { return 1; }
 
-  absl::Status Decode(std::span<const TensorView> outputs, int batch_index,
-                      const ImageToTensor& mapping, float min_confidence,
+  absl::Status Decode(const RawResult& raw, float min_confidence,
                       std::vector<Detection>* out) const override {
     int64_t rows = rows_;
-    if (rows == -1 && scores_ < outputs.size() && outputs[scores_].shape.size() == 3) {
-      rows = outputs[scores_].shape[1];
+    if (rows == -1 && scores_ < raw.outputs.size() && raw.outputs[scores_].shape.size() == 3) {
+      rows = raw.outputs[scores_].shape[1];
     }
-    SL_ASSIGN_OR_RETURN(const float* scores, EntryOf(outputs, scores_, batch_index,
-                                                     std::array<int64_t, 3>{-1, rows, 2}));
+    SL_ASSIGN_OR_RETURN(const float* scores,
+                        EntryOf(raw, scores_, std::array<int64_t, 3>{-1, rows, 2}));
     SL_ASSIGN_OR_RETURN(const float* boxes,
-                        EntryOf(outputs, boxes_, batch_index, std::array<int64_t, 3>{-1, rows, 4}));
+                        EntryOf(raw, boxes_, std::array<int64_t, 3>{-1, rows, 4}));
     int64_t nan_rows = 0;
     for (int64_t r = 0; r < rows; ++r) {
       const float score = scores[2 * r + 1];
@@ -90,8 +89,8 @@ class UltrafaceHead : public Head {
         const float h = std::exp(b[3] * 0.2f) * p.h;
         fraction = {cx - w * 0.5f, cy - h * 0.5f, cx + w * 0.5f, cy + h * 0.5f};
       }
-      const Box box = mapping.ToImage({fraction.x1 * width_, fraction.y1 * height_,
-                                       fraction.x2 * width_, fraction.y2 * height_});
+      const Box box = raw.mapping.ToImage({fraction.x1 * width_, fraction.y1 * height_,
+                                           fraction.x2 * width_, fraction.y2 * height_});
       if (IsUsable(box)) out->push_back({box, std::min(score, 1.0f), 0});
     }
     if (nan_rows == rows) return NothingButNan();
@@ -187,6 +186,7 @@ class Ultraface : public ModelFamily {
     const TensorInfo& scores = seen.outputs[face->scores].info;
     return FamilyMatch{{face->scores, face->boxes},
                        1,
+                       0,
                        fmt::format("{} and {}: the {} priors of Ultra-Light face for {}x{}",
                                    ToString(scores), ToString(seen.outputs[face->boxes].info),
                                    scores.shape[1], seen.width, seen.height)};

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "detect/family.h"
+#include "detect/heads/yolo_rows.h"
 #include "detect/known_strangers.h"
 
 namespace sightline {
@@ -19,97 +20,14 @@ namespace {
 
 using namespace head_internal;  // NOLINT: this family's share of it
 
-struct Cell {
-  float x;
-  float y;
-  float stride;
-};
-
 // The cells in row order, or none when no set of strides gives `rows`.
-std::vector<Cell> CellsOf(int width, int height, int64_t rows) {
+std::vector<GridCell> CellsOf(int width, int height, int64_t rows) {
   for (const int levels : {3, 4}) {
-    std::vector<Cell> cells;
-    for (int level = 0; level < levels; ++level) {
-      const int stride = 8 << level;
-      for (int y = 0; y < height / stride; ++y) {
-        for (int x = 0; x < width / stride; ++x) {
-          cells.push_back(
-              {static_cast<float>(x), static_cast<float>(y), static_cast<float>(stride)});
-        }
-      }
-    }
+    std::vector<GridCell> cells = GridCells(width, height, levels);
     if (static_cast<int64_t>(cells.size()) == rows || rows == -1) return cells;
   }
   return {};
 }
-
-class YoloxHead : public Head {
- public:
-  YoloxHead(size_t output, int classes, int64_t rows, std::vector<Cell> cells)
-      : output_(output), classes_(classes), rows_(rows), cells_(std::move(cells)) {}
-
-  int classes() const override { return classes_; }
-
-  absl::Status Decode(std::span<const TensorView> outputs, int batch_index,
-                      const ImageToTensor& mapping, float min_confidence,
-                      std::vector<Detection>* out) const override {
-    int64_t rows = rows_;
-    if (rows == -1 && output_ < outputs.size() && outputs[output_].shape.size() == 3) {
-      rows = outputs[output_].shape[1];
-    }
-    const std::array<int64_t, 3> wanted = {-1, rows, 5 + classes_};
-    SL_ASSIGN_OR_RETURN(const float* row, EntryOf(outputs, output_, batch_index, wanted));
-    int64_t nan_rows = 0;
-    for (int64_t r = 0; r < rows; ++r, row += wanted[2]) {
-      const float objectness = row[4];
-      // A class score is at most 1, so most rows end here.
-      if (!(objectness > min_confidence)) {
-        nan_rows += objectness != objectness;
-        continue;
-      }
-      const float best = BestClass(row + 5);
-      const float score = objectness * best;
-      if (!(score > min_confidence)) continue;
-      if (score > kMaxScore) {
-        if (std::isfinite(score)) return NotProbabilities(score);
-        continue;
-      }
-      float cx = row[0], cy = row[1], w = row[2], h = row[3];
-      if (!cells_.empty()) {
-        const Cell& cell = cells_[r];
-        cx = (cx + cell.x) * cell.stride;
-        cy = (cy + cell.y) * cell.stride;
-        w = std::exp(w) * cell.stride;
-        h = std::exp(h) * cell.stride;
-      }
-      const Box box = mapping.ToImage({cx - w * 0.5f, cy - h * 0.5f, cx + w * 0.5f, cy + h * 0.5f});
-      if (!IsUsable(box)) continue;
-      const auto class_id =
-          static_cast<int32_t>(std::find(row + 5, row + wanted[2], best) - row - 5);
-      out->push_back({box, std::min(score, 1.0f), class_id});
-    }
-    if (nan_rows == rows) return NothingButNan();
-    return absl::OkStatus();
-  }
-
- private:
-  // Eight running maxima, so that the compiler has vectors to use; NaN never wins.
-  float BestClass(const float* scores) const {
-    std::array<float, 8> best;
-    best.fill(-1);
-    int c = 0;
-    for (; c + 8 <= classes_; c += 8) {
-      for (int k = 0; k < 8; ++k) best[k] = scores[c + k] > best[k] ? scores[c + k] : best[k];
-    }
-    for (; c < classes_; ++c) best[0] = scores[c] > best[0] ? scores[c] : best[0];
-    return *std::max_element(best.begin(), best.end());
-  }
-
-  const size_t output_;
-  const int classes_;
-  const int64_t rows_;             // -1 when any
-  const std::vector<Cell> cells_;  // empty when the boxes come decoded
-};
 
 struct YoloxShape {
   size_t output;
@@ -210,6 +128,7 @@ class Yolox : public ModelFamily {
     return FamilyMatch{
         {shape->output},
         shape->classes,
+        0,
         fmt::format("{}: 5 + {} numbers for each of the {} cells of {}x{} at strides 8 to {}, as "
                     "YOLOX has it",
                     ToString(info), shape->classes, info.shape[1], seen.width, seen.height,
@@ -243,7 +162,7 @@ class Yolox : public ModelFamily {
     const int64_t rows = output.shape[1];
     const auto classes = static_cast<int>(output.shape[2] - 5);
     SL_RETURN_IF_ERROR(CheckLabels(spec, classes));
-    std::vector<Cell> cells;
+    std::vector<GridCell> cells;
     if (!decoded) {
       cells = CellsOf(spec.input.width, spec.input.height, rows);
       if (cells.empty()) {
@@ -251,11 +170,12 @@ class Yolox : public ModelFamily {
             "model {}: {} has {} rows, but an input of {}x{} gives {} cells at strides 8, 16, 32; "
             "correct the input size or the family in its model.yaml",
             spec.name, ToString(output), rows, spec.input.width, spec.input.height,
-            CellsOf(spec.input.width, spec.input.height, -1).size());
+            GridCells(spec.input.width, spec.input.height, 3).size());
       }
     }
     const int64_t fixed_rows = decoded ? rows : static_cast<int64_t>(cells.size());
-    return std::make_unique<YoloxHead>(meant[0], classes, fixed_rows, std::move(cells));
+    return std::make_unique<YoloRowsHead>(
+        YoloRows{meant[0], classes, 0, fixed_rows, std::move(cells)});
   }
 };
 
