@@ -16,10 +16,11 @@ std::string_view SeenModel::Metadata(const std::string& key) const {
 }
 
 std::span<const ModelFamily* const> Families() {
-  static const std::array<const ModelFamily*, 12> families = {
-      &UltrafaceFamily(),  &FastestdetFamily(), &YoloxFamily(),      &Yolov5Family(),
-      &Yolov5SegFamily(),  &Yolov6Family(),     &Yolov8Family(),     &Yolov8SegFamily(),
-      &Yolov8PoseFamily(), &Yolov8ObbFamily(),  &YoloEndToEndFamily(), &DetrFamily()};
+  static const std::array<const ModelFamily*, 15> families = {
+      &UltrafaceFamily(),  &FastestdetFamily(), &YoloxFamily(),        &Yolov5Family(),
+      &Yolov5SegFamily(),  &Yolov6Family(),     &Yolov8Family(),       &Yolov8SegFamily(),
+      &Yolov8PoseFamily(), &Yolov8ObbFamily(),  &YoloEndToEndFamily(), &DetrFamily(),
+      &ClassifierFamily(), &SegmenterFamily(),  &TorchvisionFamily()};
   return families;
 }
 

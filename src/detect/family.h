@@ -93,6 +93,9 @@ const ModelFamily& Yolov8PoseFamily();
 const ModelFamily& Yolov8ObbFamily();
 const ModelFamily& YoloEndToEndFamily();
 const ModelFamily& DetrFamily();
+const ModelFamily& ClassifierFamily();
+const ModelFamily& SegmenterFamily();
+const ModelFamily& TorchvisionFamily();
 
 // Of the values seen, this share must be as the family has them: nearly all, for rounding's sake.
 inline constexpr double kNearlyAll = 0.99;

@@ -61,6 +61,8 @@ class NeuralDetector final : public Detector {
     shape_ = spec_.input.layout == TensorLayout::kNchw
                  ? std::vector<int64_t>{1, 3, spec_.input.height, spec_.input.width}
                  : std::vector<int64_t>{1, spec_.input.height, spec_.input.width, 3};
+    batched_ = session_->inputs()[input_].shape.size() == 4;
+    if (!batched_) shape_.erase(shape_.begin());
     mappings_.resize(info_.max_batch);
     candidates_.reserve(kReservedCandidates);
     nms_.Reserve(kReservedCandidates);
@@ -112,7 +114,7 @@ class NeuralDetector final : public Detector {
   absl::Status FillInput(std::span<DetectJob> jobs) {
     // A file with a fixed batch gets all of it, whatever is asked for.
     const size_t entries = spec_.batch > 0 ? spec_.batch : jobs.size();
-    shape_[0] = static_cast<int64_t>(entries);
+    if (batched_) shape_[0] = static_cast<int64_t>(entries);
     auto buffer = session_->InputBuffer(input_, shape_);
     if (!buffer.ok()) return WithContext(buffer.status(), info_.name);
     auto* tensor = static_cast<uint8_t*>(*buffer);
@@ -153,6 +155,7 @@ class NeuralDetector final : public Detector {
   NonMaxSuppressor nms_;
   DetectTimes times_;
   std::vector<int64_t> shape_;
+  bool batched_ = true;  // whether the input's shape begins with a batch
   std::vector<ImageToTensor> mappings_;
   std::vector<Detection> candidates_;
 };
@@ -162,10 +165,11 @@ absl::StatusOr<size_t> FindInput(const ModelSpec& spec, std::span<const TensorIn
     const bool any = spec.input_name.empty() && inputs.size() == 1;
     if (!any && inputs[i].name != spec.input_name) continue;
     const TensorRecipe& r = spec.input;
-    const std::vector<int64_t> wanted =
+    std::vector<int64_t> wanted =
         r.layout == TensorLayout::kNchw
             ? std::vector<int64_t>{spec.batch > 0 ? spec.batch : -1, 3, r.height, r.width}
             : std::vector<int64_t>{spec.batch > 0 ? spec.batch : -1, r.height, r.width, 3};
+    if (inputs[i].shape.size() == 3 && spec.batch == 1) wanted.erase(wanted.begin());
     if (!head_internal::ShapeFits(inputs[i].shape, wanted) || inputs[i].dtype != r.dtype) {
       return InvalidArgument(
           "model {}: its model.yaml speaks of an input {}[{}], but the file takes {}", spec.name,

@@ -24,8 +24,9 @@ constexpr int kMaxSide = 8192;
 struct PictureInput {
   TensorInfo info;
   TensorLayout layout = TensorLayout::kNchw;
-  int batch = 1;  // 0 = the file leaves it open
-  int width = 0;  // 0 = open
+  int batch = 1;        // 0 = the file leaves it open
+  bool batched = true;  // whether the shape begins with a batch at all
+  int width = 0;        // 0 = open
   int height = 0;
 };
 
@@ -39,7 +40,11 @@ absl::StatusOr<PictureInput> FindPictureInput(const OnnxFileInfo& file) {
   const auto side = [](int64_t d) {
     return d > 0 ? static_cast<int>(std::min<int64_t>(d, 1 << 20)) : 0;
   };
-  if (s.size() == 4 && s[1] == 3) {
+  if (s.size() == 3 && s[0] == 3) {
+    input.batched = false;
+    input.height = side(s[1]);
+    input.width = side(s[2]);
+  } else if (s.size() == 4 && s[1] == 3) {
     input.height = side(s[2]);
     input.width = side(s[3]);
   } else if (s.size() == 4 && s[3] == 3) {
@@ -48,8 +53,9 @@ absl::StatusOr<PictureInput> FindPictureInput(const OnnxFileInfo& file) {
     input.width = side(s[2]);
   } else {
     return InvalidArgument(
-        "its input {} is no colour picture; [batch, 3, height, width] or [batch, height, width, 3] "
-        "is expected",
+        "its input {} is no colour picture; [batch, 3, height, width], [batch, height, width, 3] "
+        "or "
+        "[3, height, width] is expected",
         ToString(input.info));
   }
   if (input.width > kMaxSide || input.height > kMaxSide) {
@@ -61,11 +67,12 @@ absl::StatusOr<PictureInput> FindPictureInput(const OnnxFileInfo& file) {
     return InvalidArgument("its input {} has an element type that pictures are not turned into",
                            ToString(input.info));
   }
-  input.batch = side(s[0]);
+  input.batch = input.batched ? side(s[0]) : 1;
   return input;
 }
 
 std::vector<int64_t> ShapeFor(const PictureInput& input, const TensorRecipe& recipe, int batch) {
+  if (!input.batched) return {3, recipe.height, recipe.width};
   if (input.layout == TensorLayout::kNchw) return {batch, 3, recipe.height, recipe.width};
   return {batch, recipe.height, recipe.width, 3};
 }
@@ -85,6 +92,9 @@ std::vector<TensorInfo> InfosOf(const std::vector<ProbeOutput>& outputs) {
 
 // What cannot be read as numbers at all.
 absl::Status CheckValues(const ProbeOutput& output) {
+  if (output.info.dtype == DataType::kInt64 || output.info.dtype == DataType::kInt32) {
+    return absl::OkStatus();  // class numbers
+  }
   if (output.info.dtype != DataType::kFloat32) {
     return InvalidArgument("its output {} is not float32; export it with float32 outputs",
                            ToString(output.info));

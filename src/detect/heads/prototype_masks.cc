@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include "detect/heads/mask_runs.h"
+
 namespace sightline {
 namespace {
 
@@ -30,29 +32,6 @@ int64_t Edge(float v, int64_t most) {
   return v < static_cast<float>(most) ? static_cast<int64_t>(std::ceil(v)) : most;
 }
 
-// Runs of background and object, row after row.
-class RunWriter {
- public:
-  explicit RunWriter(std::vector<uint32_t>* runs) : runs_(runs) {}
-  void Add(bool object, int64_t count) {
-    if (count == 0) return;
-    if (object != object_) {
-      runs_->push_back(run_);
-      run_ = 0;
-      object_ = object;
-    }
-    run_ += static_cast<uint32_t>(count);
-  }
-  void End() {
-    if (run_ > 0 || runs_->empty()) runs_->push_back(run_);
-  }
-
- private:
-  std::vector<uint32_t>* runs_;
-  uint32_t run_ = 0;
-  bool object_ = false;
-};
-
 }  // namespace
 
 absl::StatusOr<PrototypeMasks::View> PrototypeMasks::Of(const RawResult& raw) const {
@@ -72,7 +51,7 @@ InstanceMask PrototypeMasks::Make(const View& view, std::span<const float> coeff
   mask.extent_px = mapping.ToImage({0, 0, static_cast<float>(width_), static_cast<float>(height_)});
   mask.width = width_;
   mask.height = height_;
-  RunWriter runs(&mask.runs);
+  MaskRunWriter runs(&mask.runs);
   const int64_t x1 = Edge(box.x1, width_), x2 = std::max(x1, Edge(box.x2, width_));
   const int64_t y1 = Edge(box.y1, height_), y2 = std::max(y1, Edge(box.y2, height_));
   if (x1 == x2 || y1 == y2) {

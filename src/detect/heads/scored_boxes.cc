@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "detect/model_labels.h"
+
 namespace sightline {
 namespace {
 
@@ -153,6 +155,10 @@ absl::StatusOr<ScoredBoxes> ScoredBoxesFor(const ModelSpec& spec,
   form.height = spec.input.height;
   SL_RETURN_IF_ERROR(CheckLabels(spec, form.columns - none_columns));
   return form;
+}
+
+bool HasLabels(const SeenModel& seen, int classes) {
+  return seen.metadata != nullptr && NamesIn(*seen.metadata, classes);
 }
 
 double ShareWithinUnit(std::span<const float> values) {

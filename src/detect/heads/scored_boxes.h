@@ -62,6 +62,9 @@ absl::StatusOr<ScoredBoxes> ScoredBoxesFor(const ModelSpec& spec,
                                            std::span<const TensorInfo> outputs, size_t box_rank,
                                            int none_columns);
 
+// Whether the exporter's metadata name this many classes.
+bool HasLabels(const SeenModel& seen, int classes);
+
 // Share of the values within 0..1, a hair more for rounding; 1 of none.
 double ShareWithinUnit(std::span<const float> values);
 
