@@ -82,7 +82,7 @@ absl::StatusOr<TrackOutcome> TrackAll(const std::vector<MotRow>& rows, Tracker& 
     const bool idle = frame > 1 && tracker.stats().live_tracks == 0;
     if (idle && rows[next].frame > frame) frame = rows[next].frame;
     detections.frame = MetaOf(frame, frame_rate);
-    detections.items.clear();
+    detections.ClearResults();
     for (; next < rows.size() && rows[next].frame == frame; ++next) {
       detections.items.push_back(rows[next].detection);
     }

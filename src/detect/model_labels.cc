@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
@@ -15,6 +16,7 @@ namespace {
 constexpr size_t kMaxLabels = 100'000;
 constexpr size_t kMaxText = 4 << 20;
 constexpr int kCocoClasses = 80;
+constexpr std::array kNameKeys = {"names", "labels", "classes", "class_names", "label_names"};
 
 // Reads tokens of a Python or JSON literal of numbers and strings.
 class LiteralReader {
@@ -121,10 +123,18 @@ std::vector<std::string> ParseLabelList(const std::string& text) {
   return ParseSeparated(text);
 }
 
+bool NamesIn(const std::map<std::string, std::string>& metadata, int classes) {
+  return std::ranges::any_of(kNameKeys, [&](const char* key) {
+    const auto entry = metadata.find(key);
+    return entry != metadata.end() &&
+           ParseLabelList(entry->second).size() == static_cast<size_t>(classes);
+  });
+}
+
 ModelLabels LabelsFor(const std::map<std::string, std::string>& metadata, const std::string& family,
                       int classes) {
   std::string mismatch;
-  for (const char* key : {"names", "labels", "classes", "class_names", "label_names"}) {
+  for (const char* key : kNameKeys) {
     const auto entry = metadata.find(key);
     if (entry == metadata.end()) continue;
     std::vector<std::string> names = ParseLabelList(entry->second);
@@ -137,10 +147,16 @@ ModelLabels LabelsFor(const std::map<std::string, std::string>& metadata, const 
         "classes, and is not used; ",
         key, names.size(), classes);
   }
+  if (classes == 0) {
+    return {std::make_shared<LabelSet>(), "none",
+            "neither the outputs nor the metadata say how many classes there are: they will be "
+            "called \"class 0\" and so on; give `labels`"};
+  }
   if (family == "ultraface") {
     return {std::make_shared<LabelSet>(LabelSet{{"face"}}), "face", mismatch};
   }
-  if (classes == kCocoClasses) {
+  const bool boxes = family != "classifier" && family != "segmenter";
+  if (classes == kCocoClasses && boxes) {
     return {CocoLabels(), "the 80 of COCO",
             mismatch + "80 classes: the names of COCO are assumed, in its usual order"};
   }

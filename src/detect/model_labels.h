@@ -16,8 +16,12 @@ struct ModelLabels {
   std::string warning;                     // when it is a guess or a gap
 };
 
+// `classes` 0: the outputs do not show how many there are.
 ModelLabels LabelsFor(const std::map<std::string, std::string>& metadata, const std::string& family,
                       int classes);
+
+// Whether the metadata name this many classes.
+bool NamesIn(const std::map<std::string, std::string>& metadata, int classes);
 
 // Names out of a metadata value: {0: 'person', 1: 'dog'} as Python or JSON writes it,
 // ["person", "dog"], or person,dog. Empty when it is none of these, or ids are missing.

@@ -32,6 +32,8 @@ Hash128 IdentityOf(const ModelSpec& spec) {
   whole.Add(spec.sha256).Add(spec.family).Add(spec.layout).Add(recipe.Finish());
   whole.Add(bits(spec.confidence_threshold)).Add(spec.nms.kind).Add(bits(spec.nms.iou_threshold));
   whole.Add(bits(spec.nms.sigma)).Add(spec.nms.class_aware).Add(spec.nms.max_detections);
+  // Only where they say something, so that models of which they say nothing keep their ids.
+  if (spec.classes > 0 || spec.keypoints > 0) whole.Add(spec.classes).Add(spec.keypoints);
   return whole.Finish();
 }
 
@@ -59,6 +61,8 @@ class NeuralDetector final : public Detector {
     shape_ = spec_.input.layout == TensorLayout::kNchw
                  ? std::vector<int64_t>{1, 3, spec_.input.height, spec_.input.width}
                  : std::vector<int64_t>{1, spec_.input.height, spec_.input.width, 3};
+    batched_ = session_->inputs()[input_].shape.size() == 4;
+    if (!batched_) shape_.erase(shape_.begin());
     mappings_.resize(info_.max_batch);
     candidates_.reserve(kReservedCandidates);
     nms_.Reserve(kReservedCandidates);
@@ -110,7 +114,7 @@ class NeuralDetector final : public Detector {
   absl::Status FillInput(std::span<DetectJob> jobs) {
     // A file with a fixed batch gets all of it, whatever is asked for.
     const size_t entries = spec_.batch > 0 ? spec_.batch : jobs.size();
-    shape_[0] = static_cast<int64_t>(entries);
+    if (batched_) shape_[0] = static_cast<int64_t>(entries);
     auto buffer = session_->InputBuffer(input_, shape_);
     if (!buffer.ok()) return WithContext(buffer.status(), info_.name);
     auto* tensor = static_cast<uint8_t*>(*buffer);
@@ -119,7 +123,7 @@ class NeuralDetector final : public Detector {
         jobs[i].status = preprocessor_.Run(jobs[i].frame->image, tensor, &mappings_[i]);
         jobs[i].result->frame = jobs[i].frame->meta;
         jobs[i].result->labels = info_.labels;
-        jobs[i].result->items.clear();
+        jobs[i].result->ClearResults();
         if (jobs[i].status.ok()) continue;
         jobs[i].failure = DropReason::kPreprocessError;
       }
@@ -129,15 +133,16 @@ class NeuralDetector final : public Detector {
   }
 
   absl::Status Finish(std::span<const TensorView> outputs, int entry, DetectJob& job) {
+    const ImageView& picture = job.frame->image;
+    const RawResult raw = {outputs, entry, mappings_[entry], picture.width, picture.height};
     candidates_.clear();
-    const absl::Status decoded =
-        head_->Decode(outputs, entry, mappings_[entry], spec_.confidence_threshold, &candidates_);
+    const absl::Status decoded = head_->Decode(raw, spec_.confidence_threshold, &candidates_);
     if (!decoded.ok()) return WithContext(decoded, info_.name);
-    nms_.Run(spec_.nms, spec_.confidence_threshold, &candidates_);
-    ClipToPicture(job.frame->image.width, job.frame->image.height, &candidates_);
+    head_->Suppress(raw, spec_.nms, spec_.confidence_threshold, &nms_, &candidates_);
+    ClipToPicture(picture.width, picture.height, &candidates_);
     job.result->items.reserve(std::min(spec_.nms.max_detections, 1000));
     job.result->items.assign(candidates_.begin(), candidates_.end());
-    return absl::OkStatus();
+    return WithContext(head_->Complete(raw, job.result), info_.name);
   }
 
   const ModelSpec spec_;
@@ -150,6 +155,7 @@ class NeuralDetector final : public Detector {
   NonMaxSuppressor nms_;
   DetectTimes times_;
   std::vector<int64_t> shape_;
+  bool batched_ = true;  // whether the input's shape begins with a batch
   std::vector<ImageToTensor> mappings_;
   std::vector<Detection> candidates_;
 };
@@ -159,10 +165,11 @@ absl::StatusOr<size_t> FindInput(const ModelSpec& spec, std::span<const TensorIn
     const bool any = spec.input_name.empty() && inputs.size() == 1;
     if (!any && inputs[i].name != spec.input_name) continue;
     const TensorRecipe& r = spec.input;
-    const std::vector<int64_t> wanted =
+    std::vector<int64_t> wanted =
         r.layout == TensorLayout::kNchw
             ? std::vector<int64_t>{spec.batch > 0 ? spec.batch : -1, 3, r.height, r.width}
             : std::vector<int64_t>{spec.batch > 0 ? spec.batch : -1, r.height, r.width, 3};
+    if (inputs[i].shape.size() == 3 && spec.batch == 1) wanted.erase(wanted.begin());
     if (!head_internal::ShapeFits(inputs[i].shape, wanted) || inputs[i].dtype != r.dtype) {
       return InvalidArgument(
           "model {}: its model.yaml speaks of an input {}[{}], but the file takes {}", spec.name,

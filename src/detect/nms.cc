@@ -223,6 +223,16 @@ void NonMaxSuppressor::RunHard(const NmsSettings& settings, std::vector<Detectio
   detections->assign(result_.begin(), result_.end());
 }
 
+void NonMaxSuppressor::KeepBest(const NmsSettings& settings, std::vector<Detection>* detections) {
+  const size_t kept =
+      std::min(keys_.size(), static_cast<size_t>(std::max(settings.max_detections, 0)));
+  result_.clear();
+  for (size_t k = 0; k < kept; ++k) {
+    result_.push_back((*detections)[static_cast<uint32_t>(keys_[k])]);
+  }
+  detections->assign(result_.begin(), result_.end());
+}
+
 void NonMaxSuppressor::RunSoft(const NmsSettings& settings, float min_confidence,
                                std::vector<Detection>* detections) {
   result_.clear();
@@ -267,10 +277,14 @@ void NonMaxSuppressor::Run(const NmsSettings& settings, float min_confidence,
     detections->clear();
     return;
   }
-  if (settings.kind == NmsSettings::Kind::kHard) {
-    RunHard(settings, detections);
-  } else {
-    RunSoft(settings, min_confidence, detections);
+  switch (settings.kind) {
+    case NmsSettings::Kind::kHard:
+      return RunHard(settings, detections);
+    case NmsSettings::Kind::kSoftLinear:
+    case NmsSettings::Kind::kSoftGaussian:
+      return RunSoft(settings, min_confidence, detections);
+    case NmsSettings::Kind::kNone:
+      return KeepBest(settings, detections);
   }
 }
 

@@ -1,4 +1,4 @@
-// Non-maximum suppression: hard, and soft with linear or Gaussian decay.
+// Non-maximum suppression: hard, soft with linear or Gaussian decay, or none but the best boxes.
 //
 // Hard (greedy): boxes are taken by falling confidence, equal ones in the order they came; a box is
 // dropped when its IoU with an already kept box is strictly greater than iou_threshold
@@ -43,6 +43,7 @@ class NonMaxSuppressor {
  private:
   void SortByConfidence(const std::vector<Detection>& detections);
   void RunHard(const NmsSettings& settings, std::vector<Detection>* detections);
+  void KeepBest(const NmsSettings& settings, std::vector<Detection>* detections);
   void RunSoft(const NmsSettings& settings, float min_confidence,
                std::vector<Detection>* detections);
   void GrowScratch(size_t count);

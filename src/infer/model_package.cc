@@ -161,6 +161,8 @@ struct Key {
   void (*read)(const YAML::Node& node, Target& target);
 };
 
+constexpr int kMaxClasses = 100'000;  // as many as labels; chosen
+constexpr int kMaxKeypoints = 1'000;  // chosen
 constexpr float kHuge = 1e9f;  // bounds mean and scale, so that no tensor value overflows
 
 constexpr Key kInputKeys[] = {
@@ -261,6 +263,10 @@ constexpr Key kPackageKeys[] = {
     {"family", true, [](const YAML::Node& n, Target& t) { t.spec().family = NonEmptyText(n); }},
     {"layout", false, [](const YAML::Node& n, Target& t) { t.spec().layout = Text(n); }},
     {"labels", false, ReadLabelsKey},
+    {"classes", false,
+     [](const YAML::Node& n, Target& t) { t.spec().classes = Integer(n, 1, kMaxClasses); }},
+    {"keypoints", false,
+     [](const YAML::Node& n, Target& t) { t.spec().keypoints = Integer(n, 1, kMaxKeypoints); }},
     {"input", true, [](const YAML::Node& n, Target& t) { ReadMap(n, kInputKeys, t); }},
     {"outputs", true,
      [](const YAML::Node& n, Target& t) {

@@ -75,6 +75,8 @@ std::string FormatModelPackage(const ModelPackage& package) {
   out += "family: " + Word(spec.family) + "\n";
   if (!spec.layout.empty()) out += "layout: " + Word(spec.layout) + "\n";
   if (spec.labels != nullptr) AppendLabels(*spec.labels, out);
+  if (spec.classes > 0) out += fmt::format("classes: {}\n", spec.classes);
+  if (spec.keypoints > 0) out += fmt::format("keypoints: {}\n", spec.keypoints);
   out += "input:\n";
   out += "  name: " + Word(spec.input_name) + "\n";
   out += fmt::format("  width: {}\n  height: {}\n", input.width, input.height);

@@ -28,10 +28,11 @@ inline constexpr WordTable<TensorLayout, 2> kLayoutWords{
 inline constexpr WordTable<DataType, 3> kDtypeWords{{{"float32", DataType::kFloat32},
                                                      {"float16", DataType::kFloat16},
                                                      {"uint8", DataType::kUint8}}};
-inline constexpr WordTable<NmsSettings::Kind, 3> kNmsWords{
+inline constexpr WordTable<NmsSettings::Kind, 4> kNmsWords{
     {{"hard", NmsSettings::Kind::kHard},
      {"soft_linear", NmsSettings::Kind::kSoftLinear},
-     {"soft_gaussian", NmsSettings::Kind::kSoftGaussian}}};
+     {"soft_gaussian", NmsSettings::Kind::kSoftGaussian},
+     {"none", NmsSettings::Kind::kNone}}};
 
 template <typename T, size_t N>
 std::string_view WordOf(const WordTable<T, N>& table, T value) {

@@ -303,7 +303,7 @@ void CameraPipeline::FinishTracks() {
   parts_.tracker->TakeFinished(&finished_tracks_);
   std::shared_ptr<FrameResult> result = results_.Acquire();
   result->frame = Frame();
-  result->detections.items.clear();
+  result->detections.ClearResults();
   result->tracks.items.clear();
   TakeWaitingEvents(result.get());
   result->frame.meta = result->detections.frame = result->tracks.frame = last_frame_;

@@ -20,7 +20,7 @@ void DetectorRunner::Run(std::span<BatchJob* const> batch) {
   jobs_.clear();
   for (BatchJob* job : batch) {
     auto* slot = static_cast<FrameSlot*>(job);
-    slot->detections.items.clear();
+    slot->detections.ClearResults();
     slot->model_began_us = begin_us;
     jobs_.push_back({.frame = &slot->frame, .result = &slot->detections, .status = {}});
   }

@@ -72,7 +72,7 @@ class TruthDetector final : public Detector {
 
   void Detect(std::span<DetectJob> jobs) override {
     for (DetectJob& job : jobs) {
-      job.result->items.clear();
+      job.result->ClearResults();
       if (job.frame->truth == nullptr) {
         job.status = FailedPrecondition(
             "model truth knows what simulated cameras show (sim://street?people=20), not what this "

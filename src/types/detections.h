@@ -1,8 +1,10 @@
-// What a detector found in one frame.
+// What a model found in one frame: objects with boxes, what some families say of an object beside
+// its box, and what others say of the whole picture.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,45 @@ struct Detection {
   Box box_px;            // in the source picture, clipped to it
   float confidence = 0;  // 0..1, as the model's family defines it
   int32_t class_id = 0;  // index into the labels
+  // Where the arrays of its Detections hold what is known beside the box, -1: nothing. Between a
+  // head's steps: the row of the model's output that it comes from.
+  int32_t detail = -1;
+};
+
+struct Keypoint {
+  PointF at_px;
+  float confidence = 1;  // 0..1; 1 from models that give none
+};
+
+// A box turned about its centre. angle_rad: from the x axis to the side of length `width`, growing
+// clockwise as seen (y is down).
+struct RotatedBox {
+  PointF center_px;
+  float width_px = 0;
+  float height_px = 0;
+  float angle_rad = 0;
+};
+
+// One object's pixels, on a grid of their own: the model's, not the picture's.
+struct InstanceMask {
+  Box extent_px;  // where the whole grid lies in the source picture
+  int width = 0;  // of the grid, in cells
+  int height = 0;
+  // Lengths of background, object, background, ..., row after row; they add up to width * height.
+  std::vector<uint32_t> runs;
+};
+
+struct ClassScore {
+  int32_t class_id = 0;
+  float confidence = 0;  // 0..1
+};
+
+// A class for each cell of a grid over the picture.
+struct ClassMap {
+  Box extent_px;  // where the whole grid lies in the source picture
+  int width = 0;
+  int height = 0;
+  std::vector<uint16_t> class_ids;  // row after row
 };
 
 // Class names by class_id. Shared and immutable.
@@ -32,6 +73,32 @@ struct Detections {
   FrameMeta frame;
   std::shared_ptr<const LabelSet> labels;
   std::vector<Detection> items;
+
+  // Beside the boxes, at Detection::detail; empty from families that do not give it.
+  int keypoints_per_item = 0;
+  std::vector<Keypoint> keypoints;  // those of an item begin at detail * keypoints_per_item
+  std::vector<RotatedBox> rotated_boxes;
+  std::vector<InstanceMask> masks;
+
+  // Of the whole picture; empty from families that do not give it.
+  std::vector<ClassScore> classes;  // best first
+  std::vector<float> embedding;     // of length 1
+  ClassMap class_map;
+  std::optional<float> anomaly_score;  // the higher the stranger; its scale is the model's
+
+  // Empties all but frame and labels; room is kept.
+  void ClearResults() {
+    items.clear();
+    keypoints_per_item = 0;
+    keypoints.clear();
+    rotated_boxes.clear();
+    masks.clear();
+    classes.clear();
+    embedding.clear();
+    class_map.width = class_map.height = 0;
+    class_map.class_ids.clear();
+    anomaly_score.reset();
+  }
 };
 
 }  // namespace sightline

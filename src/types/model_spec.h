@@ -47,7 +47,8 @@ struct TensorRecipe {
 };
 
 struct NmsSettings {
-  enum class Kind : uint8_t { kHard, kSoftLinear, kSoftGaussian };
+  // kNone: the model's boxes are final (end-to-end heads); only the best max_detections are kept.
+  enum class Kind : uint8_t { kHard, kSoftLinear, kSoftGaussian, kNone };
   Kind kind = Kind::kHard;
   float iou_threshold = 0.45f;
   float sigma = 0.5f;         // kSoftGaussian
@@ -59,9 +60,11 @@ struct ModelSpec {
   std::string name;
   std::string file;            // absolute path of the model file
   std::string sha256;          // of that file
-  std::string family;          // "yolox", "ultraface", "fastestdet"
+  std::string family;          // "yolox", "ultraface", ...: see detect/family.h
   std::string layout;          // the family's variant of the outputs ("raw_deltas", "decoded", ...)
   std::shared_ptr<const LabelSet> labels;
+  int classes = 0;    // 0 = as many as the outputs' shapes or the labels say
+  int keypoints = 0;  // of each object; 0 = none, or as many as the outputs' shapes say
   TensorRecipe input;
   std::string input_name;
   int batch = 1;               // the file's fixed batch; 0 = any

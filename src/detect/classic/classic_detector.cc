@@ -57,7 +57,7 @@ void ClassicDetector::Detect(std::span<DetectJob> jobs) {
   for (DetectJob& job : jobs) {
     job.result->frame = job.frame->meta;
     job.result->labels = info_.labels;
-    job.result->items.clear();
+    job.result->ClearResults();
     try {
       job.status = WithContext(DetectOne(job), info_.name);
     } catch (const std::exception& e) {  // cv::Exception is one

@@ -6,15 +6,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 
-#include "detect/heads/head.h"
+#include "detect/family.h"
 
 namespace sightline {
 namespace {
 
 using namespace head_internal;  // NOLINT: this family's share of it
-
-float Sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 
 class FastestdetHead : public Head {
  public:
@@ -29,11 +28,10 @@ class FastestdetHead : public Head {
 
   int classes() const override { return classes_; }
 
-  absl::Status Decode(std::span<const TensorView> outputs, int batch_index,
-                      const ImageToTensor& mapping, float min_confidence,
+  absl::Status Decode(const RawResult& raw, float min_confidence,
                       std::vector<Detection>* out) const override {
     const std::array<int64_t, 4> wanted = {-1, 5 + classes_, rows_, columns_};
-    SL_ASSIGN_OR_RETURN(const float* planes, EntryOf(outputs, output_, batch_index, wanted));
+    SL_ASSIGN_OR_RETURN(const float* planes, EntryOf(raw, output_, wanted));
     const int64_t cells = rows_ * columns_;
     // A class score is at most 1, so confidence > c asks for objectness > c^(1/0.6); a hair less,
     // for the rounding of the powers.
@@ -67,7 +65,7 @@ class FastestdetHead : public Head {
       const float cy = (i / columns_ + std::tanh(cell[cells])) / rows_ * height_;
       const float half_w = Sigmoid(cell[2 * cells]) * width_ * 0.5f;
       const float half_h = Sigmoid(cell[3 * cells]) * height_ * 0.5f;
-      const Box box = mapping.ToImage({cx - half_w, cy - half_h, cx + half_w, cy + half_h});
+      const Box box = raw.mapping.ToImage({cx - half_w, cy - half_h, cx + half_w, cy + half_h});
       if (IsUsable(box)) out->push_back({box, std::min(score, 1.0f), class_id});
     }
     if (nan_cells == cells) return NothingButNan();
@@ -83,34 +81,102 @@ class FastestdetHead : public Head {
   const float height_;
 };
 
+absl::Status CheckFastestdet(const ProbeOutput& output) {
+  const std::vector<int64_t>& s = output.info.shape;
+  const int64_t cells = s[2] * s[3];
+  int64_t fine = 0;
+  for (int64_t i = 0; i < cells; ++i) {
+    double sum = 0;
+    for (int64_t c = 5; c < s[1]; ++c) sum += output.values[c * cells + i];
+    fine += output.values[i] >= 0 && output.values[i] <= 1.001f && std::abs(sum - 1) < 0.01;
+  }
+  if (fine >= kNearlyAll * cells) return absl::OkStatus();
+  return InvalidArgument(
+      "its {} has the shape of FastestDet's grid, but only {:.0f} % of the cells have an "
+      "objectness "
+      "within 0..1 and class scores that add up to 1; it looks like another family with one map "
+      "(YOLOv2, a heat map or a segmentation)",
+      ToString(output.info), 100.0 * fine / cells);
+}
+
+class Fastestdet : public ModelFamily {
+ public:
+  std::string_view name() const override { return "fastestdet"; }
+  std::string_view outputs() const override { return "[batch, 5 + classes, rows, columns]"; }
+
+  ModelSpec Defaults(int width, int height) const override {
+    ModelSpec spec;
+    spec.family = name();
+    spec.input.width = width;
+    spec.input.height = height;
+    // Its repository contradicts itself: training and test.py shrink with INTER_LINEAR, the ONNX
+    // example with INTER_AREA. What the model was trained with is taken; input.interpolation: area
+    // in model.yaml gives the other.
+    spec.input.channels = ChannelOrder::kBgr;
+    spec.input.interpolation = Interpolation::kBilinear;
+    spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
+    spec.confidence_threshold = 0.5f;
+    spec.nms.iou_threshold = 0.45f;
+    return spec;
+  }
+
+  std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
+    if (seen.outputs.size() != 1) return std::nullopt;
+    const TensorInfo& info = seen.outputs[0].info;
+    const std::vector<int64_t>& s = info.shape;
+    if (s.size() != 4 || s[1] < 6 || s[2] < 1 || s[3] < 1) return std::nullopt;
+    // The family has one grid, at stride 16.
+    if (s[2] != seen.height / 16 || s[3] != seen.width / 16) return std::nullopt;
+    return FamilyMatch{{0},
+                       static_cast<int>(s[1] - 5),
+                       0,
+                       fmt::format("{}: one grid of {}x{} cells at stride 16 with 5 + {} planes, "
+                                   "as FastestDet has it",
+                                   ToString(info), s[3], s[2], s[1] - 5)};
+  }
+
+  absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
+                                             const FamilyMatch& match) const override {
+    SL_RETURN_IF_ERROR(CheckFastestdet(seen.outputs[match.outputs[0]]));
+    return "grid";
+  }
+
+  absl::StatusOr<std::unique_ptr<Head>> MakeHead(
+      const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_ASSIGN_OR_RETURN(const std::vector<size_t> meant, MeantOutputs(spec, outputs));
+    if (!spec.layout.empty() && spec.layout != "grid") {
+      return InvalidArgument("model {}: unknown layout \"{}\" of family fastestdet; it is grid",
+                             spec.name, spec.layout);
+    }
+    if (meant.size() != 1 || outputs[meant[0]].shape.size() != 4 ||
+        outputs[meant[0]].shape[1] < 6) {
+      return InvalidArgument(
+          "model {}: family fastestdet has one output [batch, 5 + classes, rows, columns], this "
+          "file "
+          "has {}",
+          spec.name, DescribeTensors(outputs));
+    }
+    const std::vector<int64_t>& shape = outputs[meant[0]].shape;
+    const auto classes = static_cast<int>(shape[1] - 5);
+    SL_RETURN_IF_ERROR(CheckLabels(spec, classes));
+    constexpr int kStride = 16;  // where the file leaves the grid open
+    const int64_t rows = shape[2] > 0 ? shape[2] : spec.input.height / kStride;
+    const int64_t columns = shape[3] > 0 ? shape[3] : spec.input.width / kStride;
+    if (rows <= 0 || columns <= 0) {
+      return InvalidArgument("model {}: an input of {}x{} is too small for family fastestdet",
+                             spec.name, spec.input.width, spec.input.height);
+    }
+    return std::make_unique<FastestdetHead>(meant[0], classes, rows, columns,
+                                            static_cast<float>(spec.input.width),
+                                            static_cast<float>(spec.input.height));
+  }
+};
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Head>> MakeFastestdetHead(const ModelSpec& spec,
-                                                         std::span<const TensorInfo> outputs) {
-  SL_ASSIGN_OR_RETURN(const std::vector<size_t> meant, MeantOutputs(spec, outputs));
-  if (!spec.layout.empty() && spec.layout != "grid") {
-    return InvalidArgument("model {}: unknown layout \"{}\" of family fastestdet; it is grid",
-                           spec.name, spec.layout);
-  }
-  if (meant.size() != 1 || outputs[meant[0]].shape.size() != 4 || outputs[meant[0]].shape[1] < 6) {
-    return InvalidArgument(
-        "model {}: family fastestdet has one output [batch, 5 + classes, rows, columns], this file "
-        "has {}",
-        spec.name, DescribeTensors(outputs));
-  }
-  const std::vector<int64_t>& shape = outputs[meant[0]].shape;
-  const auto classes = static_cast<int>(shape[1] - 5);
-  SL_RETURN_IF_ERROR(CheckLabels(spec, classes));
-  constexpr int kStride = 16;  // where the file leaves the grid open
-  const int64_t rows = shape[2] > 0 ? shape[2] : spec.input.height / kStride;
-  const int64_t columns = shape[3] > 0 ? shape[3] : spec.input.width / kStride;
-  if (rows <= 0 || columns <= 0) {
-    return InvalidArgument("model {}: an input of {}x{} is too small for family fastestdet",
-                           spec.name, spec.input.width, spec.input.height);
-  }
-  return std::make_unique<FastestdetHead>(meant[0], classes, rows, columns,
-                                          static_cast<float>(spec.input.width),
-                                          static_cast<float>(spec.input.height));
+const ModelFamily& FastestdetFamily() {
+  static const Fastestdet family;
+  return family;
 }
 
 }  // namespace sightline

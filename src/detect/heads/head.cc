@@ -3,10 +3,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
-#include "base/nearest_word.h"
+#include "detect/family.h"
 
 namespace sightline {
 namespace {
@@ -15,6 +14,16 @@ constexpr int kMaxInputSide = 8192;  // bounds what a made-up model.yaml makes u
 
 }  // namespace
 
+void Head::Suppress(const RawResult&, const NmsSettings& settings, float min_confidence,
+                    NonMaxSuppressor* suppressor, std::vector<Detection>* boxes) const {
+  suppressor->Run(settings, min_confidence, boxes);
+}
+
+absl::Status Head::Complete(const RawResult&, Detections* result) const {
+  for (Detection& d : result->items) d.detail = -1;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Head>> MakeHead(const ModelSpec& spec,
                                                std::span<const TensorInfo> outputs) {
   if (spec.input.width < 1 || spec.input.height < 1 || spec.input.width > kMaxInputSide ||
@@ -22,15 +31,9 @@ absl::StatusOr<std::unique_ptr<Head>> MakeHead(const ModelSpec& spec,
     return InvalidArgument("model {}: an input of {}x{} pixels; sides are 1 to {}", spec.name,
                            spec.input.width, spec.input.height, kMaxInputSide);
   }
-  if (spec.family == "yolox") return MakeYoloxHead(spec, outputs);
-  if (spec.family == "ultraface") return MakeUltrafaceHead(spec, outputs);
-  if (spec.family == "fastestdet") return MakeFastestdetHead(spec, outputs);
-  constexpr std::array<std::string_view, 3> kFamilies = {"yolox", "ultraface", "fastestdet"};
-  const std::string nearest = NearestWord(spec.family, kFamilies);
-  return InvalidArgument("model {}: unknown family \"{}\"{}; the families are {}", spec.name,
-                         spec.family,
-                         nearest.empty() ? "" : fmt::format(", did you mean \"{}\"?", nearest),
-                         fmt::join(kFamilies, ", "));
+  auto family = FindFamily(spec.family);
+  if (!family.ok()) return WithContext(family.status(), "model " + spec.name);
+  return (*family)->MakeHead(spec, outputs);
 }
 
 std::string DescribeTensors(std::span<const TensorInfo> tensors) {
@@ -68,29 +71,40 @@ absl::StatusOr<std::vector<size_t>> MeantOutputs(const ModelSpec& spec,
   return meant;
 }
 
+absl::StatusOr<std::vector<size_t>> MeantOutputs(const ModelSpec& spec,
+                                                 std::span<const TensorInfo> outputs,
+                                                 size_t count) {
+  SL_ASSIGN_OR_RETURN(std::vector<size_t> meant, MeantOutputs(spec, outputs));
+  if (meant.size() == count) return meant;
+  return InvalidArgument(
+      "model {}: family {} has {} output{}, this file has {}; set `outputs` in its model.yaml to "
+      "those that are meant, in the family's order",
+      spec.name, spec.family, count, count == 1 ? "" : "s", DescribeTensors(outputs));
+}
+
 bool ShapeFits(std::span<const int64_t> shape, std::span<const int64_t> wanted) {
   return std::ranges::equal(shape, wanted,
                             [](int64_t a, int64_t b) { return a == b || a == -1 || b == -1; });
 }
 
-absl::StatusOr<const float*> EntryOf(std::span<const TensorView> outputs, size_t index,
-                                     int batch_index, std::span<const int64_t> wanted) {
-  if (index >= outputs.size()) {
-    return DataLoss("the model gave {} outputs where at least {} were expected", outputs.size(),
+absl::StatusOr<const float*> EntryOf(const RawResult& raw, size_t index,
+                                     std::span<const int64_t> wanted) {
+  if (index >= raw.outputs.size()) {
+    return DataLoss("the model gave {} outputs where at least {} were expected", raw.outputs.size(),
                     index + 1);
   }
-  const TensorView& view = outputs[index];
-  const bool fits = view.shape.size() == wanted.size() && batch_index >= 0 &&
-                    batch_index < view.shape[0] &&
+  const TensorView& view = raw.outputs[index];
+  const int entry = raw.batch_index;
+  const bool fits = view.shape.size() == wanted.size() && entry >= 0 && entry < view.shape[0] &&
                     std::equal(view.shape.begin() + 1, view.shape.end(), wanted.begin() + 1);
   if (!fits || view.dtype != DataType::kFloat32 || view.data == nullptr) {
     return DataLoss("output {} is {}[{}] where float32[at least {},{}] was expected", index,
-                    ToString(view.dtype), fmt::join(view.shape, ","), batch_index + 1,
+                    ToString(view.dtype), fmt::join(view.shape, ","), entry + 1,
                     fmt::join(wanted.subspan(1), ","));
   }
   int64_t per_entry = 1;
   for (const int64_t d : wanted.subspan(1)) per_entry *= d;
-  return view.f32() + per_entry * batch_index;
+  return view.f32() + per_entry * entry;
 }
 
 absl::Status CheckLabels(const ModelSpec& spec, int classes) {

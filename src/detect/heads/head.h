@@ -1,9 +1,11 @@
-// A model's raw outputs to boxes: one class per family of models, one file each.
+// A model's raw outputs to results: one class per family of models, one file each.
 //
 // In: every output tensor of the model, in the file's order, float32; the way from picture to
-// tensor; the least confidence. Out: the boxes above it (strictly), in pixels of the source
-// picture, neither clipped to the picture nor suppressed: both come later, in this order, as in the
-// families' references. Rows with a box or score that is not finite are left out.
+// tensor; the least confidence. Out, in three steps as in the families' references: Decode gives
+// the boxes above that confidence (strictly), in pixels of the source picture, neither clipped to
+// it nor suppressed; Suppress leaves one box an object; after clipping, Complete adds what the
+// family says beside the box (keypoints, masks), for the boxes that are left alone. Rows with a box
+// or score that is not finite are left out.
 //
 // Errors: a model that does not fit its family is refused by MakeHead, with the shapes seen;
 // outputs that do not keep to the declared shapes, hold nothing but NaN, or hold scores above 1,
@@ -12,6 +14,7 @@
 // boxes above the threshold only. Nothing is allocated but room in `out`.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -20,20 +23,40 @@
 #include <vector>
 
 #include "base/status.h"
+#include "detect/nms.h"
 #include "types/detections.h"
 #include "types/model_spec.h"
 #include "types/tensor.h"
 
 namespace sightline {
 
+// What a model gave for one picture, and the way back to it.
+struct RawResult {
+  std::span<const TensorView> outputs;  // all of the model's, in the file's order
+  int batch_index = 0;                  // the picture's entry in each
+  ImageToTensor mapping;
+  int picture_width = 0;  // of the source, in pixels
+  int picture_height = 0;
+};
+
 class Head {
  public:
   virtual ~Head() = default;
 
-  // Appends the boxes of entry `batch_index` of the batch to `out`.
-  virtual absl::Status Decode(std::span<const TensorView> outputs, int batch_index,
-                              const ImageToTensor& mapping, float min_confidence,
+  // Appends the boxes of this picture to `out`, `detail` saying the row that each comes from.
+  virtual absl::Status Decode(const RawResult& raw, float min_confidence,
                               std::vector<Detection>* out) const = 0;
+
+  // Of the boxes of one object leaves one. Oriented boxes, for which plain IoU is no measure, have
+  // their own way.
+  virtual void Suppress(const RawResult& raw, const NmsSettings& settings, float min_confidence,
+                        NonMaxSuppressor* suppressor, std::vector<Detection>* boxes) const;
+
+  // For the boxes that are left in result->items (clipped, `detail` still the row): adds what the
+  // family gives beside them and lets `detail` point to it, or sets it to -1. Whole-picture families
+  // do all their work here.
+  virtual absl::Status Complete(const RawResult& raw, Detections* result) const;
+
   virtual int classes() const = 0;
 };
 
@@ -43,14 +66,6 @@ class Head {
 // layout, outputs that do not fit, labels of the wrong number.
 absl::StatusOr<std::unique_ptr<Head>> MakeHead(const ModelSpec& spec,
                                                std::span<const TensorInfo> outputs);
-
-// What each family's file defines. The arguments are as for MakeHead.
-absl::StatusOr<std::unique_ptr<Head>> MakeYoloxHead(const ModelSpec& spec,
-                                                    std::span<const TensorInfo> outputs);
-absl::StatusOr<std::unique_ptr<Head>> MakeUltrafaceHead(const ModelSpec& spec,
-                                                        std::span<const TensorInfo> outputs);
-absl::StatusOr<std::unique_ptr<Head>> MakeFastestdetHead(const ModelSpec& spec,
-                                                         std::span<const TensorInfo> outputs);
 
 // "a float32[1,2], b float32[3]": for errors.
 std::string DescribeTensors(std::span<const TensorInfo> tensors);
@@ -64,19 +79,25 @@ inline constexpr float kMaxScore = 1.01f;
 absl::StatusOr<std::vector<size_t>> MeantOutputs(const ModelSpec& spec,
                                                  std::span<const TensorInfo> outputs);
 
+// The same where the family has `count` of them.
+absl::StatusOr<std::vector<size_t>> MeantOutputs(const ModelSpec& spec,
+                                                 std::span<const TensorInfo> outputs, size_t count);
+
 // Whether `shape` is `wanted`, where -1 on either side fits everything.
 bool ShapeFits(std::span<const int64_t> shape, std::span<const int64_t> wanted);
 
-// The data of batch entry `batch_index` of outputs[index], checked to be float32 and of the shape
+// The data of the picture's entry of outputs[index], checked to be float32 and of the shape
 // `wanted`, whose first dimension is the batch and only has to be long enough.
-absl::StatusOr<const float*> EntryOf(std::span<const TensorView> outputs, size_t index,
-                                     int batch_index, std::span<const int64_t> wanted);
+absl::StatusOr<const float*> EntryOf(const RawResult& raw, size_t index,
+                                     std::span<const int64_t> wanted);
 
 absl::Status CheckLabels(const ModelSpec& spec, int classes);
 absl::Status NotProbabilities(float score);
 absl::Status NothingButNan();
 
 bool IsUsable(const Box& box);
+
+inline float Sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 
 }  // namespace head_internal
 }  // namespace sightline

@@ -46,11 +46,15 @@ std::unique_ptr<Head> MustMake(const ModelSpec& spec, std::vector<TensorInfo> ou
   return head.ok() ? *std::move(head) : nullptr;
 }
 
+RawResult Raw(std::span<const TensorView> outputs, int entry, const ImageToTensor& mapping) {
+  return {outputs, entry, mapping};
+}
+
 std::vector<Detection> MustDecode(const Head& head, std::vector<TensorView> outputs,
                                   float min_confidence, int entry = 0,
                                   const ImageToTensor& mapping = {}) {
   std::vector<Detection> found;
-  const absl::Status status = head.Decode(outputs, entry, mapping, min_confidence, &found);
+  const absl::Status status = head.Decode(Raw(outputs, entry, mapping), min_confidence, &found);
   EXPECT_TRUE(status.ok()) << status;
   return found;
 }
@@ -143,7 +147,7 @@ TEST(Yolox, EveryEntryOfABatchIsItsOwn) {
     EXPECT_FLOAT_EQ(found[0].confidence, 0.72f);
   }
   std::vector<Detection> none;
-  EXPECT_FALSE(head->Decode(std::vector{out.view()}, 3, {}, 0.5f, &none).ok());
+  EXPECT_FALSE(head->Decode(Raw(std::vector{out.view()}, 3, {}), 0.5f, &none).ok());
 }
 
 TEST(Yolox, ReadsOtherInputSizesClassCountsAndP6) {
@@ -186,9 +190,9 @@ TEST(AnyHead, WhatCannotBeProbabilitiesIsAnErrorAndNotSilence) {
   const auto all_fail = [&](const char* word) {
     std::vector<Detection> found;
     for (const absl::Status& status :
-         {x->Decode(std::vector{yolox.view()}, 0, {}, 0.5f, &found),
-          f->Decode(std::vector{fastest.view()}, 0, {}, 0.5f, &found),
-          u->Decode(std::vector{scores.view(), boxes.view()}, 0, {}, 0.5f, &found)}) {
+         {x->Decode(Raw(std::vector{yolox.view()}, 0, {}), 0.5f, &found),
+          f->Decode(Raw(std::vector{fastest.view()}, 0, {}), 0.5f, &found),
+          u->Decode(Raw(std::vector{scores.view(), boxes.view()}, 0, {}), 0.5f, &found)}) {
       EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
       EXPECT_THAT(std::string(MessageOf(status)), HasSubstr(word));
     }
@@ -234,14 +238,14 @@ TEST(AnyHead, OutputsThatBreakTheirPromiseAreErrors) {
   Owned right({1, 21, 6}), wrong({1, 20, 6}), flat({126});
   const auto head = MustMake(Spec("yolox", "raw_grid", 32, 32), {right.info()});
   std::vector<Detection> found;
-  EXPECT_FALSE(head->Decode(std::vector{wrong.view()}, 0, {}, 0.5f, &found).ok());
-  EXPECT_FALSE(head->Decode(std::vector{flat.view()}, 0, {}, 0.5f, &found).ok());
-  EXPECT_FALSE(head->Decode({}, 0, {}, 0.5f, &found).ok());
+  EXPECT_FALSE(head->Decode(Raw(std::vector{wrong.view()}, 0, {}), 0.5f, &found).ok());
+  EXPECT_FALSE(head->Decode(Raw(std::vector{flat.view()}, 0, {}), 0.5f, &found).ok());
+  EXPECT_FALSE(head->Decode({}, 0.5f, &found).ok());
   const auto open =
       MustMake(Spec("yolox", "decoded", 32, 32), {{"o", DataType::kFloat32, {-1, -1, 6}}});
-  EXPECT_FALSE(open->Decode(std::vector{flat.view()}, 0, {}, 0.5f, &found).ok());
-  EXPECT_FALSE(open->Decode({}, 0, {}, 0.5f, &found).ok());
-  EXPECT_TRUE(open->Decode(std::vector{wrong.view()}, 0, {}, 0.5f, &found).ok());
+  EXPECT_FALSE(open->Decode(Raw(std::vector{flat.view()}, 0, {}), 0.5f, &found).ok());
+  EXPECT_FALSE(open->Decode({}, 0.5f, &found).ok());
+  EXPECT_TRUE(open->Decode(Raw(std::vector{wrong.view()}, 0, {}), 0.5f, &found).ok());
 }
 
 TEST(AnyHead, AnyBitsGiveUsableBoxesOrAnError) {
@@ -262,9 +266,9 @@ TEST(AnyHead, AnyBitsGiveUsableBoxesOrAnError) {
     }
     std::vector<Detection> found;
     const ImageToTensor mapping = {0.5f, 0.25f, 3, 0};
-    (void)x->Decode(std::vector{yolox.view()}, 0, mapping, 0.25f, &found);
-    (void)f->Decode(std::vector{fastest.view()}, 0, mapping, 0.25f, &found);
-    (void)u->Decode(std::vector{scores.view(), boxes.view()}, 0, mapping, 0.25f, &found);
+    (void)x->Decode(Raw(std::vector{yolox.view()}, 0, mapping), 0.25f, &found);
+    (void)f->Decode(Raw(std::vector{fastest.view()}, 0, mapping), 0.25f, &found);
+    (void)u->Decode(Raw(std::vector{scores.view(), boxes.view()}, 0, mapping), 0.25f, &found);
     for (const Detection& d : found) {
       ASSERT_GT(d.confidence, 0.25f);
       ASSERT_LE(d.confidence, 1.0f);

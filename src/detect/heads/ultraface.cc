@@ -8,8 +8,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 
-#include "detect/heads/head.h"
+#include "detect/family.h"
 #include "detect/heads/ultraface_priors.h"
 
 namespace sightline {
@@ -57,17 +58,16 @@ class UltrafaceHead : public Head {
 
   int classes() const override { return 1; }
 
-  absl::Status Decode(std::span<const TensorView> outputs, int batch_index,
-                      const ImageToTensor& mapping, float min_confidence,
+  absl::Status Decode(const RawResult& raw, float min_confidence,
                       std::vector<Detection>* out) const override {
     int64_t rows = rows_;
-    if (rows == -1 && scores_ < outputs.size() && outputs[scores_].shape.size() == 3) {
-      rows = outputs[scores_].shape[1];
+    if (rows == -1 && scores_ < raw.outputs.size() && raw.outputs[scores_].shape.size() == 3) {
+      rows = raw.outputs[scores_].shape[1];
     }
-    SL_ASSIGN_OR_RETURN(const float* scores, EntryOf(outputs, scores_, batch_index,
-                                                     std::array<int64_t, 3>{-1, rows, 2}));
+    SL_ASSIGN_OR_RETURN(const float* scores,
+                        EntryOf(raw, scores_, std::array<int64_t, 3>{-1, rows, 2}));
     SL_ASSIGN_OR_RETURN(const float* boxes,
-                        EntryOf(outputs, boxes_, batch_index, std::array<int64_t, 3>{-1, rows, 4}));
+                        EntryOf(raw, boxes_, std::array<int64_t, 3>{-1, rows, 4}));
     int64_t nan_rows = 0;
     for (int64_t r = 0; r < rows; ++r) {
       const float score = scores[2 * r + 1];
@@ -89,8 +89,8 @@ class UltrafaceHead : public Head {
         const float h = std::exp(b[3] * 0.2f) * p.h;
         fraction = {cx - w * 0.5f, cy - h * 0.5f, cx + w * 0.5f, cy + h * 0.5f};
       }
-      const Box box = mapping.ToImage({fraction.x1 * width_, fraction.y1 * height_,
-                                       fraction.x2 * width_, fraction.y2 * height_});
+      const Box box = raw.mapping.ToImage({fraction.x1 * width_, fraction.y1 * height_,
+                                           fraction.x2 * width_, fraction.y2 * height_});
       if (IsUsable(box)) out->push_back({box, std::min(score, 1.0f), 0});
     }
     if (nan_rows == rows) return NothingButNan();
@@ -106,44 +106,144 @@ class UltrafaceHead : public Head {
   const float height_;
 };
 
+struct UltrafaceShape {
+  size_t scores;
+  size_t boxes;
+};
+
+std::optional<UltrafaceShape> FindUltraface(std::span<const ProbeOutput> outputs, int width,
+                                            int height) {
+  if (outputs.size() != 2) return std::nullopt;
+  const auto priors = static_cast<int64_t>(UltrafacePriors(width, height).size());
+  for (const size_t scores : {0u, 1u}) {
+    const std::vector<int64_t>& s = outputs[scores].info.shape;
+    const std::vector<int64_t>& b = outputs[1 - scores].info.shape;
+    if (s.size() == 3 && b.size() == 3 && s[2] == 2 && b[2] == 4 && s[1] == b[1] &&
+        s[1] == priors) {
+      return UltrafaceShape{scores, 1 - scores};
+    }
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<std::string> UltrafaceLayout(const ProbeOutput& scores, const ProbeOutput& boxes,
+                                            int width, int height) {
+  const std::vector<UltrafacePrior> priors = UltrafacePriors(width, height);
+  int64_t sums_to_one = 0, background = 0, is_box = 0;
+  for (size_t i = 0; i < priors.size(); ++i) {
+    const float* s = scores.values.data() + 2 * i;
+    const float* b = boxes.values.data() + 4 * i;
+    sums_to_one += std::abs(s[0] + s[1] - 1) < 0.01f && s[0] >= 0 && s[1] >= 0;
+    background += s[0] > s[1];
+    is_box += b[2] > b[0] && b[3] > b[1] && std::abs((b[0] + b[2]) / 2 - priors[i].cx) < 0.25f &&
+              std::abs((b[1] + b[3]) / 2 - priors[i].cy) < 0.25f;
+  }
+  const auto count = static_cast<double>(priors.size());
+  if (sums_to_one < kNearlyAll * count) {
+    return InvalidArgument(
+        "its {} has the shape of Ultra-Light face scores, but only {:.0f} % of the pairs add up to "
+        "1; "
+        "its export lacks the softmax",
+        ToString(scores.info), 100 * sums_to_one / count);
+  }
+  if (background < 0.5 * count) {
+    return InvalidArgument(
+        "its {} has the shape of Ultra-Light face scores, but takes most of a picture without "
+        "faces "
+        "for faces; background is expected in the first column",
+        ToString(scores.info));
+  }
+  if (is_box > 0.9 * count) return "decoded";
+  if (is_box < 0.5 * count) return "raw_deltas";
+  return InvalidArgument(
+      "its {} has the shape of Ultra-Light face boxes, but {:.0f} % of them look like corners and "
+      "the rest like offsets; if you know them, describe it by `family: ultraface` and `layout: "
+      "raw_deltas` or `layout: decoded`",
+      ToString(boxes.info), 100 * is_box / count);
+}
+
+class Ultraface : public ModelFamily {
+ public:
+  std::string_view name() const override { return "ultraface"; }
+  std::string_view outputs() const override { return "[batch, priors, 2] and [batch, priors, 4]"; }
+
+  ModelSpec Defaults(int width, int height) const override {  // run_video_face_detect_onnx.py
+    ModelSpec spec;
+    spec.family = name();
+    spec.input.width = width;
+    spec.input.height = height;
+    spec.input.channels = ChannelOrder::kRgb;
+    spec.input.mean = {127, 127, 127};
+    spec.input.scale = {1 / 128.0f, 1 / 128.0f, 1 / 128.0f};
+    spec.confidence_threshold = 0.7f;
+    spec.nms.iou_threshold = 0.3f;
+    return spec;
+  }
+
+  std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
+    const auto face = FindUltraface(seen.outputs, seen.width, seen.height);
+    if (!face) return std::nullopt;
+    const TensorInfo& scores = seen.outputs[face->scores].info;
+    return FamilyMatch{{face->scores, face->boxes},
+                       1,
+                       0,
+                       fmt::format("{} and {}: the {} priors of Ultra-Light face for {}x{}",
+                                   ToString(scores), ToString(seen.outputs[face->boxes].info),
+                                   scores.shape[1], seen.width, seen.height)};
+  }
+
+  absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
+                                             const FamilyMatch& match) const override {
+    return UltrafaceLayout(seen.outputs[match.outputs[0]], seen.outputs[match.outputs[1]],
+                           seen.width, seen.height);
+  }
+
+  absl::StatusOr<std::unique_ptr<Head>> MakeHead(
+      const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_ASSIGN_OR_RETURN(std::vector<size_t> meant, MeantOutputs(spec, outputs));
+    const bool decoded = spec.layout == "decoded";
+    if (!decoded && spec.layout != "raw_deltas") {
+      return InvalidArgument(
+          "model {}: unknown layout \"{}\" of family ultraface; it is raw_deltas or decoded",
+          spec.name, spec.layout);
+    }
+    const auto last_is = [&](size_t i, int64_t last) {
+      return outputs[i].shape.size() == 3 && outputs[i].shape[2] == last;
+    };
+    if (meant.size() == 2 && last_is(meant[0], 4)) std::swap(meant[0], meant[1]);
+    if (meant.size() != 2 || !last_is(meant[0], 2) || !last_is(meant[1], 4)) {
+      return InvalidArgument(
+          "model {}: family ultraface has two outputs, scores [batch, priors, 2] and boxes [batch, "
+          "priors, 4], this file has {}",
+          spec.name, DescribeTensors(outputs));
+    }
+    SL_RETURN_IF_ERROR(CheckLabels(spec, 1));
+    int64_t rows = outputs[meant[0]].shape[1];
+    std::vector<UltrafacePrior> priors;
+    if (!decoded) {
+      priors = UltrafacePriors(spec.input.width, spec.input.height);
+      const auto count = static_cast<int64_t>(priors.size());
+      if (count == 0 || (rows != -1 && rows != count)) {
+        return InvalidArgument(
+            "model {}: {} has {} rows, but an input of {}x{} gives {} priors; correct the input "
+            "size "
+            "or the family in its model.yaml",
+            spec.name, ToString(outputs[meant[0]]), rows, spec.input.width, spec.input.height,
+            count);
+      }
+      rows = count;
+    }
+    return std::make_unique<UltrafaceHead>(meant[0], meant[1], rows, std::move(priors),
+                                           static_cast<float>(spec.input.width),
+                                           static_cast<float>(spec.input.height));
+  }
+};
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Head>> MakeUltrafaceHead(const ModelSpec& spec,
-                                                        std::span<const TensorInfo> outputs) {
-  SL_ASSIGN_OR_RETURN(std::vector<size_t> meant, MeantOutputs(spec, outputs));
-  const bool decoded = spec.layout == "decoded";
-  if (!decoded && spec.layout != "raw_deltas") {
-    return InvalidArgument(
-        "model {}: unknown layout \"{}\" of family ultraface; it is raw_deltas or decoded",
-        spec.name, spec.layout);
-  }
-  const auto last_is = [&](size_t i, int64_t last) {
-    return outputs[i].shape.size() == 3 && outputs[i].shape[2] == last;
-  };
-  if (meant.size() == 2 && last_is(meant[0], 4)) std::swap(meant[0], meant[1]);
-  if (meant.size() != 2 || !last_is(meant[0], 2) || !last_is(meant[1], 4)) {
-    return InvalidArgument(
-        "model {}: family ultraface has two outputs, scores [batch, priors, 2] and boxes [batch, "
-        "priors, 4], this file has {}",
-        spec.name, DescribeTensors(outputs));
-  }
-  SL_RETURN_IF_ERROR(CheckLabels(spec, 1));
-  int64_t rows = outputs[meant[0]].shape[1];
-  std::vector<UltrafacePrior> priors;
-  if (!decoded) {
-    priors = UltrafacePriors(spec.input.width, spec.input.height);
-    const auto count = static_cast<int64_t>(priors.size());
-    if (count == 0 || (rows != -1 && rows != count)) {
-      return InvalidArgument(
-          "model {}: {} has {} rows, but an input of {}x{} gives {} priors; correct the input size "
-          "or the family in its model.yaml",
-          spec.name, ToString(outputs[meant[0]]), rows, spec.input.width, spec.input.height, count);
-    }
-    rows = count;
-  }
-  return std::make_unique<UltrafaceHead>(meant[0], meant[1], rows, std::move(priors),
-                                         static_cast<float>(spec.input.width),
-                                         static_cast<float>(spec.input.height));
+const ModelFamily& UltrafaceFamily() {
+  static const Ultraface family;
+  return family;
 }
 
 }  // namespace sightline

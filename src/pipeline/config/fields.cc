@@ -11,7 +11,7 @@ namespace {
 
 
 // The order of choices is the order of the enums' values.
-constexpr std::string_view kNmsKinds[] = {"hard", "soft_linear", "soft_gaussian"};
+constexpr std::string_view kNmsKinds[] = {"hard", "soft_linear", "soft_gaussian", "none"};
 constexpr std::string_view kModelReferences[] = {"builtin", "package", "file"};
 
 using enum FieldType;
@@ -22,8 +22,8 @@ constexpr std::string_view kModelsOwn = "the model's own";
 
 constexpr Field kNmsFields[] = {
     Key<&NmsConfig::kind>("kind", kChoice)
-        .Says("How boxes of one object are thinned out: plain suppression, or Soft-NMS with linear "
-              "or Gaussian decay.")
+        .Says("How boxes of one object are thinned out: plain suppression, Soft-NMS with linear or "
+              "Gaussian decay, or not at all, for models whose boxes are final.")
         .AffectsResults()
         .OneOf(kNmsKinds)
         .Unset(kModelsOwn)

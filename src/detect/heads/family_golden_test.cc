@@ -1,0 +1,440 @@
+// Every family against its own reference: what tests/golden/families holds was made by the
+// reference implementations (tools/golden). For each file: it is recognised from shapes, values and
+// metadata; pictures are prepared as the reference does; and its raw outputs give the reference's
+// results, at batch 1 and 4.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "detect/family.h"
+#include "detect/recognise.h"
+#include "vision/preprocess.h"
+
+namespace sightline {
+namespace {
+
+using nlohmann::json;
+
+struct Expected {
+  const char* file;    // tests/golden/families/NAME.json and NAME.f32
+  const char* family;  // what it must be recognised as
+  const char* layout;
+  // Whether the file cannot say it: then the refusal must name the family, and it is described.
+  bool must_be_told = false;
+};
+
+// A file without an entry here, and an entry without a file, fail.
+const Expected kExpected[] = {
+    {"yolov8", "yolov8", "columns"},
+    {"yolov8_obb", "yolov8_obb", "columns"},
+};
+
+std::string Folder() { return std::string(SIGHTLINE_SOURCE_DIR) + "/tests/golden/families/"; }
+
+struct Golden {
+  json about;
+  std::vector<float> raw;
+
+  static Golden Load(const std::string& name) {
+    Golden golden;
+    std::ifstream text(Folder() + name + ".json");
+    golden.about = json::parse(text, nullptr, false);
+    EXPECT_FALSE(golden.about.is_discarded()) << name;
+    std::ifstream numbers(Folder() + name + ".f32", std::ios::binary | std::ios::ate);
+    const auto bytes = static_cast<size_t>(std::max<std::streamoff>(numbers.tellg(), 0));
+    golden.raw.resize(bytes / sizeof(float));
+    numbers.seekg(0);
+    numbers.read(reinterpret_cast<char*>(golden.raw.data()),
+                 static_cast<std::streamsize>(golden.raw.size() * sizeof(float)));
+    EXPECT_FALSE(golden.raw.empty()) << name << ".f32 is missing or empty";
+    return golden;
+  }
+  json const& cases() const { return about.at("cases"); }
+};
+
+struct Raw {
+  TensorInfo info;  // of the whole batch
+  const float* data = nullptr;
+  std::vector<float> sparse;      // what `data` points to, of tensors stored as runs
+  std::vector<int64_t> integers;  // of outputs that are integers in the file
+
+  int64_t per_entry() const {
+    int64_t n = 1;
+    for (size_t d = 1; d < info.shape.size(); ++d) n *= info.shape[d];
+    return n;
+  }
+  // Entry `entry` as a batch of one.
+  TensorView Alone(int entry) const {
+    std::vector<int64_t> shape = info.shape;
+    shape[0] = 1;
+    return {DataType::kFloat32, shape, data + per_entry() * entry};
+  }
+  TensorView Whole() const {
+    return {info.dtype, info.shape,
+            integers.empty() ? static_cast<const void*>(data) : integers.data()};
+  }
+};
+
+// Of a case, or of one entry where models take one picture at a time.
+std::vector<Raw> RawOf(const Golden& golden, const json& holder) {
+  std::vector<Raw> all;
+  for (const json& r : holder.at("raw")) {
+    Raw& raw = all.emplace_back();
+    raw.info = {r.at("name"), DataType::kFloat32, r.at("shape").get<std::vector<int64_t>>()};
+    const int64_t count = raw.info.shape.empty() ? 1 : raw.per_entry() * raw.info.shape[0];
+    if (r.contains("runs")) {  // [first, count, offset], zeros elsewhere
+      raw.sparse.assign(static_cast<size_t>(count), 0.0f);
+      for (const json& run : r["runs"]) {
+        std::copy_n(golden.raw.begin() + run[2].get<int64_t>(), run[1].get<int64_t>(),
+                    raw.sparse.begin() + run[0].get<int64_t>());
+      }
+      raw.data = raw.sparse.data();
+    } else {
+      raw.data = golden.raw.data() + r.at("offset").get<size_t>();
+    }
+    for (const json& output : golden.about.at("outputs")) {
+      if (output.at("name") != r.at("name") || output.value("dtype", "") != "int64") continue;
+      raw.info.dtype = DataType::kInt64;
+      for (int64_t i = 0; i < count; ++i) {
+        raw.integers.push_back(static_cast<int64_t>(std::lround(raw.data[i])));
+      }
+    }
+  }
+  return all;
+}
+
+bool IsUnbatched(const Golden& golden) { return golden.about.value("unbatched", false); }
+
+// What holds the raw outputs that a trial run shows.
+const json& FirstRun(const Golden& golden, const json& c) {
+  return IsUnbatched(golden) ? c.at("entries").at(0) : c;
+}
+
+// What people write into a model.yaml when a file cannot say what it is.
+ModelSpec Described(const Golden& golden, const json& c, const Expected& expected) {
+  auto spec = FamilyDefaults(expected.family, c.at("input_wh")[0], c.at("input_wh")[1]);
+  EXPECT_TRUE(spec.ok()) << spec.status();
+  spec->layout = expected.layout;
+  for (const Raw& raw : RawOf(golden, FirstRun(golden, c)))
+    spec->output_names.push_back(raw.info.name);
+  return *spec;
+}
+
+// The recognition of a file of that kind whose input is as large as the case's.
+absl::StatusOr<Recognition> Recognise(const Golden& golden, const json& c) {
+  const std::vector<Raw> raw = RawOf(golden, FirstRun(golden, c));
+  const bool batched = !IsUnbatched(golden);
+  OnnxFileInfo file;
+  file.path = "some/model.onnx";
+  const int64_t width = c.at("input_wh")[0], height = c.at("input_wh")[1];
+  file.inputs = {{golden.about.at("input").at("name"), DataType::kFloat32, {1, 3, height, width}}};
+  if (golden.about["input"].at("layout") == "chw")
+    file.inputs[0].shape.erase(file.inputs[0].shape.begin());
+  for (const auto& [key, value] : golden.about.at("metadata").items()) {
+    file.metadata[key] = value.get<std::string>();
+  }
+  for (const Raw& r : raw) {
+    file.outputs.push_back(r.info);
+    if (batched) file.outputs.back().shape[0] = 1;
+  }
+  const ModelProbe probe = [&](auto, auto) -> absl::StatusOr<std::vector<ProbeOutput>> {
+    std::vector<ProbeOutput> outputs;
+    for (size_t o = 0; o < raw.size(); ++o) {
+      const Raw& r = raw[o];
+      ProbeOutput out{file.outputs[o], {}};
+      const int64_t count = r.per_entry() * (batched ? 1 : r.info.shape[0]);
+      if (r.integers.empty()) out.values.assign(r.data, r.data + count);
+      outputs.push_back(std::move(out));
+    }
+    return outputs;
+  };
+  return RecogniseModel(file, probe);
+}
+
+// As recognised, or as described where it must be.
+ModelSpec SpecFor(const Golden& golden, const json& c, const Expected& expected) {
+  if (expected.must_be_told) return Described(golden, c, expected);
+  const auto found = Recognise(golden, c);
+  EXPECT_TRUE(found.ok()) << found.status();
+  return found.ok() ? found->spec : ModelSpec();
+}
+
+// The way that the preprocessor finds for a picture of this size.
+ImageToTensor MappingFor(const TensorRecipe& recipe, int width, int height) {
+  auto preprocessor = Preprocessor::Create(recipe);
+  EXPECT_TRUE(preprocessor.ok()) << preprocessor.status();
+  std::vector<uint8_t> pixels(static_cast<size_t>(width) * height * 3, 0);
+  ImageView image;
+  image.width = width;
+  image.height = height;
+  image.format = PixelFormat::kRgb24;
+  image.planes[0] = pixels.data();
+  image.strides[0] = width * 3;
+  std::vector<uint8_t> tensor(TensorBytes(recipe));
+  ImageToTensor mapping;
+  EXPECT_TRUE(preprocessor->Run(image, tensor.data(), &mapping).ok());
+  return mapping;
+}
+
+// The grid as bits, row by row.
+std::vector<bool> Bits(const InstanceMask& mask) {
+  std::vector<bool> bits;
+  bool object = false;
+  for (const uint32_t run : mask.runs) {
+    bits.insert(bits.end(), run, object);
+    object = !object;
+  }
+  EXPECT_EQ(bits.size(), static_cast<size_t>(mask.width) * mask.height);
+  return bits;
+}
+
+std::vector<bool> ExpectedBits(const json& mask, int width, int height) {
+  std::vector<bool> bits(static_cast<size_t>(width) * height, false);
+  const int x0 = mask.at("x"), y0 = mask.at("y"), w = mask.at("w");
+  int at = 0;
+  bool object = false;
+  for (const int run : mask.at("rle")) {
+    for (int i = 0; i < run; ++i, ++at) {
+      bits[static_cast<size_t>(y0 + at / w) * width + x0 + at % w] = object;
+    }
+    object = !object;
+  }
+  return bits;
+}
+
+struct Tolerance {
+  double px;            // of coordinates
+  double score = 1e-3;  // of scores
+};
+
+bool SameBox(const Box& a, const json& b, double px) {
+  return std::abs(a.x1 - b[0].get<double>()) <= px && std::abs(a.y1 - b[1].get<double>()) <= px &&
+         std::abs(a.x2 - b[2].get<double>()) <= px && std::abs(a.y2 - b[3].get<double>()) <= px;
+}
+
+bool SameRotated(const RotatedBox& a, const json& b, double px) {
+  return std::abs(a.center_px.x - b[0].get<double>()) <= px &&
+         std::abs(a.center_px.y - b[1].get<double>()) <= px &&
+         std::abs(a.width_px - b[2].get<double>()) <= px &&
+         std::abs(a.height_px - b[3].get<double>()) <= px &&
+         std::abs(a.angle_rad - b[4].get<double>()) <= 1e-3;
+}
+
+// What is beside the box.
+void ExpectSameDetails(const Detections& ours, const Detection& d, const json& expected,
+                       const Tolerance& tolerance) {
+  if (expected.contains("keypoints")) {
+    const json& points = expected["keypoints"];
+    ASSERT_EQ(static_cast<size_t>(ours.keypoints_per_item), points.size());
+    for (size_t k = 0; k < points.size(); ++k) {
+      const Keypoint& point = ours.keypoints.at(static_cast<size_t>(d.detail) * points.size() + k);
+      EXPECT_NEAR(point.at_px.x, points[k][0].get<double>(), tolerance.px);
+      EXPECT_NEAR(point.at_px.y, points[k][1].get<double>(), tolerance.px);
+      if (points[k].size() > 2) {
+        EXPECT_NEAR(point.confidence, points[k][2].get<double>(), tolerance.score);
+      }
+    }
+  }
+  if (expected.contains("mask")) {
+    const InstanceMask& mask = ours.masks.at(static_cast<size_t>(d.detail));
+    const std::vector<bool> bits = Bits(mask);
+    const std::vector<bool> wanted = ExpectedBits(expected["mask"], mask.width, mask.height);
+    int64_t different = 0, object = 0;
+    for (size_t i = 0; i < bits.size(); ++i) {
+      different += bits[i] != wanted[i];
+      object += wanted[i];
+    }
+    EXPECT_GT(object, 0);
+    // Cells whose sum is within rounding of 0 may fall on either side.
+    EXPECT_LE(different, 1 + object / 1000) << "of " << object;
+  }
+}
+
+void ExpectSameBoxes(const Detections& ours, const json& results, const Tolerance& tolerance) {
+  ASSERT_GE(results.size(), 1u);
+  std::vector<bool> used(ours.items.size(), false);
+  for (const json& r : results) {
+    bool found = false;
+    for (size_t i = 0; i < ours.items.size() && !found; ++i) {
+      const Detection& d = ours.items[i];
+      if (used[i] || d.class_id != r.at("class_id").get<int>() ||
+          std::abs(d.confidence - r.at("score").get<double>()) > tolerance.score) {
+        continue;
+      }
+      found = r.contains("rbox") ? SameRotated(ours.rotated_boxes.at(static_cast<size_t>(d.detail)),
+                                               r["rbox"], tolerance.px)
+                                 : SameBox(d.box_px, r.at("box_xyxy_px"), tolerance.px);
+      if (!found) continue;
+      used[i] = true;
+      ExpectSameDetails(ours, d, r, tolerance);
+    }
+    EXPECT_TRUE(found) << "missing: " << r.dump().substr(0, 200);
+  }
+  for (size_t i = 0; i < ours.items.size(); ++i) {
+    const Detection& d = ours.items[i];
+    EXPECT_TRUE(used[i]) << fmt::format(
+        "not in the reference: class {} score {:.4f} box {:.2f},{:.2f},{:.2f},{:.2f}", d.class_id,
+        d.confidence, d.box_px.x1, d.box_px.y1, d.box_px.x2, d.box_px.y2);
+  }
+}
+
+void ExpectSameClasses(const Detections& ours, const json& results, const Tolerance& tolerance) {
+  ASSERT_GE(ours.classes.size(), results.size());  // the reference may list the best alone
+  for (size_t i = 0; i < results.size(); ++i) {
+    EXPECT_EQ(ours.classes[i].class_id, results[i].at("class_id").get<int>());
+    EXPECT_NEAR(ours.classes[i].confidence, results[i].at("score").get<double>(), tolerance.score);
+  }
+}
+
+void ExpectSameMap(const Detections& ours, const json& results) {
+  const json& map = results.at(0);
+  ASSERT_EQ(ours.class_map.width, map.at("w").get<int>());
+  ASSERT_EQ(ours.class_map.height, map.at("h").get<int>());
+  std::vector<uint16_t> expected;
+  const json& runs = map.at("class_map_rle");  // class, count, class, count, ...
+  for (size_t i = 0; i + 1 < runs.size(); i += 2) {
+    expected.insert(expected.end(), runs[i + 1].get<size_t>(), runs[i].get<uint16_t>());
+  }
+  EXPECT_EQ(ours.class_map.class_ids, expected);
+}
+
+void ExpectSame(const std::string& task, const Detections& ours, const json& results,
+                const Tolerance& tolerance) {
+  if (task == "classify") return ExpectSameClasses(ours, results, tolerance);
+  if (task == "semantic") return ExpectSameMap(ours, results);
+  ExpectSameBoxes(ours, results, tolerance);
+}
+
+class FamilyGolden : public testing::TestWithParam<Expected> {};
+
+TEST_P(FamilyGolden, IsRecognisedInEverySize) {
+  const Golden golden = Golden::Load(GetParam().file);
+  ASSERT_GE(golden.cases().size(), 3u);
+  for (const json& c : golden.cases()) {
+    const auto found = Recognise(golden, c);
+    if (GetParam().must_be_told) {
+      ASSERT_FALSE(found.ok());
+      EXPECT_NE(found.status().ToString().find(fmt::format("family: {}", GetParam().family)),
+                std::string::npos)
+          << found.status();
+      continue;
+    }
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ(found->spec.family, GetParam().family) << found->why;
+    EXPECT_EQ(found->spec.layout, GetParam().layout) << found->why;
+    if (golden.about.contains("labels") && !golden.about["metadata"].empty()) {
+      EXPECT_EQ(found->spec.labels->names, golden.about["labels"].get<std::vector<std::string>>());
+    }
+  }
+}
+
+TEST_P(FamilyGolden, PicturesArePreparedAsByTheReference) {
+  const Golden golden = Golden::Load(GetParam().file);
+  if (!golden.about.contains("interpolation_check")) GTEST_SKIP() << "the file holds no picture";
+  const json& check = golden.about["interpolation_check"];
+  TensorRecipe recipe = SpecFor(golden, golden.cases()[0], GetParam()).input;
+  recipe.width = check.at("input_wh")[0];
+  recipe.height = check.at("input_wh")[1];
+  auto preprocessor = Preprocessor::Create(recipe);
+  ASSERT_TRUE(preprocessor.ok()) << preprocessor.status();
+  const int width = check.at("width"), height = check.at("height");
+  const size_t offset = check.at("pixels")[0], count = check.at("pixels")[1];
+  std::vector<uint8_t> pixels(count);
+  for (size_t i = 0; i < count; ++i) pixels[i] = static_cast<uint8_t>(golden.raw[offset + i]);
+  ImageView image;
+  image.width = width;
+  image.height = height;
+  image.format = PixelFormat::kRgb24;
+  image.planes[0] = pixels.data();
+  image.strides[0] = width * 3;
+  std::vector<float> tensor(TensorBytes(recipe) / sizeof(float));
+  ASSERT_TRUE(preprocessor->Run(image, tensor.data(), nullptr).ok());
+  const float step = *std::ranges::max_element(recipe.scale);  // one grey level
+  for (const json& sample : check.at("samples")) {
+    EXPECT_NEAR(tensor.at(sample[0].get<size_t>()), sample[1].get<float>(), 1.01f * step)
+        << "at " << sample[0];
+  }
+}
+
+TEST_P(FamilyGolden, RawOutputsGiveTheReferencesResults) {
+  const Golden golden = Golden::Load(GetParam().file);
+  size_t compared = 0;
+  for (const json& c : golden.cases()) {
+    ModelSpec spec = SpecFor(golden, c, GetParam());
+    const json& about = golden.about;
+    if (about.contains("confidence_threshold") && about["confidence_threshold"].is_number()) {
+      spec.confidence_threshold = about["confidence_threshold"];
+    }
+    if (about.contains("iou_threshold") && about["iou_threshold"].is_number()) {
+      spec.nms.iou_threshold = about["iou_threshold"];
+    }
+    if (about.contains("max_detections") && about["max_detections"].is_number()) {
+      spec.nms.max_detections = about["max_detections"];
+    }
+    if (about.at("task") == "classify") spec.nms.max_detections = 1000;
+    const bool unbatched = IsUnbatched(golden);
+    std::vector<Raw> raw = RawOf(golden, FirstRun(golden, c));
+    std::vector<TensorInfo> infos;
+    for (const Raw& r : raw) infos.push_back(r.info);
+    const auto head = MakeHead(spec, infos);
+    ASSERT_TRUE(head.ok()) << head.status();
+    NonMaxSuppressor suppressor;
+    for (const int batch : {1, 4}) {
+      if (unbatched && batch > 1) continue;
+      for (int entry = 0; entry < static_cast<int>(c.at("entries").size()); ++entry) {
+        const json& e = c.at("entries").at(entry);
+        if (unbatched) raw = RawOf(golden, e);
+        std::vector<TensorView> views;
+        for (const Raw& r : raw) {
+          views.push_back(batch == 1 && !unbatched ? r.Alone(entry) : r.Whole());
+        }
+        const int width = e.at("source_wh")[0], height = e.at("source_wh")[1];
+        RawResult result{views, batch == 1 ? 0 : entry, MappingFor(spec.input, width, height),
+                         width, height};
+        if (e.contains("mapping")) {
+          const json& m = e["mapping"];
+          const ImageToTensor theirs = {m["scale_x"], m["scale_y"], m["pad_x"], m["pad_y"]};
+          EXPECT_NEAR(result.mapping.pad_x, theirs.pad_x, 1);
+          EXPECT_NEAR(result.mapping.pad_y, theirs.pad_y, 1);
+          EXPECT_NEAR(result.mapping.scale_x * width, theirs.scale_x * width, 1);
+          EXPECT_NEAR(result.mapping.scale_y * height, theirs.scale_y * height, 1);
+          result.mapping = theirs;
+        }
+        SCOPED_TRACE(fmt::format("input {}x{}, batch {}, entry {}", spec.input.width,
+                                 spec.input.height, batch, entry));
+        Detections ours;
+        ASSERT_TRUE((*head)->Decode(result, spec.confidence_threshold, &ours.items).ok());
+        (*head)->Suppress(result, spec.nms, spec.confidence_threshold, &suppressor, &ours.items);
+        ASSERT_TRUE((*head)->Complete(result, &ours).ok());
+        ExpectSame(about.at("task"), ours, e.at("results"), {1e-3 * std::max(width, height)});
+        compared += e.at("results").size();
+      }
+    }
+  }
+  EXPECT_GE(compared, 8u) << "an empty golden proves nothing";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FamilyGolden, testing::ValuesIn(kExpected),
+                         [](const auto& info) { return std::string(info.param.file); });
+
+TEST(FamilyGoldens, EveryFileIsCompared) {
+  std::set<std::string> files, compared;
+  for (const auto& entry : std::filesystem::directory_iterator(Folder())) {
+    if (entry.path().extension() == ".json") files.insert(entry.path().stem());
+  }
+  for (const Expected& e : kExpected) compared.insert(e.file);
+  EXPECT_EQ(files, compared);
+}
+
+}  // namespace
+}  // namespace sightline

@@ -1,0 +1,49 @@
+// Instance masks as sums of prototypes (YOLACT, Bolya et al. 2019, arXiv 1904.02689), in the way of
+// Ultralytics' process_mask with upsample: the model gives prototypes [batch, count, rows,
+// columns], usually at a quarter of the input's size, and `count` coefficients for each box. Their
+// sum, cut to the box, is brought to the input's size bilinearly; where it is above 0 is the object.
+//
+// Cost: per object, its box's share of the prototypes times `count`, and the box's area at the
+// input's size. Errors: DataLoss for an output that is not of the declared shape.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "detect/heads/head.h"
+
+namespace sightline {
+
+class PrototypeMasks {
+ public:
+  // `width` and `height` are the input tensor's.
+  PrototypeMasks(size_t output, int count, int width, int height)
+      : output_(output), count_(count), width_(width), height_(height) {}
+
+  int count() const { return count_; }
+  size_t output() const { return output_; }
+
+  // The prototypes of the picture's entry.
+  struct View {
+    const float* planes = nullptr;
+    int64_t rows = 0;
+    int64_t columns = 0;
+  };
+  absl::StatusOr<View> Of(const RawResult& raw) const;
+
+  // The mask of one object: its coefficients and its box in pixels of the input tensor.
+  InstanceMask Make(const View& view, std::span<const float> coefficients, const Box& box_tensor_px,
+                    const ImageToTensor& mapping) const;
+
+ private:
+  const size_t output_;
+  const int count_;
+  const int width_;
+  const int height_;
+};
+
+// How many prototypes `output` holds. InvalidArgument when it is no [batch, prototypes, rows,
+// columns].
+absl::StatusOr<int> PrototypeCount(const ModelSpec& spec, const TensorInfo& output);
+
+}  // namespace sightline

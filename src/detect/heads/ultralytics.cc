@@ -1,0 +1,65 @@
+#include "detect/heads/ultralytics.h"
+
+#include <charconv>
+
+#include "detect/model_labels.h"
+
+namespace sightline::ultralytics {
+namespace {
+
+// "[17, 3]"
+void ReadPair(std::string_view text, int* first, int* second) {
+  const auto number = [&](int* value) {
+    while (!text.empty() && (text[0] < '0' || text[0] > '9')) text.remove_prefix(1);
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
+    if (error != std::errc()) *value = 0;
+    text.remove_prefix(end - text.data());
+  };
+  number(first);
+  number(second);
+}
+
+}  // namespace
+
+ExportNotes NotesOf(const SeenModel& seen) {
+  ExportNotes notes;
+  notes.task = seen.Metadata("task");
+  if (notes.task.empty()) return notes;
+  notes.classes = static_cast<int>(ParseLabelList(std::string(seen.Metadata("names"))).size());
+  ReadPair(seen.Metadata("kpt_shape"), &notes.keypoints, &notes.keypoint_numbers);
+  if (notes.keypoints < 1 || (notes.keypoint_numbers != 2 && notes.keypoint_numbers != 3)) {
+    notes.keypoints = notes.keypoint_numbers = 0;
+  }
+  const std::string_view end_to_end = seen.Metadata("end2end");
+  notes.end_to_end = end_to_end == "True" || end_to_end == "true";
+  return notes;
+}
+
+ModelSpec PredictorDefaults(std::string_view family, int width, int height) {
+  ModelSpec spec;
+  spec.family = family;
+  spec.input.width = width;
+  spec.input.height = height;
+  spec.input.resize = ResizeMode::kLetterboxCenter;
+  spec.input.letterbox_rounding = LetterboxRounding::kNearest;
+  spec.input.channels = ChannelOrder::kRgb;
+  spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
+  spec.input.pad_value = {114, 114, 114};
+  spec.confidence_threshold = 0.25f;
+  spec.nms.iou_threshold = 0.7f;
+  return spec;
+}
+
+bool IsCellCount(int64_t boxes, int width, int height) {
+  for (const int first : {8, 4}) {
+    int64_t cells = 0;
+    for (int stride = first; stride <= 128; stride *= 2) {
+      // Convolutions with stride 2 round up.
+      cells += int64_t{(width + stride - 1) / stride} * ((height + stride - 1) / stride);
+      if (cells == boxes && stride >= 16) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace sightline::ultralytics
