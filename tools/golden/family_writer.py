@@ -202,6 +202,22 @@ class Golden:
             "samples": [[int(i), round(float(flat[i]), 6)] for i in picked],
         }
 
+    @staticmethod
+    def _text(head):
+        """One key per line; in the cases, one entry per line."""
+        def flat(value):
+            return json.dumps(value, separators=(",", ":"))
+
+        cases = []
+        for case in head["cases"]:
+            entries = ",\n".join(flat(e) for e in case["entries"])
+            rest = [f'"{k}":{flat(v)}' for k, v in case.items() if k != "entries"]
+            cases.append("{" + ",\n".join(rest + ['"entries":[\n' + entries + "]"]) + "}")
+        lines = [f'"{k}":{flat(v)}' for k, v in head.items() if k != "cases"]
+        text = "{\n" + ",\n".join(lines + ['"cases":[\n' + ",\n".join(cases) + "]"]) + "\n}\n"
+        assert json.loads(text) == json.loads(json.dumps(head))
+        return text
+
     def write(self, head, limit=200_000, json_limit=60_000):
         folder = Path(FOLDER)
         folder.mkdir(parents=True, exist_ok=True)
@@ -210,6 +226,6 @@ class Golden:
             gf.refuse(f"{self.name}.f32 would have {len(data)} bytes")
         if not head["cases"] or not all(c["entries"] for c in head["cases"]):
             gf.refuse(f"{self.name}: empty")
-        gf.write_json(folder / f"{self.name}.json", head, 5, json_limit)
+        gf.write_text(folder / f"{self.name}.json", self._text(head), json_limit)
         (folder / f"{self.name}.f32").write_bytes(data)
         print(f"{folder / self.name}.f32: {len(data)} bytes")
