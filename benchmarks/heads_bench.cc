@@ -69,7 +69,7 @@ void Decode(benchmark::State& state, const std::string& family) {
   size_t candidates = 0;
   for (auto _ : state) {
     found.clear();
-    const absl::Status status = (*head)->Decode(views, 0, {}, 0.25f, &found);
+    const absl::Status status = (*head)->Decode({views}, 0.25f, &found);
     SL_CHECK(status.ok(), "{}", MessageOf(status));
     candidates = found.size();
     nms.Run(model.spec.nms, 0.25f, &found);

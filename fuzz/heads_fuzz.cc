@@ -39,7 +39,7 @@ void RunHead(const ModelSpec& spec, const std::vector<TensorInfo>& infos, const 
     views.push_back({DataType::kFloat32, info.shape, values.back().data()});
   }
   std::vector<Detection> found;
-  if (!(*head)->Decode(views, 0, {0.5f, 0.25f, 3, 0}, 0.25f, &found).ok()) return;
+  if (!(*head)->Decode({views, 0, {0.5f, 0.25f, 3, 0}}, 0.25f, &found).ok()) return;
   NonMaxSuppressor().Run(spec.nms, 0.25f, &found);
   for (const Detection& d : found) {
     Check(d.confidence >= 0.25f && d.confidence <= 1);  // Soft-NMS may end at it

@@ -16,11 +16,12 @@ std::string_view SeenModel::Metadata(const std::string& key) const {
 }
 
 std::span<const ModelFamily* const> Families() {
-  static const std::array<const ModelFamily*, 15> families = {
+  static const std::array families = {
       &UltrafaceFamily(),  &FastestdetFamily(), &YoloxFamily(),        &Yolov5Family(),
       &Yolov5SegFamily(),  &Yolov6Family(),     &Yolov8Family(),       &Yolov8SegFamily(),
       &Yolov8PoseFamily(), &Yolov8ObbFamily(),  &YoloEndToEndFamily(), &DetrFamily(),
-      &ClassifierFamily(), &SegmenterFamily(),  &TorchvisionFamily()};
+      &ClassifierFamily(), &SegmenterFamily(),  &TorchvisionFamily(),  &YunetFamily(),
+      &ScrfdFamily(),      &RetinafaceFamily()};
   return families;
 }
 

@@ -96,6 +96,9 @@ const ModelFamily& DetrFamily();
 const ModelFamily& ClassifierFamily();
 const ModelFamily& SegmenterFamily();
 const ModelFamily& TorchvisionFamily();
+const ModelFamily& YunetFamily();
+const ModelFamily& ScrfdFamily();
+const ModelFamily& RetinafaceFamily();
 
 // Of the values seen, this share must be as the family has them: nearly all, for rounding's sake.
 inline constexpr double kNearlyAll = 0.99;

@@ -144,7 +144,7 @@ TEST_P(DetectorGolden, HeadAloneGivesTheSameBoxes) {
     }
     std::vector<Detection> found;
     const absl::Status status =
-        (*head)->Decode(*outputs, 0, mapping, spec_.confidence_threshold, &found);
+        (*head)->Decode({*outputs, 0, mapping}, spec_.confidence_threshold, &found);
     ASSERT_TRUE(status.ok()) << status;
     found = golden::SuppressionRule::Of(spec_.family)
                 .Apply(found, spec_.nms.iou_threshold, picture.width, picture.height);

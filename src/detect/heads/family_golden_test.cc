@@ -35,8 +35,24 @@ struct Expected {
 
 // A file without an entry here, and an entry without a file, fail.
 const Expected kExpected[] = {
+    {"classify_logits", "classifier", "logits", true},
+    {"classify_multilabel", "classifier", "multilabel"},
+    {"classify_softmax", "classifier", "probabilities"},
+    {"classify_vit", "classifier", "logits", true},
+    {"deeplabv3", "segmenter", "argmax"},
+    {"fasterrcnn", "torchvision", "boxes"},
+    {"maskrcnn", "torchvision", "masks"},
+    {"retinanet", "torchvision", "boxes"},
+    {"ssd", "torchvision", "boxes"},
+    {"unet", "segmenter", "argmax"},
+    {"unet_binary_logits", "segmenter", "binary_logits"},
+    {"unet_binary_sigmoid", "segmenter", "binary_probabilities"},
+    {"yolo11", "yolov8", "columns"},
+    {"yolov12", "yolov8", "columns"},
     {"yolov8", "yolov8", "columns"},
+    {"yolov8_cls", "classifier", "probabilities"},
     {"yolov8_obb", "yolov8_obb", "columns"},
+    {"yolov8_pose", "yolov8_pose", "xy_confidence"},
 };
 
 std::string Folder() { return std::string(SIGHTLINE_SOURCE_DIR) + "/tests/golden/families/"; }
