@@ -134,6 +134,15 @@ absl::Status Refuse(const OnnxFileInfo& file, const std::vector<TensorInfo>& out
           : "If you want to try, " + stranger.hint);
 }
 
+// The shapes spoke for a family, but the values did not.
+absl::Status RefuseMisfit(const OnnxFileInfo& file, const absl::Status& misfit,
+                          const std::vector<TensorInfo>& outputs, int width, int height) {
+  const Stranger stranger = NameStranger(width, height, outputs);
+  return InvalidArgument("{}: {}{}. Seen: {} -> {}", file.path, MessageOf(misfit),
+                         stranger.name.empty() ? "" : "; by its shapes it is " + stranger.name,
+                         DescribeTensors(file.inputs), DescribeTensors(outputs));
+}
+
 absl::StatusOr<std::vector<ProbeOutput>> ProbeAs(const ModelProbe& probe, const PictureInput& input,
                                                  const TensorRecipe& recipe) {
   const int batch = std::max(input.batch, 1);
@@ -243,8 +252,9 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
   }
   if (fits.size() > 1) return in_file(Ambiguous(fits));
   if (fits.empty()) {
-    return misfit.ok() ? Refuse(file, InfosOf(*shapes_run), recipe.width, recipe.height)
-                       : in_file(misfit);
+    const std::vector<TensorInfo> outputs = InfosOf(*shapes_run);
+    return misfit.ok() ? Refuse(file, outputs, recipe.width, recipe.height)
+                       : RefuseMisfit(file, misfit, outputs, recipe.width, recipe.height);
   }
 
   Fit& fit = fits[0];

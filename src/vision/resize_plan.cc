@@ -62,8 +62,13 @@ Placement PlaceImage(const TensorRecipe& recipe, int width, int height) {
     place.x = (recipe.width - place.width) / 2;
     place.y = (recipe.height - place.height) / 2;
   }
-  place.mapping = {static_cast<float>(r), static_cast<float>(r), static_cast<float>(place.x),
-                   static_cast<float>(place.y)};
+  double scale_x = r, scale_y = r;
+  if (recipe.letterbox_rounding == LetterboxRounding::kNearest) {
+    scale_x = static_cast<double>(place.width) / width;
+    scale_y = static_cast<double>(place.height) / height;
+  }
+  place.mapping = {static_cast<float>(scale_x), static_cast<float>(scale_y),
+                   static_cast<float>(place.x), static_cast<float>(place.y)};
   return place;
 }
 

@@ -19,8 +19,9 @@ struct Placement {
 };
 
 // Letterbox: r = min(tw / w, th / h) in double, resized to (int(w * r), int(h * r)) as YOLOX's
-// preproc does (or rounded, see LetterboxRounding), the mapping's scale is r. Stretch: the
-// mapping's scales are tw / w and th / h. A side never becomes less than one pixel.
+// preproc does, the mapping's scale is r; or rounded as Ultralytics does (see LetterboxRounding),
+// the mapping's scales are those of the rounded sides. Stretch: the mapping's scales are tw / w and
+// th / h. A side never becomes less than one pixel.
 Placement PlaceImage(const TensorRecipe& recipe, int width, int height);
 
 // `taps` source positions for each of `out` destination positions, clamped to the picture.

@@ -49,6 +49,7 @@ const Expected kExpected[] = {
     {"unet_binary_sigmoid", "segmenter", "binary_probabilities"},
     {"yolo11", "yolov8", "columns"},
     {"yolov12", "yolov8", "columns"},
+    {"yolov5", "yolov5", "decoded"},
     {"yolov8", "yolov8", "columns"},
     {"yolov8_cls", "classifier", "probabilities"},
     {"yolov8_obb", "yolov8_obb", "columns"},

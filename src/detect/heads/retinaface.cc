@@ -31,7 +31,8 @@ int64_t PriorCount(int width, int height) {
 }
 
 // Indices of boxes, scores, landmarks.
-std::optional<std::array<size_t, 3>> FindOutputs(std::span<const TensorInfo> outputs, int64_t rows) {
+std::optional<std::array<size_t, 3>> FindOutputs(std::span<const TensorInfo> outputs,
+                                                 int64_t rows) {
   if (outputs.size() != 3) return std::nullopt;
   constexpr std::array<int64_t, 3> kNumbers = {4, 2, 10};
   std::array<size_t, 3> found{};
@@ -131,12 +132,13 @@ class Retinaface : public ModelFamily {
     const int64_t rows = PriorCount(seen.width, seen.height);
     const auto found = FindOutputs(infos, rows);
     if (!found) return std::nullopt;
-    return FamilyMatch{{found->begin(), found->end()},
-                       1,
-                       FaceRowsHead::kLandmarks,
-                       fmt::format("boxes, scores and landmarks for the {} priors of RetinaFace for "
-                                   "{}x{}",
-                                   rows, seen.width, seen.height)};
+    return FamilyMatch{
+        {found->begin(), found->end()},
+        1,
+        FaceRowsHead::kLandmarks,
+        fmt::format("boxes, scores and landmarks for the {} priors of RetinaFace for "
+                    "{}x{}",
+                    rows, seen.width, seen.height)};
   }
 
   absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
@@ -145,8 +147,8 @@ class Retinaface : public ModelFamily {
     int64_t rows = 0, fine = 0;
     for (size_t i = 0; i + 1 < scores.values.size(); i += 2, ++rows) {
       const float sum = scores.values[i] + scores.values[i + 1];
-      fine += scores.values[i] >= -1e-3f && scores.values[i + 1] >= -1e-3f &&
-              std::abs(sum - 1) < 1e-2f;
+      fine +=
+          scores.values[i] >= -1e-3f && scores.values[i + 1] >= -1e-3f && std::abs(sum - 1) < 1e-2f;
     }
     if (static_cast<double>(fine) >= kNearlyAll * static_cast<double>(rows)) return "deltas";
     return InvalidArgument(
@@ -161,7 +163,8 @@ class Retinaface : public ModelFamily {
     const auto found = FindOutputs(outputs, rows);
     if (!found) {
       return InvalidArgument(
-          "model {}: family retinaface has boxes [batch, {}, 4], scores [batch, {}, 2] and landmarks "
+          "model {}: family retinaface has boxes [batch, {}, 4], scores [batch, {}, 2] and "
+          "landmarks "
           "[batch, {}, 10] for a {}x{} input; this file has {}",
           spec.name, rows, rows, rows, spec.input.width, spec.input.height,
           DescribeTensors(outputs));

@@ -151,7 +151,8 @@ class Scrfd : public ModelFamily {
       for (const size_t index : found->index[part]) match.outputs.push_back(index);
     }
     match.sentence = fmt::format(
-        "{} outputs, scores, boxes{} for two anchors in each cell of {}x{} at strides 8, 16 and 32, "
+        "{} outputs, scores, boxes{} for two anchors in each cell of {}x{} at strides 8, 16 and "
+        "32, "
         "as SCRFD has them",
         infos.size(), found->landmarks ? " and landmarks" : "", seen.width, seen.height);
     return match;
@@ -164,9 +165,10 @@ class Scrfd : public ModelFamily {
       const bool unit =
           std::ranges::all_of(output.values, [](float v) { return v >= -1e-3f && v <= 1.01f; });
       if (!unit) {
-        return InvalidArgument("its outputs have the shapes of SCRFD's, but {} is not within 0..1: "
-                               "its export lacks the last sigmoid",
-                               ToString(output.info));
+        return InvalidArgument(
+            "its outputs have the shapes of SCRFD's, but {} is not within 0..1: "
+            "its export lacks the last sigmoid",
+            ToString(output.info));
       }
     }
     return match.keypoints > 0 ? "landmarks" : "boxes";
@@ -177,7 +179,8 @@ class Scrfd : public ModelFamily {
     const auto found = FindOutputs(outputs, spec.input.width, spec.input.height);
     if (!found) {
       return InvalidArgument(
-          "model {}: family scrfd has scores, boxes and landmarks for two anchors a cell at strides "
+          "model {}: family scrfd has scores, boxes and landmarks for two anchors a cell at "
+          "strides "
           "8, 16 and 32 of a {}x{} input; this file has {}",
           spec.name, spec.input.width, spec.input.height, DescribeTensors(outputs));
     }

@@ -125,7 +125,8 @@ class Yunet : public ModelFamily {
     const auto found = FindOutputs(infos, seen.width, seen.height);
     if (!found) return std::nullopt;
     FamilyMatch match{{}, 1, kLandmarks, ""};
-    for (const auto& part : *found) match.outputs.insert(match.outputs.end(), part.begin(), part.end());
+    for (const auto& part : *found)
+      match.outputs.insert(match.outputs.end(), part.begin(), part.end());
     match.sentence = fmt::format(
         "twelve outputs, scores, boxes and landmarks for the cells of {}x{} at strides 8, 16 and "
         "32, as YuNet has them",
@@ -140,9 +141,10 @@ class Yunet : public ModelFamily {
       const bool unit =
           std::ranges::all_of(output.values, [](float v) { return v >= -1e-3f && v <= 1.01f; });
       if (!unit) {
-        return InvalidArgument("its outputs have the shapes and names of YuNet's, but {} is not "
-                               "within 0..1: its export lacks the last sigmoid",
-                               ToString(output.info));
+        return InvalidArgument(
+            "its outputs have the shapes and names of YuNet's, but {} is not "
+            "within 0..1: its export lacks the last sigmoid",
+            ToString(output.info));
       }
     }
     return "strides";
