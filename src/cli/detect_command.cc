@@ -122,6 +122,27 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
   return first;
 }
 
+// What was said of the whole picture, for people.
+void AddPictureWords(const Detections& detections, std::vector<std::string>* words) {
+  for (const ClassScore& score : detections.classes) {
+    words->push_back(
+        fmt::format("{} {:.1f} %", detections.labels->NameOf(score.class_id), 100 * score.confidence));
+  }
+  if (!detections.embedding.empty()) {
+    words->push_back(fmt::format("an embedding of {} numbers", detections.embedding.size()));
+  }
+  if (detections.class_map.width > 0) {
+    std::map<uint16_t, size_t> cells;
+    for (const uint16_t id : detections.class_map.class_ids) ++cells[id];
+    for (const auto& [id, count] : cells) {
+      words->push_back(fmt::format("{} on {:.1f} %", detections.labels->NameOf(id),
+                                   100.0 * static_cast<double>(count) /
+                                       static_cast<double>(detections.class_map.class_ids.size())));
+    }
+  }
+  if (detections.anomaly_score) words->push_back(fmt::format("anomaly {:.4g}", *detections.anomaly_score));
+}
+
 absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
                                const DetectOptions& options, DrawnOutput* drawn) {
   // Of a folder or glob: which of its pictures.
@@ -138,6 +159,7 @@ absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
     for (const Detection& detection : detections.items) ++found[model_.labels->NameOf(detection.class_id)];
     std::vector<std::string> words;
     for (const auto& [name, count] : found) words.push_back(fmt::format("{} {}", count, name));
+    AddPictureWords(detections, &words);
     PrintOut("{} frame {}: {}\n", name, slot.frame.meta.ordinal,
                words.empty() ? "nothing" : fmt::format("{}", fmt::join(words, ", ")));
   }

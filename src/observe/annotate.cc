@@ -8,6 +8,7 @@
 #include <opencv2/imgproc.hpp>
 
 #include "base/allocation_scope.h"
+#include "observe/annotate_details.h"
 #include "observe/canvas.h"
 
 namespace sightline {
@@ -68,16 +69,35 @@ void DrawLabel(cv::Mat& picture, const Pen& pen, const std::string& text, cv::Po
 }
 
 void DrawBox(cv::Mat& picture, const Pen& pen, const Box& box, Color color,
-             const std::string& label) {
+             const std::string& label, bool outline = true) {
   if (!IsDrawable(box)) return;
   const cv::Point a = ToPoint({box.x1, box.y1});
   const cv::Point b = ToPoint({box.x2, box.y2});
-  cv::rectangle(picture, a, b, ToScalar(color), pen.width_px);
+  if (outline) cv::rectangle(picture, a, b, ToScalar(color), pen.width_px);
   if (!label.empty()) DrawLabel(picture, pen, label, a, color, kWhite);
 }
 
 std::string NameOf(const LabelSet* labels, int32_t class_id) {
   return ToDrawable(labels == nullptr ? LabelSet().NameOf(class_id) : labels->NameOf(class_id));
+}
+
+// What was said of the whole picture, line by line from the top left.
+void DrawPictureResults(const Detections& detections, const Pen& pen, cv::Mat& picture) {
+  std::vector<std::string> lines;
+  for (const ClassScore& score : detections.classes) {
+    lines.push_back(fmt::format("{} {:.2f}", NameOf(detections.labels.get(), score.class_id),
+                                score.confidence));
+  }
+  if (detections.anomaly_score) {
+    lines.push_back(fmt::format("anomaly {:.3g}", *detections.anomaly_score));
+  }
+  int y = 0;
+  for (const std::string& line : lines) {
+    int below = 0;
+    y += cv::getTextSize(line, kFont, pen.font_scale, pen.stroke_px, &below).height +
+         2 * (pen.stroke_px + 2);
+    DrawLabel(picture, pen, line, {0, y}, kDark, kWhite);
+  }
 }
 
 }  // namespace
@@ -86,13 +106,18 @@ void AnnotateDetections(const Detections& detections, const BgrPicture& picture)
   const LibraryAllocations inside_opencv;
   cv::Mat mat = AsMat(picture);
   const Pen pen(picture);
+  DrawClassMap(detections.class_map, mat);
   // The surest last, so that they lie on top.
   for (size_t i = detections.items.size(); i-- > 0;) {
     const Detection& detection = detections.items[i];
-    DrawBox(mat, pen, detection.box_px, PaletteColor(detection.class_id),
+    const Color color = PaletteColor(detection.class_id);
+    const bool turned = DrawDetails(detections, detection, color, pen.width_px, mat);
+    DrawBox(mat, pen, detection.box_px, color,
             fmt::format("{} {:.2f}", NameOf(detections.labels.get(), detection.class_id),
-                        detection.confidence));
+                        detection.confidence),
+            !turned);
   }
+  DrawPictureResults(detections, pen, mat);
 }
 
 Annotator::Annotator(std::vector<ReportRule> rules)
@@ -108,6 +133,8 @@ void Annotator::Draw(const FrameResult& result, const BgrPicture& picture) {
   Count(result);
   FollowTails(result);
   if (picture.width <= 0 || picture.height <= 0) return;
+  cv::Mat whole = AsMat(picture);
+  DrawClassMap(result.detections.class_map, whole);
   DrawRules(result, picture);
   DrawTails(result, picture);
   DrawObjects(result, picture);
@@ -196,10 +223,19 @@ void Annotator::DrawObjects(const FrameResult& result, const BgrPicture& picture
   const Pen pen(picture);
   for (const TrackedObject& object : result.tracks.items) {
     if (object.state != TrackState::kConfirmed) continue;
-    DrawBox(mat, pen, object.box_px, PaletteColor(object.track_id),
+    const Color color = PaletteColor(object.track_id);
+    const bool seen = object.detection >= 0 &&
+                      static_cast<size_t>(object.detection) < result.detections.items.size();
+    const bool turned =
+        seen && DrawDetails(result.detections,
+                            result.detections.items[static_cast<size_t>(object.detection)], color,
+                            pen.width_px, mat);
+    DrawBox(mat, pen, object.box_px, color,
             fmt::format("{} {}", NameOf(result.detections.labels.get(), object.class_id),
-                        object.track_id));
+                        object.track_id),
+            !turned);
   }
+  DrawPictureResults(result.detections, pen, mat);
 }
 
 // How many are in view, at the top left.

@@ -153,7 +153,7 @@ bool CameraPipeline::TrackAndWatch(FrameSlot* slot, FrameResult* result) {
   if (outlets()->wants_pixels) result->frame = slot->frame;
   result->detections.frame = slot->frame.meta;
   result->detections.labels = parts_.labels;
-  result->detections.items.swap(slot->detections.items);
+  result->detections.SwapResults(slot->detections);
   TakeWaitingEvents(result);
   result->end_of_stream = false;
   const int64_t begin_us = parts_.clock->NowMonotonicUs();

@@ -1,29 +1,14 @@
 #include "store/jsonl_format.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <cstdint>
+
+#include "store/jsonl_details.h"
 
 namespace sightline {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
-
-template <typename T>
-void AppendNumber(T value, std::string& out) {
-  char digits[32];
-  const auto result = std::to_chars(digits, digits + sizeof digits, value);
-  out.append(digits, result.ptr);
-}
-
-void AppendFloat(float value, std::string& out) {
-  if (std::isfinite(value)) {
-    AppendNumber(value, out);
-  } else {
-    out += "null";
-  }
-}
 
 // Length of the valid UTF-8 sequence at the front (Unicode 15, table 3-7), 0 when there is none.
 size_t Utf8Length(std::string_view text) {
@@ -135,28 +120,6 @@ void AppendUtc(int64_t utc_us, std::string& out) {
   AppendPadded(in_day_us % kSecondUs, 6, p);
   *p++ = 'Z';
   out.append(text, static_cast<size_t>(p - text));
-}
-
-void AppendBox(const Box& box, std::string& out) {
-  out += "[";
-  AppendFloat(box.x1, out);
-  out += ",";
-  AppendFloat(box.y1, out);
-  out += ",";
-  AppendFloat(box.x2, out);
-  out += ",";
-  AppendFloat(box.y2, out);
-  out += "]";
-}
-
-void AppendClassName(const LabelSet* labels, int32_t class_id, std::string& out) {
-  if (labels != nullptr && class_id >= 0 && static_cast<size_t>(class_id) < labels->names.size()) {
-    AppendJsonString(labels->names[static_cast<size_t>(class_id)], out);
-    return;
-  }
-  out += "\"class ";
-  AppendNumber(class_id, out);
-  out += "\"";
 }
 
 // "class_id":0,"class":"person","confidence":0.9,"box_xyxy_px":[1,2,3,4]
@@ -293,9 +256,12 @@ void AppendFrameLine(const FrameResult& result, std::string& line,
     } else {
       line += "null";
     }
+    AppendDetails(result.detections, detection, line);
     line += "}";
   }
-  line += "],\"events\":[";
+  line += "]";
+  AppendPictureResults(result.detections, line);
+  line += ",\"events\":[";
   for (size_t i = 0; i < result.events.size(); ++i) {
     if (i > 0) line += ",";
     AppendEvent(result.events[i], labels, line);
@@ -336,9 +302,12 @@ void AppendDetectLine(std::string_view input, const Detections& detections, std:
     line += i == 0 ? "{" : ",{";
     AppendObject(detection.class_id, detection.confidence, detection.box_px,
                  detections.labels.get(), line);
+    AppendDetails(detections, detection, line);
     line += "}";
   }
-  line += "]}\n";
+  line += "]";
+  AppendPictureResults(detections, line);
+  line += "}\n";
 }
 
 }  // namespace sightline

@@ -26,6 +26,8 @@ void AppendLineStart(std::string_view camera_id, std::string& line);
 //  "class","confidence","box_xyxy_px":[x1,y1,x2,y2],"track_id"}],"events":[{...}]} and a newline.
 // At the end of a stream "end_of_stream":true is added, and its detections are empty.
 // Of a live camera "latency_us" stands behind the height: from capture to this line.
+// What a model says beside boxes stands with each detection, what it says of the whole picture
+// behind the detections: see jsonl_details.h.
 // `result` must have as many detection_ids as detections.
 void AppendFrameLine(const FrameResult& result, std::string& line,
                      std::optional<int64_t> latency_us = std::nullopt);

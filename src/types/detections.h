@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "types/frame.h"
@@ -85,6 +86,19 @@ struct Detections {
   std::vector<float> embedding;     // of length 1
   ClassMap class_map;
   std::optional<float> anomaly_score;  // the higher the stranger; its scale is the model's
+
+  // Exchanges all but frame and labels with `other`; room goes along.
+  void SwapResults(Detections& other) {
+    items.swap(other.items);
+    std::swap(keypoints_per_item, other.keypoints_per_item);
+    keypoints.swap(other.keypoints);
+    rotated_boxes.swap(other.rotated_boxes);
+    masks.swap(other.masks);
+    classes.swap(other.classes);
+    embedding.swap(other.embedding);
+    std::swap(class_map, other.class_map);
+    std::swap(anomaly_score, other.anomaly_score);
+  }
 
   // Empties all but frame and labels; room is kept.
   void ClearResults() {

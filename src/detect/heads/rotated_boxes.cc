@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 namespace sightline {
 namespace {
@@ -29,21 +28,6 @@ Box BoundsOf(const RotatedBox& box) {
   const float half_h = (box.width_px * sin + box.height_px * cos) * 0.5f;
   const PointF c = box.center_px;
   return {c.x - half_w, c.y - half_h, c.x + half_w, c.y + half_h};
-}
-
-RotatedBox Regular(const RotatedBox& box) {
-  constexpr float kHalfTurn = std::numbers::pi_v<float>;
-  constexpr float kQuarterTurn = kHalfTurn / 2;
-  const auto modulo = [](float v, float m) {
-    const float r = std::fmod(v, m);
-    return r < 0 ? r + m : r;
-  };
-  RotatedBox regular = box;
-  if (modulo(box.angle_rad, kHalfTurn) >= kQuarterTurn) {
-    std::swap(regular.width_px, regular.height_px);
-  }
-  regular.angle_rad = modulo(box.angle_rad, kQuarterTurn);
-  return regular;
 }
 
 RotatedBox ToImage(const RotatedBox& box, const ImageToTensor& m) {

@@ -1,4 +1,4 @@
-// Boxes turned about their centres: bounds, regular form, overlap and suppression.
+// Boxes turned about their centres: bounds, overlap and suppression.
 #pragma once
 
 #include <functional>
@@ -13,9 +13,6 @@ namespace sightline {
 
 // The smallest upright box around it.
 Box BoundsOf(const RotatedBox& box);
-
-// The same box with its angle in [0, pi/2): sides change places where they must.
-RotatedBox Regular(const RotatedBox& box);
 
 // From the input tensor to the source picture. Each side is scaled as the axis that it has in the
 // reference, x for the width and y for the height, which differ by rounding alone in a letterbox.

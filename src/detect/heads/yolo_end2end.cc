@@ -80,7 +80,7 @@ class EndToEndHead : public Head {
       const float* row = rows + int64_t{d.detail} * numbers();
       const std::span extra(row + kBoxNumbers, static_cast<size_t>(form_.extra));
       if (form_.rotated) {
-        result->rotated_boxes.push_back(ToImage(Regular(Rotated(row)), raw.mapping));
+        result->rotated_boxes.push_back(ToImage(Rotated(row), raw.mapping));
       } else if (form_.masks) {
         result->masks.push_back(
             form_.masks->Make(view, extra, {row[0], row[1], row[2], row[3]}, raw.mapping));

@@ -1,7 +1,8 @@
 // YOLOv8-obb and YOLO11-obb (ultralytics 8.4): [B, 4 + C + 1, N] as YOLOv8 with an angle in radians
 // behind the class scores; cx, cy, w, h are those of the turned box. Overlap is measured by ProbIoU
 // (Llerena et al. 2021, arXiv 2106.06072), and a box goes when any better one of its class overlaps
-// it that much, gone itself or not (Fast NMS). Results have angles in [0, pi/2). Layout "columns".
+// it that much, gone itself or not (Fast NMS). Angles are as the network gives them, -pi/4 to 3/4 pi.
+// Layout "columns".
 #include "detect/heads/rotated_boxes.h"
 #include "detect/heads/ultralytics.h"
 #include "detect/heads/yolo_columns.h"
@@ -27,7 +28,7 @@ class Yolov8ObbHead : public YoloColumnsHead {
   absl::Status Complete(const RawResult& raw, Detections* result) const override {
     SL_ASSIGN_OR_RETURN(const Planes planes, PlanesOf(raw));
     for (Detection& d : result->items) {
-      result->rotated_boxes.push_back(ToImage(Regular(Rotated(planes, d.detail)), raw.mapping));
+      result->rotated_boxes.push_back(ToImage(Rotated(planes, d.detail), raw.mapping));
       d.detail = static_cast<int32_t>(result->rotated_boxes.size()) - 1;
     }
     return absl::OkStatus();
