@@ -21,7 +21,8 @@ std::span<const ModelFamily* const> Families() {
       &Yolov5SegFamily(),  &Yolov6Family(),     &Yolov8Family(),       &Yolov8SegFamily(),
       &Yolov8PoseFamily(), &Yolov8ObbFamily(),  &YoloEndToEndFamily(), &DetrFamily(),
       &ClassifierFamily(), &SegmenterFamily(),  &TorchvisionFamily(),  &YunetFamily(),
-      &ScrfdFamily(),      &RetinafaceFamily()};
+      &ScrfdFamily(),      &RetinafaceFamily(), &RtdetrFamily(),       &RtdetrLogitsFamily(),
+      &RfDetrFamily(),     &NanodetFamily(),    &NanodetPlusFamily(),  &PicodetFamily()};
   return families;
 }
 

@@ -93,12 +93,18 @@ const ModelFamily& Yolov8PoseFamily();
 const ModelFamily& Yolov8ObbFamily();
 const ModelFamily& YoloEndToEndFamily();
 const ModelFamily& DetrFamily();
+const ModelFamily& RtdetrLogitsFamily();
+const ModelFamily& RfDetrFamily();
+const ModelFamily& NanodetFamily();
+const ModelFamily& NanodetPlusFamily();
+const ModelFamily& PicodetFamily();
 const ModelFamily& ClassifierFamily();
 const ModelFamily& SegmenterFamily();
 const ModelFamily& TorchvisionFamily();
 const ModelFamily& YunetFamily();
 const ModelFamily& ScrfdFamily();
 const ModelFamily& RetinafaceFamily();
+const ModelFamily& RtdetrFamily();
 
 // Of the values seen, this share must be as the family has them: nearly all, for rounding's sake.
 inline constexpr double kNearlyAll = 0.99;

@@ -1,6 +1,7 @@
 #include "detect/model_probe.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -68,18 +69,50 @@ absl::StatusOr<ProbeOutput> Copy(const TensorInfo& declared, const TensorView& v
     output.values.resize(elements);
     std::transform(halves, halves + elements, output.values.begin(), FloatOf);
   }
+  if (view.dtype == DataType::kInt64) {
+    const auto* integers = static_cast<const int64_t*>(view.data);
+    output.values.assign(integers, integers + elements);
+  } else if (view.dtype == DataType::kInt32) {
+    const auto* integers = static_cast<const int32_t*>(view.data);
+    output.values.assign(integers, integers + elements);
+  }
   return output;
+}
+
+// Width and height out of the shape of a batch of pictures, into an input for sizes.
+absl::Status FillSizes(InferenceSession& session, size_t index, std::span<const int64_t> shape) {
+  const bool nhwc = shape.size() == 4 && shape[3] == 3 && shape[1] != 3;
+  const int64_t batch = shape.size() == 4 ? shape[0] : 1;
+  const int64_t height = shape[shape.size() - (nhwc ? 3 : 2)];
+  const int64_t width = shape[shape.size() - (nhwc ? 2 : 1)];
+  SL_ASSIGN_OR_RETURN(void* const buffer,
+                      session.InputBuffer(index, std::array<int64_t, 2>{batch, 2}));
+  auto* sizes = static_cast<int64_t*>(buffer);
+  for (int64_t i = 0; i < batch; ++i) {
+    sizes[2 * i] = width;
+    sizes[2 * i + 1] = height;
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<ProbeOutput>> RunOnce(InferenceSession& session,
                                                  std::span<const int64_t> shape,
                                                  std::span<const float> values) {
-  if (session.inputs().size() != 1) {
+  size_t pictures = 0, picture = 0;
+  for (size_t i = 0; i < session.inputs().size(); ++i) {
+    if (IsSizeInput(session.inputs()[i])) {
+      SL_RETURN_IF_ERROR(FillSizes(session, i, shape));
+    } else {
+      ++pictures;
+      picture = i;
+    }
+  }
+  if (pictures != 1) {
     return InvalidArgument("it has {} inputs where one picture was expected",
                            session.inputs().size());
   }
-  SL_ASSIGN_OR_RETURN(void* const buffer, session.InputBuffer(0, shape));
-  SL_RETURN_IF_ERROR(Fill(session.inputs()[0].dtype, values, buffer));
+  SL_ASSIGN_OR_RETURN(void* const buffer, session.InputBuffer(picture, shape));
+  SL_RETURN_IF_ERROR(Fill(session.inputs()[picture].dtype, values, buffer));
   SL_ASSIGN_OR_RETURN(const std::span<const TensorView> views, session.Run());
   std::vector<ProbeOutput> outputs;
   for (size_t i = 0; i < views.size() && i < session.outputs().size(); ++i) {
@@ -89,6 +122,10 @@ absl::StatusOr<std::vector<ProbeOutput>> RunOnce(InferenceSession& session,
 }
 
 }  // namespace
+
+bool IsSizeInput(const TensorInfo& input) {
+  return input.dtype == DataType::kInt64 && input.shape.size() == 2 && input.shape[1] == 2;
+}
 
 ModelProbe ProbeWith(InferenceBackend& backend, std::string model_file) {
   auto session = std::make_shared<std::unique_ptr<InferenceSession>>();

@@ -19,10 +19,14 @@ struct ProbeOutput {
 };
 
 // Runs the model on one input tensor of the given shape; `values` are turned into the model's own
-// element type. Outputs come in the file's order; those that are not float32 or float16 have no
-// values.
+// element type. A second input that takes the picture's size is given that of the input. Outputs
+// come in the file's order; those that are neither floats nor integers have no values.
 using ModelProbe = std::function<absl::StatusOr<std::vector<ProbeOutput>>(
     std::span<const int64_t> shape, std::span<const float> values)>;
+
+// Whether an input takes the width and height of each picture: int64 [batch, 2], as RT-DETR's and
+// D-FINE's own exports have it.
+bool IsSizeInput(const TensorInfo& input);
 
 // Over a backend: opens the file at the first call and keeps it open. `backend` must live as long.
 // Threads: one at a time. Values and shapes are copied, at most 256 MiB of them.

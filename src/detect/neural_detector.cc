@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include "base/time.h"
 #include "base/uuid.h"
 #include "detect/heads/head.h"
+#include "detect/model_probe.h"
 #include "detect/nms.h"
 #include "vision/preprocess.h"
 
@@ -47,16 +49,23 @@ std::string DescribeModel(const ModelSpec& spec, const InferenceBackend& backend
       options.threads, options.threads == 1 ? "" : "s", max_batch);
 }
 
+// Which of a session's inputs take what.
+struct Inputs {
+  size_t picture = 0;
+  std::optional<size_t> sizes;
+};
+
 class NeuralDetector final : public Detector {
  public:
   NeuralDetector(ModelSpec spec, DetectorInfo info, std::unique_ptr<InferenceSession> session,
-                 Preprocessor preprocessor, std::unique_ptr<Head> head, size_t input)
+                 Preprocessor preprocessor, std::unique_ptr<Head> head, Inputs inputs)
       : spec_(std::move(spec)),
         info_(std::move(info)),
         session_(std::move(session)),
         preprocessor_(std::move(preprocessor)),
         head_(std::move(head)),
-        input_(input),
+        input_(inputs.picture),
+        size_input_(inputs.sizes),
         tensor_bytes_(TensorBytes(spec_.input)) {
     shape_ = spec_.input.layout == TensorLayout::kNchw
                  ? std::vector<int64_t>{1, 3, spec_.input.height, spec_.input.width}
@@ -117,6 +126,7 @@ class NeuralDetector final : public Detector {
     if (batched_) shape_[0] = static_cast<int64_t>(entries);
     auto buffer = session_->InputBuffer(input_, shape_);
     if (!buffer.ok()) return WithContext(buffer.status(), info_.name);
+    if (size_input_) SL_RETURN_IF_ERROR(FillSizes(jobs, entries));
     auto* tensor = static_cast<uint8_t*>(*buffer);
     for (size_t i = 0; i < entries; ++i, tensor += tensor_bytes_) {
       if (i < jobs.size()) {
@@ -128,6 +138,20 @@ class NeuralDetector final : public Detector {
         jobs[i].failure = DropReason::kPreprocessError;
       }
       std::memset(tensor, 0, tensor_bytes_);
+    }
+    return absl::OkStatus();
+  }
+
+  // Width and height of each picture, for models that give boxes in pixels of the source.
+  absl::Status FillSizes(std::span<const DetectJob> jobs, size_t entries) {
+    const std::array<int64_t, 2> shape = {static_cast<int64_t>(entries), 2};
+    auto buffer = session_->InputBuffer(*size_input_, shape);
+    if (!buffer.ok()) return WithContext(buffer.status(), info_.name);
+    auto* sizes = static_cast<int64_t*>(*buffer);
+    for (size_t i = 0; i < entries; ++i) {
+      const bool known = i < jobs.size();
+      sizes[2 * i] = known ? jobs[i].frame->image.width : 1;
+      sizes[2 * i + 1] = known ? jobs[i].frame->image.height : 1;
     }
     return absl::OkStatus();
   }
@@ -151,6 +175,7 @@ class NeuralDetector final : public Detector {
   Preprocessor preprocessor_;
   const std::unique_ptr<Head> head_;
   const size_t input_;
+  const std::optional<size_t> size_input_;
   const size_t tensor_bytes_;
   NonMaxSuppressor nms_;
   DetectTimes times_;
@@ -181,6 +206,21 @@ absl::StatusOr<size_t> FindInput(const ModelSpec& spec, std::span<const TensorIn
                          spec.input_name, DescribeTensors(inputs));
 }
 
+absl::StatusOr<Inputs> FindInputs(const ModelSpec& spec, std::span<const TensorInfo> inputs) {
+  Inputs found;
+  SL_ASSIGN_OR_RETURN(found.picture, FindInput(spec, inputs));
+  if (spec.size_input_name.empty()) return found;
+  const auto sizes = std::ranges::find(inputs, spec.size_input_name, &TensorInfo::name);
+  if (sizes == inputs.end() || !IsSizeInput(*sizes)) {
+    return InvalidArgument(
+        "model {}: the file has no input \"{}\" for the pictures' sizes, int64 [batch, 2]; its "
+        "inputs are {}",
+        spec.name, spec.size_input_name, DescribeTensors(inputs));
+  }
+  found.sizes = static_cast<size_t>(sizes - inputs.begin());
+  return found;
+}
+
 absl::StatusOr<std::unique_ptr<Detector>> MakeNeuralDetector(const ModelSpec& spec,
                                                              InferenceBackend& backend,
                                                              const NeuralOptions& options) {
@@ -191,7 +231,7 @@ absl::StatusOr<std::unique_ptr<Detector>> MakeNeuralDetector(const ModelSpec& sp
   session_options.providers = options.providers;
   session_options.max_batch = max_batch;
   SL_ASSIGN_OR_RETURN(auto session, backend.Open(session_options));
-  SL_ASSIGN_OR_RETURN(const size_t input, FindInput(spec, session->inputs()));
+  SL_ASSIGN_OR_RETURN(const Inputs inputs, FindInputs(spec, session->inputs()));
   SL_ASSIGN_OR_RETURN(auto head, MakeHead(spec, session->outputs()));
   SL_ASSIGN_OR_RETURN(auto preprocessor, Preprocessor::Create(spec.input));
   DetectorInfo info;
@@ -201,7 +241,7 @@ absl::StatusOr<std::unique_ptr<Detector>> MakeNeuralDetector(const ModelSpec& sp
   info.labels = spec.labels != nullptr ? spec.labels : std::make_shared<LabelSet>();
   info.max_batch = max_batch;
   return std::make_unique<NeuralDetector>(spec, std::move(info), std::move(session),
-                                          std::move(preprocessor), std::move(head), input);
+                                          std::move(preprocessor), std::move(head), inputs);
 }
 
 }  // namespace

@@ -24,18 +24,28 @@ constexpr int kMaxSide = 8192;
 struct PictureInput {
   TensorInfo info;
   TensorLayout layout = TensorLayout::kNchw;
-  int batch = 1;        // 0 = the file leaves it open
-  bool batched = true;  // whether the shape begins with a batch at all
-  int width = 0;        // 0 = open
+  int batch = 1;          // 0 = the file leaves it open
+  bool batched = true;    // whether the shape begins with a batch at all
+  std::string size_name;  // of a second input for the pictures' sizes; "" = none
+  int width = 0;          // 0 = open
   int height = 0;
 };
 
 absl::StatusOr<PictureInput> FindPictureInput(const OnnxFileInfo& file) {
-  if (file.inputs.size() != 1) {
+  PictureInput input;
+  size_t pictures = 0;
+  for (const TensorInfo& info : file.inputs) {
+    if (IsSizeInput(info) && input.size_name.empty()) {
+      input.size_name = info.name;
+    } else {
+      input.info = info;
+      ++pictures;
+    }
+  }
+  if (pictures != 1) {
     return InvalidArgument("it has {} inputs ({}); the known families take one picture",
                            file.inputs.size(), DescribeTensors(file.inputs));
   }
-  PictureInput input{file.inputs[0]};
   const std::vector<int64_t>& s = input.info.shape;
   const auto side = [](int64_t d) {
     return d > 0 ? static_cast<int>(std::min<int64_t>(d, 1 << 20)) : 0;
@@ -277,6 +287,7 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
   spec.file = file.path;
   spec.sha256 = FileSha256(file.path);
   spec.input_name = input.info.name;
+  spec.size_input_name = input.size_name;
   ModelLabels labels = LabelsFor(file.metadata, spec.family, fit.match.classes);
   spec.labels = std::move(labels.labels);
   spec.classes = fit.match.classes;

@@ -167,6 +167,8 @@ constexpr float kHuge = 1e9f;  // bounds mean and scale, so that no tensor value
 
 constexpr Key kInputKeys[] = {
     {"name", true, [](const YAML::Node& n, Target& t) { t.spec().input_name = NonEmptyText(n); }},
+    {"size_name", false,
+     [](const YAML::Node& n, Target& t) { t.spec().size_input_name = NonEmptyText(n); }},
     {"width", true,
      [](const YAML::Node& n, Target& t) { t.spec().input.width = Integer(n, 1, kMaxSidePx); }},
     {"height", true,

@@ -79,6 +79,9 @@ std::string FormatModelPackage(const ModelPackage& package) {
   if (spec.keypoints > 0) out += fmt::format("keypoints: {}\n", spec.keypoints);
   out += "input:\n";
   out += "  name: " + Word(spec.input_name) + "\n";
+  if (!spec.size_input_name.empty()) {
+    out += "  size_name: " + Word(spec.size_input_name) + "\n";
+  }
   out += fmt::format("  width: {}\n  height: {}\n", input.width, input.height);
   out += fmt::format("  resize: {}\n", WordOf(kResizeWords, input.resize));
   out += fmt::format("  interpolation: {}\n", WordOf(kInterpolationWords, input.interpolation));

@@ -67,6 +67,9 @@ struct ModelSpec {
   int keypoints = 0;  // of each object; 0 = none, or as many as the outputs' shapes say
   TensorRecipe input;
   std::string input_name;
+  // A second input, int64 [batch, 2], that takes the width and height of each source picture, for
+  // models that give boxes in pixels of the source; "" = none.
+  std::string size_input_name;
   int batch = 1;               // the file's fixed batch; 0 = any
   std::vector<std::string> output_names;
   float confidence_threshold = 0.25f;

@@ -43,6 +43,11 @@ const Expected kExpected[] = {
     {"fasterrcnn", "torchvision", "boxes"},
     {"maskrcnn", "torchvision", "masks"},
     {"retinanet", "torchvision", "boxes"},
+    {"rf_detr", "rf_detr", "sigmoid"},
+    {"rtdetr", "rtdetr_logits", "sigmoid"},
+    {"rtdetr_deploy", "rtdetr", "deployed"},
+    {"scrfd", "scrfd", "boxes"},
+    {"scrfd_kps", "scrfd", "landmarks"},
     {"ssd", "torchvision", "boxes"},
     {"unet", "segmenter", "argmax"},
     {"unet_binary_logits", "segmenter", "binary_logits"},
@@ -52,8 +57,10 @@ const Expected kExpected[] = {
     {"yolov5", "yolov5", "decoded"},
     {"yolov8", "yolov8", "columns"},
     {"yolov8_cls", "classifier", "probabilities"},
+    {"yolov8_nms", "yolo_end2end", "boxes"},
     {"yolov8_obb", "yolov8_obb", "columns"},
     {"yolov8_pose", "yolov8_pose", "xy_confidence"},
+    {"yunet", "yunet", "strides"},
 };
 
 std::string Folder() { return std::string(SIGHTLINE_SOURCE_DIR) + "/tests/golden/families/"; }
@@ -120,7 +127,11 @@ std::vector<Raw> RawOf(const Golden& golden, const json& holder) {
       raw.data = golden.raw.data() + r.at("offset").get<size_t>();
     }
     for (const json& output : golden.about.at("outputs")) {
-      if (output.at("name") != r.at("name") || output.value("dtype", "") != "int64") continue;
+      if (output.at("name") != r.at("name") ||
+          (output.value("dtype", "") != "int64" && output.at("name") != "labels") ||
+          golden.about.at("family") == "rf_detr") {
+        continue;
+      }
       raw.info.dtype = DataType::kInt64;
       for (int64_t i = 0; i < count; ++i) {
         raw.integers.push_back(static_cast<int64_t>(std::lround(raw.data[i])));
@@ -157,6 +168,9 @@ absl::StatusOr<Recognition> Recognise(const Golden& golden, const json& c) {
   file.inputs = {{golden.about.at("input").at("name"), DataType::kFloat32, {1, 3, height, width}}};
   if (golden.about["input"].at("layout") == "chw")
     file.inputs[0].shape.erase(file.inputs[0].shape.begin());
+  for (const json& other : golden.about.value("other_inputs", json::array())) {
+    file.inputs.push_back({other.at("name"), DataType::kInt64, {-1, 2}});
+  }
   for (const auto& [key, value] : golden.about.at("metadata").items()) {
     file.metadata[key] = value.get<std::string>();
   }

@@ -1,0 +1,154 @@
+// NanoDet (RangiLyu/nanodet) and PicoDet (Yu et al. 2021, arXiv 2111.00902; PaddleDetection):
+// distributions over distances, see gfl_head.h.
+//   nanodet      three pairs of outputs at strides 8, 16, 32; a cell's point is its centre
+//   picodet      four pairs at strides 8 to 64; a cell's point is its centre
+//   nanodet_plus one output of all cells at strides 8 to 64; a cell's point is its corner
+// Layout "distributions".
+#include <algorithm>
+
+#include "detect/heads/gfl_head.h"
+
+namespace sightline {
+namespace {
+
+using namespace head_internal;  // NOLINT: these families' share of it
+
+std::vector<TensorInfo> InfosOf(const SeenModel& seen) {
+  std::vector<TensorInfo> infos;
+  for (const ProbeOutput& output : seen.outputs) infos.push_back(output.info);
+  return infos;
+}
+
+class GflFamily : public ModelFamily {
+ public:
+  std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
+    const std::vector<TensorInfo> infos = InfosOf(seen);
+    const auto form = Find(infos, seen.width, seen.height);
+    if (!form) return std::nullopt;
+    FamilyMatch match{{}, form->classes, 0, ""};
+    for (size_t i = 0; i < infos.size(); ++i) match.outputs.push_back(i);
+    match.sentence = fmt::format(
+        "{}: {} class scores and 4 x {} numbers for each of the cells of {}x{} at strides 8 to {}, "
+        "as {} has them",
+        DescribeTensors(infos), form->classes, form->bins, seen.width, seen.height,
+        form->levels.back().stride, name());
+    return match;
+  }
+
+  absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
+                                             const FamilyMatch&) const override {
+    const auto form = Find(InfosOf(seen), seen.width, seen.height);
+    SL_RETURN_IF_ERROR(CheckGflScores(seen, *form, name()));
+    return "distributions";
+  }
+
+  absl::StatusOr<std::unique_ptr<Head>> MakeHead(
+      const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_RETURN_IF_ERROR(MeantOutputs(spec, outputs).status());
+    auto form = Find(outputs, spec.input.width, spec.input.height);
+    if (!form) {
+      return InvalidArgument(
+          "model {}: family {} has {} for a {}x{} input; this file has {}; correct the family or "
+          "the input's size in its model.yaml",
+          spec.name, name(), this->outputs(), spec.input.width, spec.input.height,
+          DescribeTensors(outputs));
+    }
+    SL_RETURN_IF_ERROR(CheckLabels(spec, form->classes));
+    form->point = point();
+    return std::make_unique<GflHead>(*std::move(form));
+  }
+
+ protected:
+  virtual std::optional<GflForm> Find(std::span<const TensorInfo> outputs, int width,
+                                      int height) const = 0;
+  virtual float point() const { return 0.5f; }
+
+  ModelSpec CommonDefaults(int width, int height) const {
+    ModelSpec spec;
+    spec.family = name();
+    spec.input.width = width;
+    spec.input.height = height;
+    spec.confidence_threshold = 0.35f;
+    spec.nms.iou_threshold = 0.6f;
+    spec.nms.max_detections = 100;
+    return spec;
+  }
+};
+
+class Nanodet : public GflFamily {
+ public:
+  std::string_view name() const override { return "nanodet"; }
+  std::string_view outputs() const override {
+    return "scores [batch, cells, classes] and distributions [batch, cells, 32] at three strides";
+  }
+
+  ModelSpec Defaults(int width, int height) const override {  // config/nanodet-m.yml, demo/demo.py
+    ModelSpec spec = CommonDefaults(width, height);
+    spec.input.resize = ResizeMode::kLetterboxCenter;
+    spec.input.channels = ChannelOrder::kBgr;
+    spec.input.mean = {103.53f, 116.28f, 123.675f};
+    spec.input.scale = {1 / 57.375f, 1 / 57.12f, 1 / 58.395f};
+    return spec;
+  }
+
+ protected:
+  std::optional<GflForm> Find(std::span<const TensorInfo> outputs, int width,
+                              int height) const override {
+    return FindGflPairs(outputs, width, height, 3);
+  }
+};
+
+class NanodetPlus : public Nanodet {
+ public:
+  std::string_view name() const override { return "nanodet_plus"; }
+  std::string_view outputs() const override { return "[batch, cells, classes + 32]"; }
+
+ protected:
+  std::optional<GflForm> Find(std::span<const TensorInfo> outputs, int width,
+                              int height) const override {
+    return FindGflTensor(outputs, width, height, 4);
+  }
+  float point() const override { return 0; }
+};
+
+class Picodet : public GflFamily {
+ public:
+  std::string_view name() const override { return "picodet"; }
+  std::string_view outputs() const override {
+    return "scores [batch, cells, classes] and distributions [batch, cells, 32] at four strides";
+  }
+
+  ModelSpec Defaults(int width, int height) const override {  // configs/picodet, deploy/python
+    ModelSpec spec = CommonDefaults(width, height);
+    spec.input.interpolation = Interpolation::kCubic;
+    spec.input.channels = ChannelOrder::kRgb;
+    spec.input.mean = {123.675f, 116.28f, 103.53f};
+    spec.input.scale = {1 / 58.395f, 1 / 57.12f, 1 / 57.375f};
+    return spec;
+  }
+
+ protected:
+  std::optional<GflForm> Find(std::span<const TensorInfo> outputs, int width,
+                              int height) const override {
+    return FindGflPairs(outputs, width, height, 4);
+  }
+};
+
+}  // namespace
+
+const ModelFamily& NanodetFamily() {
+  static const Nanodet family;
+  return family;
+}
+
+const ModelFamily& NanodetPlusFamily() {
+  static const NanodetPlus family;
+  return family;
+}
+
+const ModelFamily& PicodetFamily() {
+  static const Picodet family;
+  return family;
+}
+
+}  // namespace sightline

@@ -1,0 +1,134 @@
+// Detectors with boxes and class scores for every cell as two outputs (scores after their sigmoid):
+//   yolo_nas   boxes [B, N, 4] (x1, y1, x2, y2 in pixels of the input) and scores [B, N, C]
+//              (Deci-AI/super-gradients 3.7)
+//   damo_yolo  the same (Xu et al. 2022, arXiv 2211.15444; tinyvision/DAMO-YOLO), scores first
+//   yolov4     boxes [B, N, 1, 4] in fractions of the input and scores [B, N, C] of objectness times
+//              class (Tianxiaomo/pytorch-YOLOv4)
+// Layout "boxes_scores".
+#include <algorithm>
+
+#include "detect/heads/scored_boxes.h"
+#include "detect/known_strangers.h"
+
+namespace sightline {
+namespace {
+
+using namespace head_internal;  // NOLINT: these families' share of it
+
+class ScoredFamily : public ModelFamily {
+ public:
+  std::string_view outputs() const override {
+    return "boxes [batch, cells, 4] and scores [batch, cells, classes]";
+  }
+
+  std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
+    const auto found = FindBoxesAndScores(seen, box_rank());
+    if (!found || !HasRows(found->rows, seen) || !IsNamed(seen)) return std::nullopt;
+    return FamilyMatch{{found->boxes, found->scores},
+                       found->columns,
+                       0,
+                       fmt::format("{} and {}: a box and {} class scores for each of {} places, as "
+                                   "{} has them",
+                                   ToString(seen.outputs[found->boxes].info),
+                                   ToString(seen.outputs[found->scores].info), found->columns,
+                                   found->rows, name())};
+  }
+
+  absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
+                                             const FamilyMatch& match) const override {
+    const ProbeOutput &boxes = seen.outputs[match.outputs[0]],
+                      &scores = seen.outputs[match.outputs[1]];
+    if (ShareWithinUnit(scores.values) < kNearlyAll) {
+      return InvalidArgument(
+          "its {} and {} have the shapes of {}, but the class scores are not within 0..1: its export "
+          "lacks the last sigmoid",
+          ToString(boxes.info), ToString(scores.info), name());
+    }
+    const float reach = *std::ranges::max_element(boxes.values);
+    const bool fractions = reach < 3;
+    const bool wants_fractions = corners() == ScoredBoxes::Corners::kXyxyFrac;
+    int64_t ordered = 0;
+    for (size_t i = 0; i + 3 < boxes.values.size(); i += 4) {
+      ordered += boxes.values[i + 2] >= boxes.values[i] && boxes.values[i + 3] >= boxes.values[i + 1];
+    }
+    const bool is_corners = static_cast<double>(ordered) * 4 >=
+                            kNearlyAll * static_cast<double>(boxes.values.size());
+    if (fractions == wants_fractions && is_corners) return "boxes_scores";
+    return InvalidArgument(
+        "its {} and {} have the shapes of {}, but its boxes are not {} corners: they reach to {:.3g}",
+        ToString(boxes.info), ToString(scores.info), name(),
+        wants_fractions ? "fractional" : "pixels of", reach);
+  }
+
+  absl::StatusOr<std::unique_ptr<Head>> MakeHead(
+      const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_ASSIGN_OR_RETURN(ScoredBoxes form, ScoredBoxesFor(spec, outputs, box_rank(), 0));
+    form.corners = corners();
+    form.score = ScoredBoxes::Score::kAsIs;
+    form.several = several();
+    return std::make_unique<ScoredBoxesHead>(form);
+  }
+
+ protected:
+  virtual size_t box_rank() const { return 3; }
+  virtual ScoredBoxes::Corners corners() const { return ScoredBoxes::Corners::kXyxyPx; }
+  virtual bool several() const { return false; }
+  virtual bool HasRows(int64_t rows, const SeenModel& seen) const {
+    return rows == CellsAtStrides(seen.width, seen.height, 3);
+  }
+  virtual bool IsNamed(const SeenModel&) const { return true; }
+
+  ModelSpec CommonDefaults(int width, int height) const {
+    ModelSpec spec;
+    spec.family = name();
+    spec.input.width = width;
+    spec.input.height = height;
+    spec.input.channels = ChannelOrder::kRgb;
+    spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
+    return spec;
+  }
+};
+
+class YoloNas : public ScoredFamily {
+  std::string_view name() const override { return "yolo_nas"; }
+  ModelSpec Defaults(int width, int height) const override {
+    ModelSpec spec = CommonDefaults(width, height);
+    spec.input.resize = ResizeMode::kLetterboxCenter;
+    spec.input.letterbox_rounding = LetterboxRounding::kNearest;
+    spec.input.pad_value = {114, 114, 114};
+    spec.nms.iou_threshold = 0.7f;
+    return spec;
+  }
+};
+
+class Yolov4 : public ScoredFamily {
+  std::string_view name() const override { return "yolov4"; }
+  std::string_view outputs() const override {
+    return "boxes [batch, rows, 1, 4] and scores [batch, rows, classes]";
+  }
+  ModelSpec Defaults(int width, int height) const override {  // tool/utils.py, demo.py
+    ModelSpec spec = CommonDefaults(width, height);
+    spec.confidence_threshold = 0.4f;
+    spec.nms.iou_threshold = 0.6f;
+    return spec;
+  }
+  size_t box_rank() const override { return 4; }
+  ScoredBoxes::Corners corners() const override { return ScoredBoxes::Corners::kXyxyFrac; }
+  bool HasRows(int64_t rows, const SeenModel& seen) const override {
+    return rows % 3 == 0 && rows <= 4 * 3 * CellsAtStrides(seen.width, seen.height, 3);
+  }
+};
+
+}  // namespace
+
+const ModelFamily& YoloNasFamily() {
+  static const YoloNas family;
+  return family;
+}
+
+const ModelFamily& Yolov4Family() {
+  static const Yolov4 family;
+  return family;
+}
+
+}  // namespace sightline
