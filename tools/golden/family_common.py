@@ -148,7 +148,7 @@ def _turn_to_places(model, batches, layer):
     within = inside.T @ inside / len(inside)
     weights = layer.weight.detach().double().flatten(1).T
     ridge = torch.eye(len(between)) * 0.02 * within.diagonal().mean()
-    turned = torch.linalg.solve(4 * between + 0.2 * within + ridge, within @ weights).T
+    turned = torch.linalg.solve(40 * between + 0.2 * within + ridge, within @ weights).T
     with torch.no_grad():
         layer.weight.copy_(turned.float().view_as(layer.weight))
 
@@ -236,7 +236,8 @@ def judge_detector(head, candidates, boxes_too=True, most=30, iou=box_iou):
         if verdict:
             return verdict
         results = results()
-        if (scores.max(1) > head["confidence_threshold"]).sum() <= len(results):
+        above = (scores if head.get("multi_label") else scores.max(1)) > head["confidence_threshold"]
+        if above.sum() <= len(results):
             return "nothing suppressed"
         return judge_results(results, most=most, classes=min(2, head["classes"]))
 

@@ -323,7 +323,7 @@ def main():
     detect_like("yolo26_pose", "yolo26_pose", "yolo26n-pose.yaml", "pose", end2end=True, classes=3, changes={"kpt_shape": [4, 3]}, kpt_shape=(4, 3), most=13, class_mean=-2.5,
                 extra={"layer": "cv4_kpts", "mean": 0, "deviation": 0.8, "bare": True}, remark="3 classes and 4 keypoints, 1 and 17 in usual files")
     detect_like("yolo26_obb", "yolo26_obb", "yolo26n-obb.yaml", "obb", end2end=True, extra={"layer": "cv4", "mean": 0.5, "deviation": 0.8})
-    detect_like("yolov8_nms", "yolov8", "yolov8n.yaml", nms_in_graph=True, remark="exported with nms=True: suppression is in the graph, rows of zeros fill up to 300")
+    detect_like("yolov8_nms", "yolov8", "yolov8n.yaml", nms_in_graph=True, remark="exported with nms=True and batch=4: suppression is in the graph, unrolled for 4 entries; rows of zeros fill up to 300. For batch 1 three entries of zeros were added")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Goldens of the YOLO families that live in repositories of their own: YOLOv5, v6, v7, v4. Made-up weights; each
+"""Goldens of the YOLO families that live in repositories of their own: YOLOv5, v6, v7, v4, DAMO-YOLO. Made-up weights; each
 repository's own network, export settings, letterbox, suppression and mapping back."""
 
 import contextlib
 import io
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import family_common as fc
 import golden_files as gf
 
-ARGS = fc.start(__doc__, "yolov5", "yolov6", "yolov7", "yolov4")
+ARGS = fc.start(__doc__, "yolov5", "yolov6", "yolov7", "yolov4", "damoyolo")
 
 import cv2  # noqa: E402
 import onnx  # noqa: E402
@@ -50,7 +51,7 @@ def importing(path):
     finally:
         sys.path.remove(str(path))
         for name in set(sys.modules) - before:
-            if name.split(".")[0] in ("models", "utils", "tool", "export", "cfg"):
+            if name.split(".")[0] in ("models", "utils", "tool", "export", "cfg", "yolov6", "damo"):
                 del sys.modules[name]
 
 
@@ -425,9 +426,80 @@ def yolov4(seed, name="yolov4", config="yolov4-tiny.cfg"):
         finish(name, head, SIZES, preprocess, run, answer, candidates, ["boxes", "confs"])
 
 
+def damoyolo(seed):
+    name, classes = "damoyolo", len(NAMES)
+    here = os.getcwd()
+    with importing(ARGS.damoyolo_path), tempfile.TemporaryDirectory() as folder:
+        os.chdir(ARGS.damoyolo_path)  # its configurations open files by paths relative to its root
+        try:
+            from damo.base_models.core.ops import RepConv
+            from damo.config.base import parse_config
+            from damo.detectors.detector import build_local_model
+            from damo.utils.boxes import postprocess
+            from damo.utils.demo_utils import transform_img
+
+            config = parse_config("configs/damoyolo_tinynasL20_T.py")
+            config.model.head["num_classes"] = classes
+            torch.manual_seed(seed)
+            net = build_local_model(config, torch.device("cpu"))
+        finally:
+            os.chdir(here)
+        net.eval()
+        net.head.nms = False
+        how = dict(config.test.augment.transform)
+
+        def preprocess(image, input_wh):
+            return transform_img(image, 0, **how, infer_size=(input_wh[1], input_wh[0])).tensors[0].numpy()
+
+        data = fc.calibration(preprocess, SIZES)
+        fc.settle_batch_norm(net, data)
+        for layer in net.modules():
+            if isinstance(layer, RepConv):
+                layer.switch_to_deploy()
+        bins = net.head.reg_max + 1
+        wanted = [(m, np.tile(-0.45 * np.arange(bins), 4), 1.6) for m in net.head.gfl_reg] + [(m, -2.4 - 0.25 * (np.arange(classes) % 3), 1.6) for m in net.head.gfl_cls]
+        fc.spread(net, data, wanted)
+        path = Path(folder) / "damoyolo.onnx"
+        sessions = {}
+        for size in SIZES:
+            for batch in (1, 4):  # the priors are repeated for the batch of the export, which is fixed
+                torch.onnx.export(net, torch.zeros(batch, 3, size[1], size[0]), str(path), input_names=["images"], output_names=["output"], opset_version=11, dynamo=False)
+                sessions[(batch, size[1], size[0])] = gf.open_session(path)
+                metadata = {p.key: p.value for p in onnx.load(path).metadata_props}
+        output_names = [o.name for o in sessions[(1, SIZES[0][1], SIZES[0][0])].get_outputs()]
+        run = lambda b: sessions[(len(b), *b.shape[2:])].run(None, {"images": b})
+
+        class Sizes:
+            pass
+
+        def answer(raw, input_wh, source_wh):
+            images = Sizes()
+            images.image_sizes = [(input_wh[1], input_wh[0])]
+            boxes = postprocess(torch.from_numpy(raw[0].copy()), torch.from_numpy(raw[1].copy()), classes, 0.3, 0.7, images)[0].resize(source_wh)
+            rows = [[*box, score, label] for box, score, label in zip(boxes.bbox.numpy(), boxes.get_field("scores").numpy(), boxes.get_field("labels").numpy())]
+            return results_of(rows)
+
+        head = {
+            "family": name, "task": "detect",
+            "reference": {"package": "tinyvision/DAMO-YOLO", "version": commit_of(ARGS.damoyolo_path), "what": "configs/damoyolo_tinynasL20_T.py, exported as tools/converter.py does; transform_img, postprocess, BoxList.resize"},
+            "versions": VERSIONS, "metadata": metadata,
+            "input": {"name": "images", "layout": "nchw", "dtype": "float32", "batch_open": False},
+            "recipe": {**STRETCH, "scale": [1, 1, 1]},
+            "outputs": [{"name": output_names[0], "dims": ["batch", "cells", "classes"], "row": "class scores (sigmoid done)"}, {"name": output_names[1], "dims": ["batch", "cells", "4"], "row": "x1, y1, x2, y2 in px of the input"}],
+            "remark": "the exporter names only the first output; the second has a number that differs from file to file. Cells' points are column * stride, without the half",
+            "classes": classes, "labels": NAMES, "confidence_threshold": 0.3, "iou_threshold": 0.7, "class_aware": True, "multi_label": True, "max_detections": 500,
+            "score_rule": "every class of a cell > confidence_threshold is a box of its own (0.05 in the configuration, 0.3 here)",
+            "nms_rule": "plain IoU, a box goes when IoU with a kept better one of its class > iou_threshold"}
+
+        def candidates(raw):
+            return raw[1][0], raw[0][0]
+
+        finish(name, head, SIZES, preprocess, run, answer, candidates, output_names)
+
+
 def main():
     makers = {"yolov5": (ARGS.yolov5_path, yolov5), "yolov5_seg": (ARGS.yolov5_path, lambda s: yolov5(s, True)), "yolov7": (ARGS.yolov7_path, yolov7),
-              "yolov7_raw": (ARGS.yolov7_path, lambda s: yolov7(s, True)), "yolov6": (ARGS.yolov6_path, yolov6), "yolov4": (ARGS.yolov4_path, yolov4)}
+              "yolov7_raw": (ARGS.yolov7_path, lambda s: yolov7(s, True)), "yolov6": (ARGS.yolov6_path, yolov6), "yolov4": (ARGS.yolov4_path, yolov4), "damoyolo": (ARGS.damoyolo_path, damoyolo)}
     for name, (path, make) in makers.items():
         if path and fc.wanted(ARGS, name):
             fc.first_that_will_do(make, range(3, 13))
