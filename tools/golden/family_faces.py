@@ -84,7 +84,8 @@ def yunet(data):
     for width, height in SIZES:
         detector = cv2.FaceDetectorYN.create(model, "", (width, height), YUNET_SCORE, YUNET_IOU, YUNET_TOP)
         tensors, kept = [], []
-        for index, (w, h) in enumerate(SOURCES):
+        sources = [(width + 13, height + 2), (width - 5, height + 9), (2 * width, 2 * height), (width + 1, height - 7)]
+        for index, (w, h) in enumerate(sources):
             for seed in range(index * 1000, index * 1000 + 200):
                 image = cv2.resize(drawn_faces(seed, w, h), (width, height), interpolation=cv2.INTER_LINEAR)
                 found = detector.detect(image)[1]
@@ -116,7 +117,7 @@ def yunet(data):
             kept.append(results)
         raw = fw.run_batch(lambda x: session.run(YUNET_OUTPUTS, {"input": x}), tensors)
         cases.append({"input_wh": [width, height], "raw": [golden.raw(n, r) for n, r in zip(YUNET_OUTPUTS, raw)],
-                      "entries": [{"source_wh": list(wh), "results": k} for wh, k in zip(SOURCES, kept)]})
+                      "entries": [{"source_wh": list(wh), "results": k} for wh, k in zip(sources, kept)]})
     head = common("yunet", {
         "package": "opencv-python-headless", "version": cv2.__version__, "what": "FaceDetectorYN; raw by ONNX Runtime",
         "model": "models/yunet_n_dynamic.onnx", "model_sha256": gf.sha256_of_file(model)},
