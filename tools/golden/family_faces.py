@@ -107,12 +107,11 @@ def yunet(data):
                     continue
                 if len(suppressed(boxes[on], scores[on], YUNET_IOU)) != len(results):
                     continue  # cutting to whole pixels would decide
-                break
+                mine = boxes[on][suppressed(boxes[on], scores[on], YUNET_IOU)] * np.tile([w / width, h / height], 2)
+                if fw.nearly(mine, [r["box_xyxy_px"] for r in results], 1e-3):
+                    break  # OpenCV's own inference and ONNX Runtime's agree
             else:
                 gf.refuse(f"yunet {width}x{height} entry {index}")
-            mine = boxes[on][suppressed(boxes[on], scores[on], YUNET_IOU)] * np.tile([w / width, h / height], 2)
-            if not fw.nearly(mine, [r["box_xyxy_px"] for r in results], 2e-3):
-                gf.refuse("yunet: ONNX Runtime and OpenCV differ")
             tensors.append(tensor)
             kept.append(results)
         raw = fw.run_batch(lambda x: session.run(YUNET_OUTPUTS, {"input": x}), tensors)
@@ -178,7 +177,7 @@ def retinaface():
     names = ["loc", "conf", "landms"]
     cases = []
     axes = {n: {0: "batch"} for n in ["input0"] + names}
-    for width, height in SIZES:
+    for width, height in [(64, 64), (96, 64), (64, 96)]:
         session, metadata = fw.export(network, (torch.zeros(1, 3, height, width),), ["input0"], names, axes)
         priors = PriorBox(network.cfg, image_size=(height, width)).forward()
         tensors, kept = [], []
