@@ -48,8 +48,11 @@ def detr():
         decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64)
     torch.manual_seed(1)
     network = hf.DetrForObjectDetection(config)
-    # as random weights let the queries look alike, they are drawn wider
-    torch.nn.init.normal_(network.model.query_position_embeddings.weight, std=2.0)
+    # with the usual random weights all queries look alike, so the decoder's are drawn wider
+    for name, weight in network.named_parameters():
+        if name.startswith("model.decoder") and weight.dim() == 2:
+            torch.nn.init.normal_(weight, std=0.35)
+    torch.nn.init.normal_(network.model.query_position_embeddings.weight, std=1.0)
     return network, [network.class_labels_classifier], [network.bbox_predictor.layers[-1]]
 
 
