@@ -22,7 +22,8 @@ std::span<const ModelFamily* const> Families() {
       &Yolov8PoseFamily(), &Yolov8ObbFamily(),  &YoloEndToEndFamily(), &DetrFamily(),
       &ClassifierFamily(), &SegmenterFamily(),  &TorchvisionFamily(),  &YunetFamily(),
       &ScrfdFamily(),      &RetinafaceFamily(), &RtdetrFamily(),       &RtdetrLogitsFamily(),
-      &RfDetrFamily(),     &NanodetFamily(),    &NanodetPlusFamily(),  &PicodetFamily()};
+      &RfDetrFamily(),     &NanodetFamily(),    &NanodetPlusFamily(),  &PicodetFamily(),
+      &YoloNasFamily(),    &Yolov4Family()};
   return families;
 }
 

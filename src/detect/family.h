@@ -98,6 +98,8 @@ const ModelFamily& RfDetrFamily();
 const ModelFamily& NanodetFamily();
 const ModelFamily& NanodetPlusFamily();
 const ModelFamily& PicodetFamily();
+const ModelFamily& YoloNasFamily();
+const ModelFamily& Yolov4Family();
 const ModelFamily& ClassifierFamily();
 const ModelFamily& SegmenterFamily();
 const ModelFamily& TorchvisionFamily();

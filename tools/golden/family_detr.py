@@ -289,7 +289,8 @@ def make(name, build, processor_class, softmax, box_std, what, names, recipe, de
         "versions": gf.versions("torch", "torchvision", "transformers", "onnx", "onnxruntime"), "metadata": metadata,
         "input": {"name": input_name, "layout": "nchw", "dtype": "float32", "batch_open": True},
         "recipe": recipe,
-        "outputs": [{"name": n, "dims": dims[n]} for n in output_names],
+        "outputs": [{"name": n, "dims": dims[n], **({"dtype": "int64"} if deploy and n == "labels" else {})}
+                    for n in output_names],
         "classes": channels - 1 if softmax else channels,
         "box_rule": "px of the source: x1, y1, x2, y2" if deploy else
                     "cx, cy, w, h in shares of the input (activated); times the size of the source, not clipped",

@@ -39,6 +39,7 @@ const Expected kExpected[] = {
     {"classify_multilabel", "classifier", "multilabel"},
     {"classify_softmax", "classifier", "probabilities"},
     {"classify_vit", "classifier", "logits", true},
+    {"d_fine", "rtdetr_logits", "sigmoid"},
     {"deeplabv3", "segmenter", "argmax"},
     {"fasterrcnn", "torchvision", "boxes"},
     {"maskrcnn", "torchvision", "masks"},
@@ -53,7 +54,11 @@ const Expected kExpected[] = {
     {"unet_binary_logits", "segmenter", "binary_logits"},
     {"unet_binary_sigmoid", "segmenter", "binary_probabilities"},
     {"yolo11", "yolov8", "columns"},
+    {"yolo26", "yolo_end2end", "boxes"},
+    {"yolo26_pose", "yolo_end2end", "xy_confidence"},
+    {"yolov10", "yolo_end2end", "boxes"},
     {"yolov12", "yolov8", "columns"},
+    {"yolov4", "yolov4", "boxes_scores"},
     {"yolov5", "yolov5", "decoded"},
     {"yolov8", "yolov8", "columns"},
     {"yolov8_cls", "classifier", "probabilities"},
@@ -127,9 +132,7 @@ std::vector<Raw> RawOf(const Golden& golden, const json& holder) {
       raw.data = golden.raw.data() + r.at("offset").get<size_t>();
     }
     for (const json& output : golden.about.at("outputs")) {
-      if (output.at("name") != r.at("name") ||
-          (output.value("dtype", "") != "int64" && output.at("name") != "labels") ||
-          golden.about.at("family") == "rf_detr") {
+      if (output.at("name") != r.at("name") || output.value("dtype", "") != "int64") {
         continue;
       }
       raw.info.dtype = DataType::kInt64;

@@ -40,7 +40,8 @@ class ScoredFamily : public ModelFamily {
                       &scores = seen.outputs[match.outputs[1]];
     if (ShareWithinUnit(scores.values) < kNearlyAll) {
       return InvalidArgument(
-          "its {} and {} have the shapes of {}, but the class scores are not within 0..1: its export "
+          "its {} and {} have the shapes of {}, but the class scores are not within 0..1: its "
+          "export "
           "lacks the last sigmoid",
           ToString(boxes.info), ToString(scores.info), name());
     }
@@ -49,13 +50,15 @@ class ScoredFamily : public ModelFamily {
     const bool wants_fractions = corners() == ScoredBoxes::Corners::kXyxyFrac;
     int64_t ordered = 0;
     for (size_t i = 0; i + 3 < boxes.values.size(); i += 4) {
-      ordered += boxes.values[i + 2] >= boxes.values[i] && boxes.values[i + 3] >= boxes.values[i + 1];
+      ordered +=
+          boxes.values[i + 2] >= boxes.values[i] && boxes.values[i + 3] >= boxes.values[i + 1];
     }
-    const bool is_corners = static_cast<double>(ordered) * 4 >=
-                            kNearlyAll * static_cast<double>(boxes.values.size());
+    const bool is_corners =
+        static_cast<double>(ordered) * 4 >= kNearlyAll * static_cast<double>(boxes.values.size());
     if (fractions == wants_fractions && is_corners) return "boxes_scores";
     return InvalidArgument(
-        "its {} and {} have the shapes of {}, but its boxes are not {} corners: they reach to {:.3g}",
+        "its {} and {} have the shapes of {}, but its boxes are not {} corners: they reach to "
+        "{:.3g}",
         ToString(boxes.info), ToString(scores.info), name(),
         wants_fractions ? "fractional" : "pixels of", reach);
   }
