@@ -287,6 +287,13 @@ def made_up(rng, width, height, with_points):
     return maps[0] + maps[1] + (maps[2] if with_points else [])
 
 
+def scrfd_mapping(source, tensor):
+    """The way that SCRFD.detect takes back: both axes by the scale of the height, which it cuts to whole pixels."""
+    (w, h), (width, height) = source, tensor
+    scaled = height if h / w > height / width else int(width * (h / w))
+    return {"scale_x": scaled / h, "scale_y": scaled / h, "pad_x": 0, "pad_y": 0}
+
+
 def scrfd(name, names, with_points, batched):
     module = load_scrfd()
     golden = fw.Golden(name)
@@ -324,7 +331,8 @@ def scrfd(name, names, with_points, batched):
             arrays.append(raw)
             kept.append(results)
         case = {"input_wh": [width, height]}
-        entries = [{"source_wh": list(wh), "results": k} for wh, k in zip(SOURCES, kept)]
+        entries = [{"source_wh": list(wh), "mapping": scrfd_mapping(wh, (width, height)), "results": k}
+                   for wh, k in zip(SOURCES, kept)]
         if batched:
             case["raw"] = [golden.raw(n, np.stack([a[k] for a in arrays])) for k, n in enumerate(names)]
         else:

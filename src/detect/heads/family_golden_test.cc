@@ -39,13 +39,13 @@ const Expected kExpected[] = {
     {"classify_multilabel", "classifier", "multilabel"},
     {"classify_softmax", "classifier", "probabilities"},
     {"classify_vit", "classifier", "logits", true},
-    {"d_fine", "rtdetr_logits", "sigmoid"},
+    {"d_fine", "rtdetr_logits", "sigmoid", true},
     {"deeplabv3", "segmenter", "argmax"},
     {"fasterrcnn", "torchvision", "boxes"},
     {"maskrcnn", "torchvision", "masks"},
     {"retinanet", "torchvision", "boxes"},
     {"rf_detr", "rf_detr", "sigmoid"},
-    {"rtdetr", "rtdetr_logits", "sigmoid"},
+    {"rtdetr", "rtdetr_logits", "sigmoid", true},
     {"rtdetr_deploy", "rtdetr", "deployed"},
     {"scrfd", "scrfd", "boxes"},
     {"scrfd_kps", "scrfd", "landmarks"},
@@ -106,7 +106,8 @@ struct Raw {
   TensorView Alone(int entry) const {
     std::vector<int64_t> shape = info.shape;
     shape[0] = 1;
-    return {DataType::kFloat32, shape, data + per_entry() * entry};
+    if (integers.empty()) return {DataType::kFloat32, shape, data + per_entry() * entry};
+    return {DataType::kInt64, shape, integers.data() + per_entry() * entry};
   }
   TensorView Whole() const {
     return {info.dtype, info.shape,
@@ -156,8 +157,11 @@ ModelSpec Described(const Golden& golden, const json& c, const Expected& expecte
   auto spec = FamilyDefaults(expected.family, c.at("input_wh")[0], c.at("input_wh")[1]);
   EXPECT_TRUE(spec.ok()) << spec.status();
   spec->layout = expected.layout;
-  for (const Raw& raw : RawOf(golden, FirstRun(golden, c)))
-    spec->output_names.push_back(raw.info.name);
+  for (const Raw& raw : RawOf(golden, FirstRun(golden, c))) {
+    // Boxes come first where a family has them.
+    auto& names = spec->output_names;
+    names.insert(raw.info.shape.back() == 4 ? names.begin() : names.end(), raw.info.name);
+  }
   return *spec;
 }
 

@@ -13,6 +13,7 @@
 
 #include "detect/heads/scored_boxes.h"
 #include "detect/heads/ultralytics.h"
+#include "detect/known_strangers.h"
 
 namespace sightline {
 namespace {
@@ -20,6 +21,7 @@ namespace {
 using namespace head_internal;  // NOLINT: this family's share of it
 
 constexpr int64_t kMostQueries = 5'000;  // chosen; the families have 300
+constexpr int64_t kMostRows = 1'000;     // the same where rows alone say what it is
 
 // Indices of labels, boxes, scores.
 struct Lists {
@@ -176,9 +178,10 @@ class Rtdetr : public ModelFamily {
     }
     if (infos.size() != 1) return std::nullopt;
     const std::vector<int64_t>& s = infos[0].shape;
-    if (s.size() != 3 || s[1] < 1 || s[1] > kMostQueries || s[2] < 5 || s[2] > 100'000) {
+    if (s.size() != 3 || s[1] < 1 || s[1] > kMostRows || s[2] < 5 || s[2] > 100'000) {
       return std::nullopt;
     }
+    if (s[1] == CellsAtStrides(seen.width, seen.height, 3)) return std::nullopt;  // a grid
     const auto notes = ultralytics::NotesOf(seen);
     const bool one_score = s[2] == 6 && notes.classes != 2;
     return FamilyMatch{
