@@ -163,7 +163,7 @@ struct Key {
 
 constexpr int kMaxClasses = 100'000;  // as many as labels; chosen
 constexpr int kMaxKeypoints = 1'000;  // chosen
-constexpr float kHuge = 1e9f;  // bounds mean and scale, so that no tensor value overflows
+constexpr float kHuge = 1e9f;         // bounds mean and scale, so that no tensor value overflows
 
 constexpr Key kInputKeys[] = {
     {"name", true, [](const YAML::Node& n, Target& t) { t.spec().input_name = NonEmptyText(n); }},
@@ -175,6 +175,8 @@ constexpr Key kInputKeys[] = {
      [](const YAML::Node& n, Target& t) { t.spec().input.height = Integer(n, 1, kMaxSidePx); }},
     {"resize", true,
      [](const YAML::Node& n, Target& t) { t.spec().input.resize = OneOf(n, kResizeWords); }},
+    {"crop_from", false,
+     [](const YAML::Node& n, Target& t) { t.spec().input.crop_from = Integer(n, 1, kMaxSidePx); }},
     {"interpolation", true,
      [](const YAML::Node& n, Target& t) {
        t.spec().input.interpolation = OneOf(n, kInterpolationWords);
@@ -223,6 +225,15 @@ constexpr Key kNmsKeys[] = {
 // Keys that are required are asked for unless the target is filled already.
 void ReadMap(const YAML::Node& node, std::span<const Key> keys, Target& target);
 
+void ReadInputKey(const YAML::Node& node, Target& target) {
+  ReadMap(node, kInputKeys, target);
+  if (target.spec().input.resize == ResizeMode::kCenterCrop) return;
+  // Here rather than where it is read: the two keys may stand in either order.
+  if (const YAML::Node crop_from = node["crop_from"]) {
+    Refuse(crop_from, "crop_from says something with \"resize: center_crop\" only");
+  }
+}
+
 void ReadLabelsKey(const YAML::Node& node, Target& target) {
   if (node.IsScalar()) {
     target.labels_file = NonEmptyText(node);
@@ -269,7 +280,7 @@ constexpr Key kPackageKeys[] = {
      [](const YAML::Node& n, Target& t) { t.spec().classes = Integer(n, 1, kMaxClasses); }},
     {"keypoints", false,
      [](const YAML::Node& n, Target& t) { t.spec().keypoints = Integer(n, 1, kMaxKeypoints); }},
-    {"input", true, [](const YAML::Node& n, Target& t) { ReadMap(n, kInputKeys, t); }},
+    {"input", true, ReadInputKey},
     {"outputs", true,
      [](const YAML::Node& n, Target& t) {
        t.spec().output_names = Texts(n, 256, kMaxTextBytes);

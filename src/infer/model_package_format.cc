@@ -84,6 +84,9 @@ std::string FormatModelPackage(const ModelPackage& package) {
   }
   out += fmt::format("  width: {}\n  height: {}\n", input.width, input.height);
   out += fmt::format("  resize: {}\n", WordOf(kResizeWords, input.resize));
+  if (input.resize == ResizeMode::kCenterCrop && input.crop_from > 0) {
+    out += fmt::format("  crop_from: {}\n", input.crop_from);
+  }
   out += fmt::format("  interpolation: {}\n", WordOf(kInterpolationWords, input.interpolation));
   out += fmt::format("  channels: {}\n", WordOf(kChannelWords, input.channels));
   out += fmt::format("  layout: {}\n", WordOf(kLayoutWords, input.layout));

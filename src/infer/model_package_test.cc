@@ -17,6 +17,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 constexpr char kSha[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -148,6 +149,43 @@ TEST(ModelPackage, ErrorsNameThePlaceAndTheNearestKey) {
   EXPECT_THAT(ParseError("a: [1, 2"), StartsWith("m.yaml:1:"));
   EXPECT_THAT(ParseError(std::string(2 << 20, 'a')), HasSubstr("longer than"));
   (void)ParseError(std::string(100'000, '['));
+}
+
+TEST(ModelPackage, CropFromGoesWithCenterCrop) {
+  ModelPackage package = Sample();
+  package.spec.input.resize = ResizeMode::kCenterCrop;
+  package.spec.input.crop_from = 256;
+  package.spec.input.interpolation = Interpolation::kCubicAntialias;
+  const std::string yaml = FormatModelPackage(package);
+  const auto read = ParseModelPackage(yaml, "m.yaml");
+  ASSERT_TRUE(read.ok()) << read.status() << "\n" << yaml;
+  EXPECT_EQ(read->spec.input.resize, ResizeMode::kCenterCrop);
+  EXPECT_EQ(read->spec.input.crop_from, 256);
+  EXPECT_EQ(read->spec.input.interpolation, Interpolation::kCubicAntialias);
+  for (const char* wrong : {"0", "-3", "16385", "256.0", "\"256\"", "none", "[256, 256]"}) {
+    EXPECT_THAT(ParseError(Replaced(yaml, "crop_from: 256", std::string("crop_from: ") + wrong)),
+                HasSubstr("a whole number from 1 to 16384"))
+        << wrong;
+  }
+  EXPECT_THAT(ParseError(Replaced(yaml, "resize: center_crop", "resize: stretch")),
+              AllOf(StartsWith("m.yaml:23:14: "), HasSubstr("\"resize: center_crop\" only")));
+  EXPECT_THAT(ParseError(Replaced(yaml, "cubic_antialias", "cubic_antialiased")),
+              HasSubstr("did you mean \"cubic_antialias\"?"));
+  package.spec.input.crop_from = 0;  // as the input needs
+  EXPECT_THAT(FormatModelPackage(package), Not(HasSubstr("crop_from")));
+  package.spec.input.crop_from = 256;
+  package.spec.input.resize = ResizeMode::kStretch;  // says nothing here
+  EXPECT_TRUE(ParseModelPackage(FormatModelPackage(package), "m.yaml").ok());
+
+  package = Sample();
+  EXPECT_TRUE(SetInModelPackage("input.crop_from", "256", package).ok());
+  EXPECT_TRUE(SetInModelPackage("input.resize", "center_crop", package).ok());
+  EXPECT_EQ(package.spec.input.crop_from, 256);
+  EXPECT_FALSE(SetInModelPackage("input.crop_from", "0", package).ok());
+  package = Sample();
+  EXPECT_FALSE(ApplyModelYaml("input: {crop_from: 256}", "m.yaml", "", package).ok());
+  EXPECT_TRUE(
+      ApplyModelYaml("input: {crop_from: 256, resize: center_crop}", "m.yaml", "", package).ok());
 }
 
 TEST(ModelPackage, AnyTextIsAnAnswer) {

@@ -12,15 +12,18 @@ namespace sightline {
 template <typename T, size_t N>
 using WordTable = std::array<std::pair<std::string_view, T>, N>;
 
-inline constexpr WordTable<ResizeMode, 3> kResizeWords{
+inline constexpr WordTable<ResizeMode, 4> kResizeWords{
     {{"stretch", ResizeMode::kStretch},
      {"letterbox_top_left", ResizeMode::kLetterboxTopLeft},
-     {"letterbox_center", ResizeMode::kLetterboxCenter}}};
-inline constexpr WordTable<Interpolation, 4> kInterpolationWords{
+     {"letterbox_center", ResizeMode::kLetterboxCenter},
+     {"center_crop", ResizeMode::kCenterCrop}}};
+inline constexpr WordTable<Interpolation, 6> kInterpolationWords{
     {{"nearest", Interpolation::kNearest},
      {"bilinear", Interpolation::kBilinear},
      {"area", Interpolation::kArea},
-     {"cubic", Interpolation::kCubic}}};
+     {"cubic", Interpolation::kCubic},
+     {"bilinear_antialias", Interpolation::kBilinearAntialias},
+     {"cubic_antialias", Interpolation::kCubicAntialias}}};
 inline constexpr WordTable<ChannelOrder, 2> kChannelWords{
     {{"bgr", ChannelOrder::kBgr}, {"rgb", ChannelOrder::kRgb}}};
 inline constexpr WordTable<TensorLayout, 2> kLayoutWords{

@@ -16,16 +16,30 @@ namespace sightline {
 enum class ResizeMode : uint8_t {
   kStretch,           // each side scaled on its own
   kLetterboxTopLeft,  // aspect kept, picture at the top left, padding right and below (YOLOX)
-  kLetterboxCenter    // aspect kept, picture in the middle
+  kLetterboxCenter,   // aspect kept, picture in the middle
+  // As torchvision's Resize(crop_from) and CenterCrop, timm, transformers and Ultralytics-classify
+  // do: aspect kept, the shorter side becomes crop_from pixels, and of that the middle is taken;
+  // where the picture is smaller than the tensor there is padding around it.
+  kCenterCrop
 };
 // How a letterboxed side w * r becomes whole pixels.
 enum class LetterboxRounding : uint8_t {
   kFloor,   // int(w * r): YOLOX, NanoDet
   kNearest  // round(w * r): Ultralytics
 };
-// The names mean OpenCV's kernels on 8-bit pixels, rounding included, because that is what the
-// models' reference implementations were measured with.
-enum class Interpolation : uint8_t { kNearest, kBilinear, kArea, kCubic };
+// Kernels on 8-bit pixels, rounding included, because that is what the models' reference
+// implementations were measured with.
+enum class Interpolation : uint8_t {
+  // OpenCV's: when shrinking, bilinear and cubic skip the pixels between.
+  kNearest,
+  kBilinear,
+  kArea,
+  kCubic,
+  // Pillow's BILINEAR and BICUBIC (torchvision, timm, transformers): when shrinking the kernel
+  // grows with the scale, so that every pixel counts. Pillow's cubic has a = -0.5, OpenCV's -0.75.
+  kBilinearAntialias,
+  kCubicAntialias
+};
 enum class ChannelOrder : uint8_t { kBgr, kRgb };
 
 // How an image becomes the input tensor:
@@ -37,6 +51,9 @@ struct TensorRecipe {
   int height = 0;
   ResizeMode resize = ResizeMode::kStretch;
   LetterboxRounding letterbox_rounding = LetterboxRounding::kFloor;
+  // kCenterCrop only: pixels of the resized picture's shorter side. 0 = max(width, height), so that
+  // the picture covers the tensor.
+  int crop_from = 0;
   Interpolation interpolation = Interpolation::kBilinear;
   ChannelOrder channels = ChannelOrder::kRgb;
   TensorLayout layout = TensorLayout::kNchw;

@@ -29,6 +29,13 @@ absl::Status CheckRecipe(const TensorRecipe& recipe) {
         "uint8",
         ToString(recipe.dtype));
   }
+  if (recipe.crop_from < 0 || recipe.crop_from > kMaxImageSide) {
+    return InvalidArgument(
+        "model input: crop_from is {}; the shorter side before the crop must be 1 to {} pixels, or "
+        "0 "
+        "for the larger side of the input",
+        recipe.crop_from, kMaxImageSide);
+  }
   for (int c = 0; c < 3; ++c) {
     if (!std::isfinite(recipe.mean[c]) || !std::isfinite(recipe.scale[c])) {
       return InvalidArgument(
@@ -71,8 +78,8 @@ struct Preprocessor::State {
     Geometry g{
         image.width, image.height, image.format, now, PlaceImage(recipe, image.width, image.height),
         nullptr};
-    g.resizer = std::make_unique<RowResizer>(image.format, image.width, image.height, g.place.width,
-                                             g.place.height, recipe.interpolation);
+    g.resizer = std::make_unique<RowResizer>(image.format, g.place.columns, g.place.rows,
+                                             recipe.interpolation);
     geometries.push_back(std::move(g));
     return geometries.back();
   }

@@ -1,14 +1,19 @@
 // From a decoded picture straight into a model's input tensor, in one pass over the rows: colour
-// conversion, resize, channel order, normalisation, layout and padding. No full-size copy is made:
-// only the source rows that the resize reads are touched, and when shrinking only the pixels.
+// conversion, resize, crop, channel order, normalisation, layout and padding. No full-size copy is
+// made: only the source rows that the resize reads are touched, and when shrinking without
+// antialias only the pixels; of a crop only what it shows is computed.
 //
-// The result is that of the chain which users and reference implementations run:
+// The result is that of the chains which users and reference implementations run:
 //   cv::cvtColor (YUV to BGR, see color.h)  ->  cv::resize on 8-bit pixels  ->  cv::copyMakeBorder
 //   ->  (pixel - mean) * scale
+//   Pillow's Image.resize on 8-bit pixels  ->  torchvision's CenterCrop  ->  the same
 // From BGR, RGB and grey, nearest and bilinear are bit for bit those of OpenCV 4.6 (checked against
 // 5.0 too); area and cubic are within 1 of 255, where OpenCV's float sums fall at the rounding
-// edge. From YUV the colour of fewer than 1 pixel in 100 is off by 1 (see color.h), so that results
-// are within 2 and off by 0.02 in the mean. All instruction sets give the same bits.
+// edge. With antialias they are bit for bit those of Pillow, across first as in its versions up to
+// 12; 13 goes down first where the height loses more than twice the pixels that the width loses
+// (narrow portraits, mostly), and there bilinear is off by 1 at most and cubic by a few at hard
+// edges. From YUV the colour of fewer than 1 pixel in 100 is off by 1 (see color.h), so that
+// results are within 2 and off by 0.02 in the mean. All instruction sets give the same bits.
 #pragma once
 
 #include <cstddef>
@@ -34,14 +39,15 @@ struct TensorPadding {
 };
 
 // Threads: one thread at a time per instance; instances are independent.
-// Memory: a few rows, and tables for the last 16 source geometries (size and pixel format).
+// Memory: a few rows (with antialias as many as one row of the tensor sums, about 1 MiB at most),
+// and tables for the last 16 source geometries (size and pixel format).
 // Cost: no allocation once the geometry is known. 1920x1080 NV12 into 640x640 letterboxed takes
 // about 0.27 ms, of which 0.08 ms is padding; 768x576 I420 into 416x416 about 0.2 ms, 1920x1080
 // into 352x352 0.3 ms (one busy core of an AMD EPYC, AVX2; benchmarks/preprocess_bench measures).
 class Preprocessor {
  public:
-  // InvalidArgument for sides outside 1..8192, element types other than float32, float16 and uint8,
-  // and means or scales that are not finite.
+  // InvalidArgument for sides outside 1..8192, crop_from outside 0..8192, element types other than
+  // float32, float16 and uint8, and means or scales that are not finite.
   static absl::StatusOr<Preprocessor> Create(const TensorRecipe& recipe);
 
   Preprocessor(Preprocessor&&) noexcept;

@@ -27,6 +27,10 @@ static thread_local int64_t g_allocations = 0;
 namespace sightline {
 namespace {
 
+constexpr Interpolation kInterpolations[] = {
+    Interpolation::kNearest, Interpolation::kBilinear,          Interpolation::kArea,
+    Interpolation::kCubic,   Interpolation::kBilinearAntialias, Interpolation::kCubicAntialias};
+
 // What users and reference implementations run, up to the 8-bit picture with its border, and the
 // scale by which they map boxes back.
 cv::Mat Chain(const ImageView& v, const TensorRecipe& r, ImageToTensor* mapping) {
@@ -249,10 +253,155 @@ TEST(Preprocessor, ExtremeShapesKeepOnePixel) {
   for (const auto& size : {std::pair(8192, 1), std::pair(1, 8192), std::pair(1, 1)}) {
     const Picture picture =
         MakePicture(random, PixelFormat::kI420, size.first, size.second, Content::kNoise);
-    for (int i = 0; i < 4; ++i) {
-      r.interpolation = static_cast<Interpolation>(i);
-      RunOn(picture.view, r);
+    for (const int crop_from : {0, 1, 64, 8192}) {
+      r.crop_from = crop_from;
+      for (const ResizeMode mode : {ResizeMode::kLetterboxCenter, ResizeMode::kCenterCrop}) {
+        r.resize = mode;
+        for (const Interpolation interpolation : kInterpolations) {
+          r.interpolation = interpolation;
+          RunOn(picture.view, r);
+        }
+      }
     }
+  }
+}
+
+TEST(Preprocessor, CenterCropLiesWhereTorchvisionPutsIt) {
+  TensorRecipe r;
+  r.width = r.height = 224;
+  r.resize = ResizeMode::kCenterCrop;
+  r.crop_from = 256;
+  const Placement wide = PlaceImage(r, 640, 480);  // 341.3 x 256
+  EXPECT_EQ(wide.columns.full, 341);
+  EXPECT_EQ(wide.rows.full, 256);
+  EXPECT_EQ(wide.columns.first, 58);  // 58.5, to even
+  EXPECT_EQ(wide.rows.first, 16);
+  EXPECT_EQ(wide.width, 224);
+  EXPECT_EQ(wide.x, 0);
+  EXPECT_FLOAT_EQ(wide.mapping.scale_x, 341.0f / 640);
+  EXPECT_FLOAT_EQ(wide.mapping.scale_y, 256.0f / 480);
+  EXPECT_EQ(wide.mapping.pad_x, -58);
+  EXPECT_EQ(wide.mapping.pad_y, -16);
+  const Placement tall = PlaceImage(r, 480, 644);  // 256 x 343.5
+  EXPECT_EQ(tall.rows.full, 343);
+  EXPECT_EQ(tall.rows.first, 60);  // 59.5, to even
+  r.crop_from = 0;                 // 224
+  EXPECT_EQ(PlaceImage(r, 640, 480).columns.full, 298);
+  EXPECT_EQ(PlaceImage(r, 640, 480).rows.first, 0);
+  r.height = 100;
+  EXPECT_EQ(PlaceImage(r, 640, 480).rows.full, 224) << "the larger of the two sides";
+  r.height = 224;
+  r.crop_from = 101;
+  const Placement small = PlaceImage(r, 640, 480);  // 134 x 101
+  EXPECT_EQ(small.x, 45);
+  EXPECT_EQ(small.y, 61);  // 61.5, cut
+  EXPECT_EQ(small.width, 134);
+  EXPECT_EQ(small.height, 101);
+  EXPECT_EQ(small.mapping.pad_y, 61);
+}
+
+// A crop is that part of the whole resized picture, and the padding around it.
+TEST(Preprocessor, ACropIsThePartOfTheWhole) {
+  std::mt19937 random(12);
+  for (int round = 0; round < 400; ++round) {
+    const Picture picture =
+        MakePicture(random, Pick(random, kFormats), 1 + static_cast<int>(random() % 200),
+                    1 + static_cast<int>(random() % 200), static_cast<Content>(random() % 3));
+    TensorRecipe r;
+    r.width = 1 + static_cast<int>(random() % 90);
+    r.height = 1 + static_cast<int>(random() % 90);
+    r.resize = ResizeMode::kCenterCrop;
+    r.interpolation = Pick(random, kInterpolations);
+    r.crop_from = static_cast<int>(random() % 120);
+    // Also the picture's own size, a half and a third of it.
+    if (round % 4 == 0) {
+      r.crop_from = std::max(1, std::min(picture.view.width, picture.view.height) /
+                                    static_cast<int>(1 + random() % 3));
+    }
+    r.layout = TensorLayout::kNhwc;
+    r.dtype = DataType::kUint8;
+    r.pad_value = {1, 2, 3};
+    const Placement place = PlaceImage(r, picture.view.width, picture.view.height);
+    if (std::max(place.columns.full, place.rows.full) > 4000) continue;
+    TensorRecipe whole = r;
+    whole.resize = ResizeMode::kStretch;
+    whole.width = place.columns.full;
+    whole.height = place.rows.full;
+    const std::vector<uint8_t> from = RunOn(picture.view, whole);
+    std::vector<uint8_t> want(TensorBytes(r));
+    for (int y = 0; y < r.height; ++y) {
+      for (int x = 0; x < r.width; ++x) {
+        const int py = y - place.y, px = x - place.x;
+        const bool inside = py >= 0 && py < place.height && px >= 0 && px < place.width;
+        for (int c = 0; c < 3; ++c) {
+          want[(static_cast<size_t>(y) * r.width + x) * 3 + c] =
+              !inside ? r.pad_value[c]
+                      : from[(static_cast<size_t>(py + place.rows.first) * whole.width + px +
+                              place.columns.first) *
+                                 3 +
+                             c];
+        }
+      }
+    }
+    ImageToTensor mapping;
+    EXPECT_EQ(RunOn(picture.view, r, &mapping), want)
+        << "round " << round << ": " << ToString(picture.view.format) << " " << picture.view.width
+        << "x" << picture.view.height << " from " << r.crop_from << " to " << r.width << "x"
+        << r.height << " interpolation " << static_cast<int>(r.interpolation);
+    EXPECT_EQ(mapping.pad_x, place.mapping.pad_x);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+// Antialias of every format is that of its colours, which other tests compare with OpenCV.
+TEST(Preprocessor, AntialiasTakesEveryFormat) {
+  std::mt19937 random(13);
+  for (const PixelFormat format : kFormats) {
+    for (int round = 0; round < 12; ++round) {
+      const Picture picture = MakePicture(random, format, 1 + static_cast<int>(random() % 120),
+                                          1 + static_cast<int>(random() % 120), Content::kNoise);
+      TensorRecipe same;
+      same.width = picture.view.width;
+      same.height = picture.view.height;
+      same.layout = TensorLayout::kNhwc;
+      same.dtype = DataType::kUint8;
+      const std::vector<uint8_t> rgb = RunOn(picture.view, same);
+      ImageView view;
+      view.format = PixelFormat::kRgb24;
+      view.width = same.width;
+      view.height = same.height;
+      view.planes[0] = rgb.data();
+      view.strides[0] = 3 * same.width;
+      TensorRecipe r;
+      r.width = 1 + static_cast<int>(random() % 80);
+      r.height = 1 + static_cast<int>(random() % 80);
+      r.resize = Pick(
+          random, {ResizeMode::kStretch, ResizeMode::kCenterCrop, ResizeMode::kLetterboxTopLeft});
+      r.interpolation =
+          Pick(random, {Interpolation::kBilinearAntialias, Interpolation::kCubicAntialias});
+      EXPECT_EQ(RunOn(picture.view, r), RunOn(view, r)) << ToString(format) << " " << round;
+    }
+  }
+}
+
+// More rows under one destination row than are kept.
+TEST(Preprocessor, AntialiasOfVeryManyRows) {
+  std::mt19937 random(14);
+  const Picture picture = MakePicture(random, PixelFormat::kGray8, 3, 8192, Content::kNoise);
+  TensorRecipe r;
+  r.width = 3000;
+  r.height = 2;
+  r.interpolation = Interpolation::kBilinearAntialias;
+  const std::vector<uint8_t> tensor = RunOn(picture.view, r);
+  // The triangle over all rows, in floating point.
+  for (int y = 0; y < 2; ++y) {
+    double sum = 0, weights = 0;
+    for (int s = 0; s < 8192; ++s) {
+      const double w = std::max(0.0, 1 - std::abs(s + 0.5 - (y + 0.5) * 4096) / 4096);
+      sum += w * picture.view.planes[0][s * picture.view.strides[0]];
+      weights += w;
+    }
+    EXPECT_NEAR(At(r, tensor, 0, y, 0), sum / weights, 1);
   }
 }
 
@@ -261,12 +410,13 @@ TEST(Preprocessor, AllocatesNothingOnceWarm) {
   for (const PixelFormat format : kFormats) {
     const Picture a = MakePicture(random, format, 320, 241, Content::kNoise);
     const Picture b = MakePicture(random, format, 641, 480, Content::kNoise);
-    for (int i = 0; i < 4; ++i) {
+    for (const Interpolation interpolation : kInterpolations) {
       for (const DataType dtype : {DataType::kFloat32, DataType::kFloat16, DataType::kUint8}) {
         TensorRecipe r;
         r.width = r.height = 128;
-        r.resize = ResizeMode::kLetterboxTopLeft;
-        r.interpolation = static_cast<Interpolation>(i);
+        r.resize =
+            format == PixelFormat::kNv12 ? ResizeMode::kCenterCrop : ResizeMode::kLetterboxTopLeft;
+        r.interpolation = interpolation;
         r.dtype = dtype;
         absl::StatusOr<Preprocessor> preprocessor = Preprocessor::Create(r);
         ASSERT_TRUE(preprocessor.ok());
@@ -278,7 +428,8 @@ TEST(Preprocessor, AllocatesNothingOnceWarm) {
         run();
         const int64_t before = g_allocations;
         run();
-        EXPECT_EQ(g_allocations, before) << ToString(format) << " " << i;
+        EXPECT_EQ(g_allocations, before)
+            << ToString(format) << " " << static_cast<int>(interpolation);
       }
     }
   }
@@ -338,6 +489,11 @@ TEST(Preprocessor, RefusesBadRecipes) {
   r.dtype = DataType::kFloat32;
   r.scale[1] = NAN;
   EXPECT_FALSE(Preprocessor::Create(r).ok());
+  r.scale[1] = 1;
+  for (const int crop_from : {-1, 8193}) {
+    r.crop_from = crop_from;
+    EXPECT_FALSE(Preprocessor::Create(r).ok()) << crop_from;
+  }
 }
 
 TEST(Preprocessor, RefusesBadPicturesAndLeavesTheTensor) {

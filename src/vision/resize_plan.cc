@@ -14,7 +14,9 @@ int16_t ToWeight(float w) {
   return static_cast<int16_t>(std::clamp(std::lrintf(w * kWeightOne), -32768L, 32767L));
 }
 
-double ScaleOf(int source, int out) { return 1.0 / (static_cast<double>(out) / source); }
+double ScaleOf(const AxisSlice& axis) {
+  return 1.0 / (static_cast<double>(axis.full) / axis.source);
+}
 
 // Keys' kernel with a = -0.75, as cv::interpolateCubic evaluates it.
 std::array<float, 4> CubicWeights(float x) {
@@ -36,16 +38,70 @@ AxisTaps MakeTaps(int taps, int out) {
   return axis;
 }
 
+void PlaceWhole(int width, int height, Placement& place) {
+  place.width = place.columns.full = place.columns.out = width;
+  place.height = place.rows.full = place.rows.out = height;
+}
+
+// The slice of one resized side that lies in `wanted` pixels of the tensor; returns where in the
+// tensor it begins.
+int CropAxis(int wanted, AxisSlice& axis) {
+  axis.out = std::min(axis.full, wanted);
+  if (axis.full < wanted) return (wanted - axis.full) / 2;
+  const int spare = axis.full - wanted;
+  axis.first = spare / 2 + (spare & spare / 2 & 1);  // Python's round(): an odd half goes up
+  return 0;
+}
+
+void PlaceCrop(const TensorRecipe& recipe, Placement& place) {
+  AxisSlice &columns = place.columns, &rows = place.rows;
+  const bool upright = columns.source <= rows.source;
+  AxisSlice& shorter = upright ? columns : rows;
+  AxisSlice& longer = upright ? rows : columns;
+  shorter.full = recipe.crop_from > 0 ? recipe.crop_from : std::max(recipe.width, recipe.height);
+  longer.full =
+      static_cast<int>(static_cast<int64_t>(shorter.full) * longer.source / shorter.source);
+  place.x = CropAxis(recipe.width, columns);
+  place.y = CropAxis(recipe.height, rows);
+  place.width = columns.out;
+  place.height = rows.out;
+  const auto scale = [](const AxisSlice& axis) {
+    return static_cast<float>(static_cast<double>(axis.full) / axis.source);
+  };
+  place.mapping = {scale(columns), scale(rows), static_cast<float>(place.x - columns.first),
+                   static_cast<float>(place.y - rows.first)};
+}
+
+// Keys' kernel with a = -0.5 and the triangle, as Pillow evaluates them.
+double PillowKernel(double x, bool cubic) {
+  constexpr double kA = -0.5;
+  x = std::abs(x);
+  if (!cubic) return x < 1.0 ? 1.0 - x : 0.0;
+  if (x < 1.0) return ((kA + 2.0) * x - (kA + 3.0)) * x * x + 1;
+  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * kA;
+  return 0.0;
+}
+
+int32_t ToPillowWeight(double w) {
+  constexpr double kOne = 1 << kPillowWeightBits;
+  return static_cast<int32_t>(w < 0 ? -0.5 + w * kOne : 0.5 + w * kOne);
+}
+
 }  // namespace
 
 Placement PlaceImage(const TensorRecipe& recipe, int width, int height) {
   Placement place;
+  place.columns.source = width;
+  place.rows.source = height;
+  if (recipe.resize == ResizeMode::kCenterCrop) {
+    PlaceCrop(recipe, place);
+    return place;
+  }
   const double rx = static_cast<double>(recipe.width) / width;
   const double ry = static_cast<double>(recipe.height) / height;
   if (recipe.resize == ResizeMode::kStretch) {
-    place.width = recipe.width;
-    place.height = recipe.height;
     place.mapping = {static_cast<float>(rx), static_cast<float>(ry), 0, 0};
+    PlaceWhole(recipe.width, recipe.height, place);
     return place;
   }
   const double r = std::min(rx, ry);
@@ -56,8 +112,7 @@ Placement PlaceImage(const TensorRecipe& recipe, int width, int height) {
                              : std::trunc(exact);
     return std::clamp(static_cast<int>(whole), 1, limit);
   };
-  place.width = side(width, recipe.width);
-  place.height = side(height, recipe.height);
+  PlaceWhole(side(width, recipe.width), side(height, recipe.height), place);
   if (recipe.resize == ResizeMode::kLetterboxCenter) {
     place.x = (recipe.width - place.width) / 2;
     place.y = (recipe.height - place.height) / 2;
@@ -83,30 +138,33 @@ bool AxisTaps::picks_single() const {
   return true;
 }
 
-AxisTaps NearestTaps(int source, int out) {
-  AxisTaps axis;
-  axis.out = out;
-  axis.position.resize(out);
-  const double scale = ScaleOf(source, out);
-  for (int i = 0; i < out; ++i) {
-    axis.position[i] = std::min(static_cast<int>(std::floor(i * scale)), source - 1);
+AxisTaps NearestTaps(const AxisSlice& axis) {
+  AxisTaps taps;
+  taps.out = axis.out;
+  taps.position.resize(axis.out);
+  const double scale = ScaleOf(axis);
+  for (int i = 0; i < axis.out; ++i) {
+    taps.position[i] =
+        std::min(static_cast<int>(std::floor((axis.first + i) * scale)), axis.source - 1);
   }
-  return axis;
+  return taps;
 }
 
-AxisTaps LinearTaps(int source, int out, bool area_like, bool vertical) {
-  AxisTaps axis = MakeTaps(2, out);
-  const double inverse = static_cast<double>(out) / source;
-  const double scale = ScaleOf(source, out);
+AxisTaps LinearTaps(const AxisSlice& axis, bool area_like, bool vertical) {
+  const int source = axis.source, out = axis.out;
+  AxisTaps taps = MakeTaps(2, out);
+  const double inverse = static_cast<double>(axis.full) / source;
+  const double scale = ScaleOf(axis);
   for (int i = 0; i < out; ++i) {
+    const int at = axis.first + i;
     float f;
     int s;
     if (area_like) {
-      s = static_cast<int>(std::floor(i * scale));
-      f = static_cast<float>((i + 1) - (s + 1) * inverse);
+      s = static_cast<int>(std::floor(at * scale));
+      f = static_cast<float>((at + 1) - (s + 1) * inverse);
       f = f <= 0 ? 0.f : f - std::floor(f);
     } else {
-      f = static_cast<float>((i + 0.5) * scale - 0.5);
+      f = static_cast<float>((at + 0.5) * scale - 0.5);
       s = static_cast<int>(std::floor(f));
       f -= s;
     }
@@ -120,36 +178,38 @@ AxisTaps LinearTaps(int source, int out, bool area_like, bool vertical) {
       f = 0;
       s = source - 1;
     }
-    axis.position[i] = std::clamp(s, 0, source - 1);
-    axis.position[out + i] = std::clamp(s + 1, 0, source - 1);
-    axis.weight[i] = ToWeight(1.f - f);
-    axis.weight[out + i] = ToWeight(f);
+    taps.position[i] = std::clamp(s, 0, source - 1);
+    taps.position[out + i] = std::clamp(s + 1, 0, source - 1);
+    taps.weight[i] = ToWeight(1.f - f);
+    taps.weight[out + i] = ToWeight(f);
   }
-  return axis;
+  return taps;
 }
 
-AxisTaps CubicTaps(int source, int out) {
-  AxisTaps axis = MakeTaps(4, out);
-  const double scale = ScaleOf(source, out);
+AxisTaps CubicTaps(const AxisSlice& axis) {
+  const int source = axis.source, out = axis.out;
+  AxisTaps taps = MakeTaps(4, out);
+  const double scale = ScaleOf(axis);
   for (int i = 0; i < out; ++i) {
-    float f = static_cast<float>((i + 0.5) * scale - 0.5);
+    float f = static_cast<float>((axis.first + i + 0.5) * scale - 0.5);
     const int s = static_cast<int>(std::floor(f));
     f -= s;
     const std::array<float, 4> w = CubicWeights(f);
     for (int t = 0; t < 4; ++t) {
-      axis.position[static_cast<size_t>(t) * out + i] = std::clamp(s - 1 + t, 0, source - 1);
-      axis.weight[static_cast<size_t>(t) * out + i] = ToWeight(w[t]);
+      taps.position[static_cast<size_t>(t) * out + i] = std::clamp(s - 1 + t, 0, source - 1);
+      taps.weight[static_cast<size_t>(t) * out + i] = ToWeight(w[t]);
     }
   }
-  return axis;
+  return taps;
 }
 
-AreaTaps AreaAxis(int source, int out) {
-  AreaTaps axis;
-  axis.offset.push_back(0);
-  const double scale = ScaleOf(source, out);
-  for (int i = 0; i < out; ++i) {
-    const double begin = i * scale;
+AreaTaps AreaAxis(const AxisSlice& axis) {
+  const int source = axis.source;
+  AreaTaps taps;
+  taps.offset.push_back(0);
+  const double scale = ScaleOf(axis);
+  for (int i = 0; i < axis.out; ++i) {
+    const double begin = (axis.first + i) * scale;
     const double end = begin + scale;
     const double cell = std::min(scale, source - begin);
     int s1 = static_cast<int>(std::ceil(begin));
@@ -158,25 +218,52 @@ AreaTaps AreaAxis(int source, int out) {
     int first = s1;
     if (s1 - begin > 1e-3) {
       first = s1 - 1;
-      axis.weight.push_back(static_cast<float>((s1 - begin) / cell));
+      taps.weight.push_back(static_cast<float>((s1 - begin) / cell));
     }
-    for (int s = s1; s < s2; ++s) axis.weight.push_back(static_cast<float>(1.0 / cell));
+    for (int s = s1; s < s2; ++s) taps.weight.push_back(static_cast<float>(1.0 / cell));
     if (end - s2 > 1e-3) {
-      axis.weight.push_back(static_cast<float>(std::min(std::min(end - s2, 1.), cell) / cell));
+      taps.weight.push_back(static_cast<float>(std::min(std::min(end - s2, 1.), cell) / cell));
     }
-    axis.first.push_back(first);
-    axis.offset.push_back(static_cast<int32_t>(axis.weight.size()));
+    taps.first.push_back(first);
+    taps.offset.push_back(static_cast<int32_t>(taps.weight.size()));
   }
-  return axis;
+  return taps;
 }
 
-AreaTaps WholeAreaAxis(int source, int out) {
-  AreaTaps axis;
-  const int factor = source / out;
-  for (int i = 0; i <= out; ++i) axis.offset.push_back(i * factor);
-  for (int i = 0; i < out; ++i) axis.first.push_back(i * factor);
-  axis.weight.assign(static_cast<size_t>(out) * factor, 1.0f);
-  return axis;
+AreaTaps WholeAreaAxis(const AxisSlice& axis) {
+  AreaTaps taps;
+  const int factor = axis.source / axis.full;
+  for (int i = 0; i <= axis.out; ++i) taps.offset.push_back(i * factor);
+  for (int i = 0; i < axis.out; ++i) taps.first.push_back((axis.first + i) * factor);
+  taps.weight.assign(static_cast<size_t>(axis.out) * factor, 1.0f);
+  return taps;
+}
+
+PillowTaps PillowAxis(const AxisSlice& axis, bool cubic) {
+  PillowTaps taps;
+  taps.offset.push_back(0);
+  const double scale = static_cast<double>(axis.source) / axis.full;
+  const double grown = std::max(scale, 1.0);
+  const double support = (cubic ? 2.0 : 1.0) * grown;
+  const double shrink = 1.0 / grown;
+  std::vector<double> run;
+  for (int i = 0; i < axis.out; ++i) {
+    const double center = (axis.first + i + 0.5) * scale;
+    const int begin = std::max(static_cast<int>(center - support + 0.5), 0);
+    const int end = std::min(static_cast<int>(center + support + 0.5), axis.source);
+    run.clear();
+    double sum = 0;
+    for (int s = begin; s < end; ++s) {
+      run.push_back(PillowKernel((s - center + 0.5) * shrink, cubic));
+      sum += run.back();
+    }
+    for (const double w : run) {
+      taps.weight.push_back(ToPillowWeight(sum != 0 ? w / sum : w));
+    }
+    taps.first.push_back(begin);
+    taps.offset.push_back(static_cast<int32_t>(taps.weight.size()));
+  }
+  return taps;
 }
 
 }  // namespace sightline

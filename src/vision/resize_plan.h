@@ -1,5 +1,6 @@
-// Which source pixels make up each destination pixel, and with which weights: the tables of
-// OpenCV 4.6's cv::resize for 8-bit pictures (modules/imgproc/src/resize.cpp), one axis at a time.
+// Which source pixels make up each destination pixel, and with which weights, one axis at a time:
+// the tables of OpenCV 4.6's cv::resize (modules/imgproc/src/resize.cpp) and of Pillow's
+// Image.resize (src/libImaging/Resample.c) for 8-bit pictures.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +10,24 @@
 
 namespace sightline {
 
-// Where the resized picture lies in the tensor, in pixels of the tensor.
+// One axis of a resize: `source` pixels become `full`, of which the `out` from `first` on are
+// wanted. A table holds those alone, so that a crop of a very long picture costs what it shows.
+struct AxisSlice {
+  int source = 0;
+  int full = 0;
+  int first = 0;
+  int out = 0;
+
+  bool whole() const { return out == full; }
+};
+
+// Where the picture lies in the tensor, and which part of the resized picture that is.
 struct Placement {
-  int x = 0;
+  int x = 0;  // in pixels of the tensor
   int y = 0;
-  int width = 0;   // >= 1
-  int height = 0;  // >= 1
+  int width = 0;            // >= 1
+  int height = 0;           // >= 1
+  AxisSlice columns, rows;  // out = width, height
   ImageToTensor mapping;
 };
 
@@ -22,6 +35,11 @@ struct Placement {
 // preproc does, the mapping's scale is r; or rounded as Ultralytics does (see LetterboxRounding),
 // the mapping's scales are those of the rounded sides. Stretch: the mapping's scales are tw / w and
 // th / h. A side never becomes less than one pixel.
+// Centre crop: the shorter side becomes s = crop_from, the longer int(s * longer / shorter), as in
+// torchvision's Resize(s); then, as in its CenterCrop, the crop starts at (rw - tw) / 2, rounded
+// half to even, or the picture lies (tw - rw) / 2, cut, from the tensor's left; the same down. The
+// mapping's scales are the exact ones of each axis, rw / w and rh / h. (timm and Ultralytics use
+// these two classes; transformers cuts where CenterCrop rounds, which can differ by one pixel.)
 Placement PlaceImage(const TensorRecipe& recipe, int width, int height);
 
 // `taps` source positions for each of `out` destination positions, clamped to the picture.
@@ -36,21 +54,31 @@ struct AxisTaps {
   bool picks_single() const;
 };
 
-AxisTaps NearestTaps(int source, int out);
+AxisTaps NearestTaps(const AxisSlice& axis);
 // `area_like`: OpenCV's INTER_AREA where it enlarges, a bilinear with other positions.
-AxisTaps LinearTaps(int source, int out, bool area_like, bool vertical);
-AxisTaps CubicTaps(int source, int out);
+AxisTaps LinearTaps(const AxisSlice& axis, bool area_like, bool vertical);
+AxisTaps CubicTaps(const AxisSlice& axis);
 
-// INTER_AREA where it shrinks: destination i is the sum of source[first[i] ... first[i] +
-// count(i)) * weight, in float.
-struct AreaTaps {
+// Runs of neighbours: destination i is the sum of source[first[i] ... first[i] + count(i)) * weight.
+// INTER_AREA where it shrinks, in float:
+template <typename Weight>
+struct RunTaps {
   std::vector<int32_t> first;   // out entries
   std::vector<int32_t> offset;  // out + 1 entries into weight
-  std::vector<float> weight;
+  std::vector<Weight> weight;
   int count(int i) const { return offset[i + 1] - offset[i]; }
 };
-AreaTaps AreaAxis(int source, int out);
+using AreaTaps = RunTaps<float>;
+AreaTaps AreaAxis(const AxisSlice& axis);
 // Weights of 1, for an exact integer factor, where OpenCV divides the integer sum once.
-AreaTaps WholeAreaAxis(int source, int out);
+AreaTaps WholeAreaAxis(const AxisSlice& axis);
+
+// Pillow's resampling: the same, with weights in 22-bit fixed point (4194304 = 1), each rounded on
+// its own, so that their sum is 1 only nearly. Cubic weights may be negative. At most
+// 2 * ceil(support) + 1 a destination pixel, where support is 1 (bilinear) or 2 (cubic) source
+// pixels times the scale, if that shrinks.
+using PillowTaps = RunTaps<int32_t>;
+inline constexpr int kPillowWeightBits = 22;
+PillowTaps PillowAxis(const AxisSlice& axis, bool cubic);
 
 }  // namespace sightline

@@ -384,6 +384,79 @@ void AreaDown(const uint8_t* row, float weight, bool first, int width, float* su
   }
 }
 
+// The high and low halves of the products are summed apart.
+HWY_INLINE uint8_t PixelOf(V32 high, V32 low) {
+  const V32 sum = hn::Add(hn::ShiftLeft<11>(high), low);
+  const int32_t total = hn::GetLane(hn::SumOfLanes(D32(), sum)) + (1 << (kPillowWeightBits - 1));
+  const int32_t pixel = total >> kPillowWeightBits;
+  return static_cast<uint8_t>(pixel < 0 ? 0 : pixel > 255 ? 255 : pixel);
+}
+
+template <int kChannels>
+void WeighAcrossOf(const RunWeights& weights, const uint8_t* const rows[3], int out,
+                   uint8_t* const dst[3]) {
+  const hn::Half<D8> half8;
+  const D16 d16;
+  const D32 d32;
+  const int lanes = static_cast<int>(hn::Lanes(d16));
+  const int32_t* first = weights.first.data();
+  const int32_t* group = weights.group.data();
+  const int16_t* highs = weights.high.data();
+  const int16_t* lows = weights.low.data();
+  for (int i = 0; i < out; ++i) {
+    V32 high[kChannels], low[kChannels];
+    V32 high_too[kChannels], low_too[kChannels];  // what some instruction sets sum apart
+    for (int c = 0; c < kChannels; ++c) {
+      high[c] = low[c] = high_too[c] = low_too[c] = hn::Zero(d32);
+    }
+    int at = first[i];
+    for (int k = RunWeights::kGroup * group[i]; k < RunWeights::kGroup * group[i + 1]; k += lanes) {
+      const V16 weight_high = hn::LoadU(d16, highs + k);
+      const V16 weight_low = hn::LoadU(d16, lows + k);
+      for (int c = 0; c < kChannels; ++c) {
+        const V16 pixels = hn::PromoteTo(d16, hn::LoadU(half8, rows[c] + at));
+        high[c] = hn::ReorderWidenMulAccumulate(d32, pixels, weight_high, high[c], high_too[c]);
+        low[c] = hn::ReorderWidenMulAccumulate(d32, pixels, weight_low, low[c], low_too[c]);
+      }
+      at += lanes;
+    }
+    for (int c = 0; c < kChannels; ++c) {
+      dst[c][i] = PixelOf(hn::Add(high[c], high_too[c]), hn::Add(low[c], low_too[c]));
+    }
+  }
+}
+
+void WeighAcross(const RunWeights& weights, int channels, const uint8_t* const rows[3], int out,
+                 uint8_t* const dst[3]) {
+  if (channels == 1) return WeighAcrossOf<1>(weights, rows, out, dst);
+  WeighAcrossOf<3>(weights, rows, out, dst);
+}
+
+void WeighDown(const uint8_t* const* rows, const int32_t* weights, int count, int out,
+               int32_t* sums) {
+  const D32 d32;
+  const hn::Rebind<uint8_t, D32> quarter8;
+  const int lanes = static_cast<int>(hn::Lanes(d32));
+  for (int i = 0; i < out; i += lanes) {
+    V32 sum = hn::LoadU(d32, sums + i);
+    for (int k = 0; k < count; ++k) {
+      const V32 pixel = hn::PromoteTo(d32, hn::LoadU(quarter8, rows[k] + i));
+      sum = hn::Add(sum, hn::Mul(pixel, hn::Set(d32, weights[k])));
+    }
+    hn::StoreU(sum, d32, sums + i);
+  }
+}
+
+void ClipSums(const int32_t* sums, int out, uint8_t* dst) {
+  const D32 d32;
+  const hn::Rebind<uint8_t, D32> quarter8;
+  const int lanes = static_cast<int>(hn::Lanes(d32));
+  for (int i = 0; i < out; i += lanes) {
+    const V32 pixel = hn::ShiftRight<kPillowWeightBits>(hn::LoadU(d32, sums + i));
+    hn::StoreU(hn::DemoteTo(quarter8, pixel), quarter8, dst + i);
+  }
+}
+
 void AddSumsOf8(const uint8_t* row, int row_bytes, uint64_t* sums) {
   const D8 d8;
   const hn::Repartition<uint64_t, D8> d64;
@@ -464,6 +537,9 @@ const RowKernels* Kernels() {
                                           CubicAcross,
                                           CubicDown,
                                           AreaDown,
+                                          WeighAcross,
+                                          WeighDown,
+                                          ClipSums,
                                           AddSumsOf8,
                                           StoreF32,
                                           StoreF16,

@@ -17,6 +17,7 @@
 
 #include "types/frame.h"
 #include "vision/color.h"
+#include "vision/resize_plan.h"
 
 namespace sightline {
 
@@ -74,6 +75,21 @@ struct PairWeights {
   std::vector<int8_t> low;
 };
 
+// Weights of runs of neighbouring pixels in 22-bit fixed point, each split into 2048 * high + low
+// (low 0..2047) so that 16-bit multiplications suffice. Result i sums the pixels from first[i] on,
+// with the weights of the groups group[i] ... group[i + 1] - 1, of kGroup each; the last group of a
+// result is filled up with zeros.
+struct RunWeights {
+  static constexpr int kGroup = 16;
+  RunWeights() = default;
+  explicit RunWeights(const PillowTaps& taps);
+
+  std::vector<int32_t> first;
+  std::vector<int32_t> group;
+  std::vector<int16_t> high;
+  std::vector<int16_t> low;
+};
+
 // value = (pixel - mean) * scale
 struct Normalization {
   float mean = 0;
@@ -121,6 +137,16 @@ struct RowKernels {
 
   // OpenCV's area kernel, down before across: sum[i] += row[i] * weight.
   void (*area_down)(const uint8_t* row, float weight, bool first, int width, float* sum);
+
+  // Pillow's kernels. Across: dst[i] = sum of the run of result i, rounded and clipped; of
+  // `channels` (1 or 3) rows, which are scratch. Modulo 2^32, which true weights never reach.
+  void (*weigh_across)(const RunWeights& weights, int channels, const uint8_t* const rows[3],
+                       int out, uint8_t* const dst[3]);
+  // Down: sums[i] += rows[k][i] * weights[k] for all of `count` rows; all scratch.
+  void (*weigh_down)(const uint8_t* const* rows, const int32_t* weights, int count, int out,
+                     int32_t* sums);
+  // dst[i] = sums[i] >> 22, clipped; both scratch.
+  void (*clip_sums)(const int32_t* sums, int out, uint8_t* dst);
 
   // sums[i] += the bytes 8i ... 8i+7 of a picture's row; the last group may be short.
   void (*add_sums_of_8)(const uint8_t* row, int row_bytes, uint64_t* sums);

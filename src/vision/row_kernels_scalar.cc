@@ -116,6 +116,33 @@ void AreaDown(const uint8_t* row, float weight, bool first, int width, float* su
   }
 }
 
+void WeighAcross(const RunWeights& weights, int channels, const uint8_t* const rows[3], int out,
+                 uint8_t* const dst[3]) {
+  for (int c = 0; c < channels; ++c) {
+    for (int i = 0; i < out; ++i) {
+      const int begin = RunWeights::kGroup * weights.group[i];
+      const int end = RunWeights::kGroup * weights.group[i + 1];
+      const uint8_t* from = rows[c] + weights.first[i];
+      int32_t sum = 1 << (kPillowWeightBits - 1);
+      for (int k = begin; k < end; ++k) {
+        sum += from[k - begin] * (2048 * weights.high[k] + weights.low[k]);
+      }
+      dst[c][i] = Clip(sum >> kPillowWeightBits);
+    }
+  }
+}
+
+void WeighDown(const uint8_t* const* rows, const int32_t* weights, int count, int out,
+               int32_t* sums) {
+  for (int k = 0; k < count; ++k) {
+    for (int i = 0; i < out; ++i) sums[i] += rows[k][i] * weights[k];
+  }
+}
+
+void ClipSums(const int32_t* sums, int out, uint8_t* dst) {
+  for (int i = 0; i < out; ++i) dst[i] = Clip(sums[i] >> kPillowWeightBits);
+}
+
 void AddSumsOf8(const uint8_t* row, int row_bytes, uint64_t* sums) {
   for (int i = 0; i < row_bytes; ++i) sums[i / 8] += row[i];
 }
@@ -154,10 +181,25 @@ uint16_t ToHalf(float value) {
 
 const RowKernels& ScalarRowKernels() {
   static constexpr RowKernels kKernels = {
-      "scalar",           Split3,     Join3,         YuvToBgr, Gather,        LinearAcross,
-      GatherLinearAcross, LinearDown, LinearDownF32, Widen,    CubicAcross,   CubicDown,
-      AreaDown,           AddSumsOf8, StoreF32,      StoreF16, StoreF32Packed};
+      "scalar",           Split3,        Join3,         YuvToBgr, Gather,      LinearAcross,
+      GatherLinearAcross, LinearDown,    LinearDownF32, Widen,    CubicAcross, CubicDown,
+      AreaDown,           WeighAcross,   WeighDown,     ClipSums, AddSumsOf8,  StoreF32,
+      StoreF16,           StoreF32Packed};
   return kKernels;
+}
+
+RunWeights::RunWeights(const PillowTaps& taps) : first(taps.first) {
+  group.push_back(0);
+  for (size_t i = 0; i < first.size(); ++i) {
+    for (int k = taps.offset[i]; k < taps.offset[i + 1]; ++k) {
+      high.push_back(static_cast<int16_t>(taps.weight[k] >> 11));
+      low.push_back(static_cast<int16_t>(taps.weight[k] & 2047));
+    }
+    const size_t full = (high.size() + kGroup - 1) / kGroup * kGroup;
+    high.resize(full);
+    low.resize(full);
+    group.push_back(static_cast<int32_t>(full / kGroup));
+  }
 }
 
 GatherTable::GatherTable(std::span<const int32_t> index, int row_bytes)

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -216,7 +217,7 @@ TEST(RowKernels, ResizePassesAgreeWithTheTwin) {
       for (int i = 0; i < out; ++i) ASSERT_EQ(got16[i], want16[i]) << i;
       std::vector<int16_t> cubic(4 * padded);
       // True weights: with others the sums would leave 32 bits.
-      const AxisTaps axis = CubicTaps(out * 2 + 3, out);
+      const AxisTaps axis = CubicTaps({.source = out * 2 + 3, .full = out, .out = out});
       for (int t = 0; t < 4; ++t) {
         for (int i = 0; i < out; ++i) cubic[t * padded + i] = axis.weight[t * out + i];
       }
@@ -240,6 +241,56 @@ TEST(RowKernels, ResizePassesAgreeWithTheTwin) {
         kernels.area_down(pixels.data(), 0.3337f, first, out, got.data());
         ScalarRowKernels().area_down(pixels.data(), 0.3337f, first, out, want.data());
         for (int i = 0; i < out; ++i) ASSERT_EQ(got[i], want[i]) << i;
+      }
+    }
+  });
+}
+
+TEST(RowKernels, PillowPassesAgreeWithTheTwin) {
+  std::mt19937 random(8);
+  ForEachInstructionSet([&](const RowKernels& kernels) {
+    for (const int out : kWidths) {
+      for (const int source : {1, out / 3 + 1, out, 3 * out + 1, 40 * out}) {
+        const bool cubic = random() % 2;
+        const AxisSlice axis{.source = source, .full = out, .first = 0, .out = out};
+        const PillowTaps taps = PillowAxis(axis, cubic);
+        const RunWeights weights(taps);
+        Bytes rows[3];
+        for (Bytes& row : rows) row = RandomRow(random, source + kRowSlack);
+        const uint8_t* const from[3] = {rows[0].data(), rows[1].data(), rows[2].data()};
+        for (const int channels : {1, 3}) {
+          const int plane = out + kRowSlack;
+          Bytes got(3 * plane), want(3 * plane);
+          uint8_t* const to[3] = {&got[0], &got[plane], &got[2 * plane]};
+          uint8_t* const to_want[3] = {&want[0], &want[plane], &want[2 * plane]};
+          kernels.weigh_across(weights, channels, from, out, to);
+          ScalarRowKernels().weigh_across(weights, channels, from, out, to_want);
+          for (int c = 0; c < channels; ++c) {
+            for (int i = 0; i < out; ++i) {
+              ASSERT_EQ(to[c][i], to_want[c][i]) << i << " of " << out << " from " << source;
+              int64_t sum = 1 << (kPillowWeightBits - 1);
+              for (int k = 0; k < taps.count(i); ++k) {
+                sum += int64_t{from[c][taps.first[i] + k]} * taps.weight[taps.offset[i] + k];
+              }
+              ASSERT_EQ(to[c][i], std::clamp<int64_t>(sum >> kPillowWeightBits, 0, 255));
+            }
+          }
+        }
+        const int32_t down[3] = {-300'000, 4'194'304, 300'000};
+        const int padded = out + kRowSlack;
+        Bytes wide[3];
+        for (Bytes& row : wide) row = RandomRow(random, padded);
+        const uint8_t* const down_from[3] = {wide[0].data(), wide[1].data(), wide[2].data()};
+        std::vector<int32_t> got(padded, 1 << 21), want(padded, 1 << 21);
+        kernels.weigh_down(down_from, down, 3, out, got.data());
+        ScalarRowKernels().weigh_down(down_from, down, 3, out, want.data());
+        Bytes got8(padded), want8(padded);
+        kernels.clip_sums(got.data(), out, got8.data());
+        ScalarRowKernels().clip_sums(want.data(), out, want8.data());
+        for (int i = 0; i < out; ++i) {
+          ASSERT_EQ(got[i], want[i]) << i;
+          ASSERT_EQ(got8[i], want8[i]) << i;
+        }
       }
     }
   });

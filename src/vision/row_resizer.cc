@@ -16,14 +16,22 @@ constexpr int64_t kPrefetchFromPixels = 1'000'000;
 constexpr int kPrefetchRows = 3;  // destination rows ahead
 constexpr int kCacheLine = 64;
 
+// Rows of antialias that are kept: all that a destination row sums, but no more bytes than these,
+// which only a picture of thousands of rows in a tensor of a few can want. What is not kept is
+// computed again. Chosen, not measured.
+constexpr int kPillowBytes = 1 << 20;
+constexpr int kPillowBlock = 8;  // source rows summed at once; chosen, not measured
+
 int RoundUp(int n) { return (n + kRowSlack - 1) / kRowSlack * kRowSlack; }
 
 // A source this many times the destination or more is summed, less is interpolated (OpenCV's rule
 // for INTER_AREA: both axes must shrink).
-bool Shrinks(int source, int out) { return 1.0 / (static_cast<double>(out) / source) >= 1.0; }
+bool Shrinks(const AxisSlice& axis) {
+  return 1.0 / (static_cast<double>(axis.full) / axis.source) >= 1.0;
+}
 
-bool WholeFactor(int source, int out) {
-  const double scale = 1.0 / (static_cast<double>(out) / source);
+bool WholeFactor(const AxisSlice& axis) {
+  const double scale = 1.0 / (static_cast<double>(axis.full) / axis.source);
   return std::abs(scale - std::nearbyint(scale)) < std::numeric_limits<double>::epsilon();
 }
 
@@ -44,48 +52,82 @@ PairWeights MakePairWeights(const AxisTaps& taps, int padded) {
 
 }  // namespace
 
-RowResizer::RowResizer(PixelFormat format, int width, int height, int out_width, int out_height,
+RowResizer::RowResizer(PixelFormat format, const AxisSlice& columns, const AxisSlice& rows,
                        Interpolation interpolation)
     : format_(format),
-      width_(width),
-      height_(height),
-      out_width_(out_width),
-      out_height_(out_height),
+      width_(columns.source),
+      out_width_(columns.out),
+      out_height_(rows.out),
       kernels_(BestRowKernels()),
       channels_(format == PixelFormat::kGray8 ? 1 : 3) {
-  const bool same =
-      width == out_width && height == out_height;  // OpenCV copies, whatever the kernel
-  if (same) interpolation = Interpolation::kNearest;
-  const bool shrinks = Shrinks(width, out_width) && Shrinks(height, out_height);
+  PlanTables(columns, rows, interpolation);
+  if (!columns.whole()) NarrowToColumns();
+  const bool every_row = kind_ == Kind::kArea || kind_ == Kind::kPillow;  // in turn
+  if (!every_row) PlanColumns();
+  if (kind_ == Kind::kPillow) run_weights_ = RunWeights(x_pillow_);
+  prefetches_ =
+      !every_row && static_cast<int64_t>(columns.source) * rows.source >= kPrefetchFromPixels;
+  AllocateScratch();
+}
+
+void RowResizer::PlanTables(const AxisSlice& columns, const AxisSlice& rows,
+                            Interpolation interpolation) {
+  const bool same = columns.source == columns.full && rows.source == rows.full;
+  if (same) interpolation = Interpolation::kNearest;  // all copy then, whatever the kernel
+  const bool shrinks = Shrinks(columns) && Shrinks(rows);
   if (interpolation == Interpolation::kArea && shrinks) {
     kind_ = Kind::kArea;
-    if (WholeFactor(width, out_width) && WholeFactor(height, out_height)) {
-      x_area_ = WholeAreaAxis(width, out_width);
-      y_area_ = WholeAreaAxis(height, out_height);
-      area_scale_ = 1.f / static_cast<float>((width / out_width) * (height / out_height));
-      area_half_up_ = width == 2 * out_width && height == 2 * out_height;
+    if (WholeFactor(columns) && WholeFactor(rows)) {
+      const int across = columns.source / columns.full, down = rows.source / rows.full;
+      x_area_ = WholeAreaAxis(columns);
+      y_area_ = WholeAreaAxis(rows);
+      area_scale_ = 1.f / static_cast<float>(across * down);
+      area_half_up_ = columns.source == 2 * columns.full && rows.source == 2 * rows.full;
     } else {
-      x_area_ = AreaAxis(width, out_width);
-      y_area_ = AreaAxis(height, out_height);
+      x_area_ = AreaAxis(columns);
+      y_area_ = AreaAxis(rows);
     }
   } else if (interpolation == Interpolation::kNearest) {
-    x_taps_ = NearestTaps(width, out_width);
-    y_taps_ = NearestTaps(height, out_height);
+    x_taps_ = NearestTaps(columns);
+    y_taps_ = NearestTaps(rows);
   } else if (interpolation == Interpolation::kCubic) {
     kind_ = Kind::kCubic;
-    x_taps_ = CubicTaps(width, out_width);
-    y_taps_ = CubicTaps(height, out_height);
+    x_taps_ = CubicTaps(columns);
+    y_taps_ = CubicTaps(rows);
+  } else if (interpolation == Interpolation::kBilinearAntialias ||
+             interpolation == Interpolation::kCubicAntialias) {
+    kind_ = Kind::kPillow;
+    const bool cubic = interpolation == Interpolation::kCubicAntialias;
+    x_pillow_ = PillowAxis(columns, cubic);
+    y_pillow_ = PillowAxis(rows, cubic);
   } else {
     const bool area_like = interpolation == Interpolation::kArea;
-    x_taps_ = LinearTaps(width, out_width, area_like, /*vertical=*/false);
-    y_taps_ = LinearTaps(height, out_height, area_like, /*vertical=*/true);
+    x_taps_ = LinearTaps(columns, area_like, /*vertical=*/false);
+    y_taps_ = LinearTaps(rows, area_like, /*vertical=*/true);
     // At an odd whole factor every destination pixel lies on a source pixel.
     kind_ = x_taps_.picks_single() && y_taps_.picks_single() ? Kind::kPick : Kind::kLinear;
   }
-  if (kind_ != Kind::kArea) PlanColumns();
-  // INTER_AREA reads every row in turn.
-  prefetches_ = kind_ != Kind::kArea && static_cast<int64_t>(width) * height >= kPrefetchFromPixels;
-  AllocateScratch();
+}
+
+void RowResizer::NarrowToColumns() {
+  int begin = width_, end = 0;
+  const auto hold = [&](int first, int count) {
+    begin = std::min(begin, first);
+    end = std::max(end, first + count);
+  };
+  for (const int32_t position : x_taps_.position) hold(position, 1);
+  const auto hold_runs = [&](const auto& taps) {
+    for (size_t i = 0; i < taps.first.size(); ++i) {
+      hold(taps.first[i], taps.count(static_cast<int>(i)));
+    }
+  };
+  hold_runs(x_area_);
+  hold_runs(x_pillow_);
+  left_ = begin / 2 * 2;
+  width_ = end - left_;
+  for (std::vector<int32_t>* from : {&x_taps_.position, &x_area_.first, &x_pillow_.first}) {
+    for (int32_t& position : *from) position -= left_;
+  }
 }
 
 void RowResizer::PlanColumns() {
@@ -112,6 +154,7 @@ void RowResizer::PlanColumns() {
   }
   columns_ = GatherTable(index, width_);
   same_columns_ = single_columns_ && out_width_ == width_;
+  for (int i = 0; same_columns_ && i < out_width_; ++i) same_columns_ = index[i] == i;
   // Measured: below about four fifths of the columns.
   pick_before_color_ = IsYuv(format_) && taps * out_width_ * 5 < width_ * 4;
   if (!pick_before_color_) return;
@@ -143,15 +186,27 @@ void RowResizer::AllocateScratch() {
   if (kind_ == Kind::kLinear) linear_rows_.resize(2 * 3 * static_cast<size_t>(out));
   if (kind_ == Kind::kCubic) cubic_rows_.resize(4 * 3 * static_cast<size_t>(out));
   if (kind_ == Kind::kArea) area_sum_.resize(3 * static_cast<size_t>(full));
+  if (kind_ != Kind::kPillow) return;
+  int most = 0;
+  for (int y = 0; y < out_height_; ++y) most = std::max(most, y_pillow_.count(y));
+  const int slots = std::min(most, std::max(kPillowBlock, kPillowBytes / (3 * out)));
+  pillow_rows_.resize(static_cast<size_t>(slots) * 3 * out);
+  pillow_row_.resize(slots);
+  pillow_sum_.resize(3 * static_cast<size_t>(out));
 }
 
 void RowResizer::Begin(const ImageView& image) {
   image_ = image;
+  image_.width = width_;
+  for (int p = 0; left_ > 0 && p < PlaneCount(format_); ++p) {
+    image_.planes[p] += PlaneRowBytes(format_, p, left_);
+  }
   coefficients_ = CoefficientsOf(image.matrix, image.range);
   full_row_ = -1;
   picked_row_ = -1;
   chroma_row_ = -1;
   slot_row_.fill(-1);
+  std::fill(pillow_row_.begin(), pillow_row_.end(), -1);
 }
 
 RowResizer::Planes RowResizer::Convert(int y) {
@@ -348,6 +403,45 @@ void RowResizer::AreaRow(int y) {
   }
 }
 
+// Slot that holds source row `y` after the pass across, rounded to 8 bits as Pillow does.
+int RowResizer::PillowAcross(int y) {
+  const int slot = y % static_cast<int>(pillow_row_.size());
+  if (pillow_row_[slot] == y) return slot;
+  pillow_row_[slot] = y;
+  const Planes from = Convert(y);
+  const uint8_t* const rows[3] = {from.c[0], from.c[1], from.c[2]};
+  uint8_t* to[3];
+  for (int c = 0; c < 3; ++c) {
+    to[c] = pillow_rows_.data() + static_cast<size_t>(slot * 3 + c) * out_stride_;
+  }
+  kernels_.weigh_across(run_weights_, channels_, rows, out_width_, to);
+  return slot;
+}
+
+void RowResizer::PillowRow(int y) {
+  std::fill(pillow_sum_.begin(), pillow_sum_.end(), 1 << (kPillowWeightBits - 1));  // the half
+  const int count = y_pillow_.count(y);
+  const int32_t* weights = y_pillow_.weight.data() + y_pillow_.offset[y];
+  for (int k = 0; k < count; k += kPillowBlock) {
+    const int block = std::min(kPillowBlock, count - k);
+    const uint8_t* rows[3][kPillowBlock];
+    for (int j = 0; j < block; ++j) {
+      const int slot = PillowAcross(y_pillow_.first[y] + k + j);
+      for (int c = 0; c < channels_; ++c) {
+        rows[c][j] = pillow_rows_.data() + static_cast<size_t>(slot * 3 + c) * out_stride_;
+      }
+    }
+    for (int c = 0; c < channels_; ++c) {
+      kernels_.weigh_down(rows[c], weights + k, block, out_width_,
+                          pillow_sum_.data() + static_cast<size_t>(c) * out_stride_);
+    }
+  }
+  for (int c = 0; c < channels_; ++c) {
+    kernels_.clip_sums(pillow_sum_.data() + static_cast<size_t>(c) * out_stride_, out_width_,
+                       out_.c[c]);
+  }
+}
+
 std::array<const uint8_t*, 3> RowResizer::Row(int y) {
   Planes result = out_;
   switch (kind_) {
@@ -365,6 +459,9 @@ std::array<const uint8_t*, 3> RowResizer::Row(int y) {
       break;
     case Kind::kArea:
       AreaRow(y);
+      break;
+    case Kind::kPillow:
+      PillowRow(y);
       break;
   }
   if (channels_ == 1) return {result.c[0], result.c[0], result.c[0]};
