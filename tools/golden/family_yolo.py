@@ -365,6 +365,7 @@ def cut_down(text, classes, width, height, factor):
 
 def yolov4(seed, name="yolov4", config="yolov4-tiny.cfg"):
     classes = len(NAMES)
+    sizes = [(96, 96), (128, 64), (64, 128)]  # the small networks have strides 16 and 32 only
     sys.modules.setdefault("imghdr", type(sys)("imghdr"))
     with importing(ARGS.yolov4_path), tempfile.TemporaryDirectory() as folder:
         from tool.darknet2pytorch import Darknet
@@ -377,8 +378,8 @@ def yolov4(seed, name="yolov4", config="yolov4-tiny.cfg"):
 
         text = (Path(ARGS.yolov4_path) / "cfg" / config).read_text()
         weights, sessions = None, {}
-        data = fc.calibration(preprocess, SIZES)
-        for size in SIZES:
+        data = fc.calibration(preprocess, sizes)
+        for size in sizes:
             cfg = Path(folder) / "net.cfg"
             cfg.write_text(cut_down(text, classes, *size, 4))
             torch.manual_seed(seed)
@@ -386,13 +387,12 @@ def yolov4(seed, name="yolov4", config="yolov4-tiny.cfg"):
                 net = Darknet(str(cfg), inference=True)
                 net.eval()
                 if weights is None:
-                    only = [data[0]]
-                    fc.settle_batch_norm(net, only)
+                    fc.settle_batch_norm(net, data)
                     lasts = [net.models[i - 1][0] for i, b in enumerate(net.blocks[1:]) if b["type"] == "yolo"]
-                    mean, deviation = anchors_head(3, 5 + classes, 0.6, -0.8, classes)
+                    mean, deviation = anchors_head(3, 5 + classes, 0.8, -0.6, classes)
                     deviation = deviation.copy()
                     deviation[np.isin(np.arange(len(deviation)) % (5 + classes), [2, 3])] = 0.35
-                    fc.spread(net, only, [(m, mean, deviation) for m in lasts])
+                    fc.spread(net, data, [(m, mean, deviation) for m in lasts])
                     weights = net.state_dict()
                 net.load_state_dict(weights)
                 path = Path(folder) / "yolov4.onnx"
@@ -423,7 +423,7 @@ def yolov4(seed, name="yolov4", config="yolov4-tiny.cfg"):
         def candidates(raw):
             return raw[0][0][:, 0], raw[1][0]
 
-        finish(name, head, SIZES, preprocess, run, answer, candidates, ["boxes", "confs"])
+        finish(name, head, sizes, preprocess, run, answer, candidates, ["boxes", "confs"])
 
 
 def damoyolo(seed):
@@ -499,7 +499,8 @@ def damoyolo(seed):
 
 def main():
     makers = {"yolov5": (ARGS.yolov5_path, yolov5), "yolov5_seg": (ARGS.yolov5_path, lambda s: yolov5(s, True)), "yolov7": (ARGS.yolov7_path, yolov7),
-              "yolov7_raw": (ARGS.yolov7_path, lambda s: yolov7(s, True)), "yolov6": (ARGS.yolov6_path, yolov6), "yolov4": (ARGS.yolov4_path, yolov4), "damoyolo": (ARGS.damoyolo_path, damoyolo)}
+              "yolov7_raw": (ARGS.yolov7_path, lambda s: yolov7(s, True)), "yolov6": (ARGS.yolov6_path, yolov6), "yolov4": (ARGS.yolov4_path, yolov4),
+              "yolov3": (ARGS.yolov4_path, lambda s: yolov4(s, "yolov3", "yolov3-tiny.cfg")), "damoyolo": (ARGS.damoyolo_path, damoyolo)}
     for name, (path, make) in makers.items():
         if path and fc.wanted(ARGS, name):
             fc.first_that_will_do(make, range(3, 13))
