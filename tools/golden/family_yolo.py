@@ -75,7 +75,7 @@ def finish(name, head, sizes, preprocess, run, answer, candidates, output_names,
     golden.write()
 
 
-def results_of(rows, keypoints=None):
+def results_of(rows):
     return [{"class_id": int(r[5]), "score": fc.shortest(r[4]), "box_xyxy_px": [fc.shortest(v) for v in r[:4]]} for r in np.asarray(rows)]
 
 
@@ -189,7 +189,6 @@ def yolov7(seed, raw_heads=False):
         mean, deviation = anchors_head(last.na, last.no, 0.3, -1.6, classes)
         fc.spread(net, data, [(m, mean, deviation) for m in last.m])
         path = Path(folder) / "yolov7.onnx"
-        plain = lambda b: net(torch.from_numpy(b))[0].numpy()
         with torch.no_grad():
             if raw_heads:  # the exporter's default: no grid
                 decoded = {}
@@ -296,10 +295,7 @@ def yolov6(seed):
 
         def answer(raw, input_wh, source_wh):
             rows = non_max_suppression(torch.from_numpy(raw[0].copy()), 0.4, 0.45, agnostic=False, max_det=1000)[0]
-            # Inferer.rescale clips through clamp_ on slices; a picture moved far into a larger one is not clipped
-            far = 1 << 12
-            boxes = rescale_unclipped(Inferer, (input_wh[1], input_wh[0]), rows[:, :4].clone(), (source_wh[1], source_wh[0]))
-            rows[:, :4] = boxes
+            rows[:, :4] = rescale_unclipped(Inferer, (input_wh[1], input_wh[0]), rows[:, :4].clone(), (source_wh[1], source_wh[0]))
             return results_of(rows)
 
         head = {
@@ -326,10 +322,8 @@ def rescale_unclipped(inferer, network_hw, boxes, source_hw):
 
 def cut_down(text, classes, width, height, factor):
     """A darknet file with fewer filters, fewer repeats and smaller anchors; nothing else of it is changed."""
-    lines, section = [], ""
-    blocks = text.split("[")
     out = []
-    for i, block in enumerate(blocks):
+    for block in text.split("["):
         if block.startswith("convolutional") and "filters=255" not in block.replace(" ", ""):
             rows = []
             for line in block.splitlines():
@@ -365,7 +359,6 @@ def cut_down(text, classes, width, height, factor):
 
 def yolov4(seed, name="yolov4", config="yolov4-tiny.cfg"):
     classes = len(NAMES)
-    sizes = [(96, 96), (128, 64), (64, 128)]  # the small networks have strides 16 and 32 only
     sys.modules.setdefault("imghdr", type(sys)("imghdr"))
     with importing(ARGS.yolov4_path), tempfile.TemporaryDirectory() as folder:
         from tool.darknet2pytorch import Darknet
@@ -378,8 +371,8 @@ def yolov4(seed, name="yolov4", config="yolov4-tiny.cfg"):
 
         text = (Path(ARGS.yolov4_path) / "cfg" / config).read_text()
         weights, sessions = None, {}
-        data = fc.calibration(preprocess, sizes)
-        for size in sizes:
+        data = fc.calibration(preprocess, SIZES)
+        for size in SIZES:
             cfg = Path(folder) / "net.cfg"
             cfg.write_text(cut_down(text, classes, *size, 4))
             torch.manual_seed(seed)
@@ -387,12 +380,13 @@ def yolov4(seed, name="yolov4", config="yolov4-tiny.cfg"):
                 net = Darknet(str(cfg), inference=True)
                 net.eval()
                 if weights is None:
-                    fc.settle_batch_norm(net, data)
+                    only = [data[0]]
+                    fc.settle_batch_norm(net, only)
                     lasts = [net.models[i - 1][0] for i, b in enumerate(net.blocks[1:]) if b["type"] == "yolo"]
-                    mean, deviation = anchors_head(3, 5 + classes, 0.8, -0.6, classes)
+                    mean, deviation = anchors_head(3, 5 + classes, 0.6, -0.8, classes)
                     deviation = deviation.copy()
                     deviation[np.isin(np.arange(len(deviation)) % (5 + classes), [2, 3])] = 0.35
-                    fc.spread(net, data, [(m, mean, deviation) for m in lasts])
+                    fc.spread(net, only, [(m, mean, deviation) for m in lasts])
                     weights = net.state_dict()
                 net.load_state_dict(weights)
                 path = Path(folder) / "yolov4.onnx"
@@ -423,7 +417,7 @@ def yolov4(seed, name="yolov4", config="yolov4-tiny.cfg"):
         def candidates(raw):
             return raw[0][0][:, 0], raw[1][0]
 
-        finish(name, head, sizes, preprocess, run, answer, candidates, ["boxes", "confs"])
+        finish(name, head, SIZES, preprocess, run, answer, candidates, ["boxes", "confs"])
 
 
 def damoyolo(seed):
