@@ -184,7 +184,7 @@ def yolov7(seed, raw_heads=False):
         data = fc.calibration(preprocess, SIZES)
         fc.settle_batch_norm(net, data)
         with contextlib.redirect_stdout(io.StringIO()):
-            net.fuse()
+            net.requires_grad_(False).fuse()
         last = net.model[-1]
         mean, deviation = anchors_head(last.na, last.no, 0.3, -1.6, classes)
         fc.spread(net, data, [(m, mean, deviation) for m in last.m])
@@ -264,6 +264,7 @@ def yolov6(seed):
         from yolov6.models.yolo import build_model
         from yolov6.utils.config import Config
         from yolov6.utils.nms import non_max_suppression
+        from yolov6.utils.torch_utils import fuse_model
 
         config = Config.fromfile(str(Path(ARGS.yolov6_path) / "configs/yolov6n.py"))
         if not hasattr(config, "training_mode"):
@@ -278,6 +279,7 @@ def yolov6(seed):
 
         data = fc.calibration(preprocess, SIZES)
         fc.settle_batch_norm(net, data)
+        fuse_model(net).eval()
         for layer in net.modules():
             if isinstance(layer, RepVGGBlock):
                 layer.switch_to_deploy()
