@@ -75,7 +75,7 @@ def finish(name, head, sizes, preprocess, run, answer, candidates, output_names,
     golden.write()
 
 
-def results_of(rows, keypoints=None):
+def results_of(rows):
     return [{"class_id": int(r[5]), "score": fc.shortest(r[4]), "box_xyxy_px": [fc.shortest(v) for v in r[:4]]} for r in np.asarray(rows)]
 
 
@@ -184,12 +184,11 @@ def yolov7(seed, raw_heads=False):
         data = fc.calibration(preprocess, SIZES)
         fc.settle_batch_norm(net, data)
         with contextlib.redirect_stdout(io.StringIO()):
-            net.fuse()
+            net.requires_grad_(False).fuse()
         last = net.model[-1]
         mean, deviation = anchors_head(last.na, last.no, 0.3, -1.6, classes)
         fc.spread(net, data, [(m, mean, deviation) for m in last.m])
         path = Path(folder) / "yolov7.onnx"
-        plain = lambda b: net(torch.from_numpy(b))[0].numpy()
         with torch.no_grad():
             if raw_heads:  # the exporter's default: no grid
                 decoded = {}
@@ -265,6 +264,7 @@ def yolov6(seed):
         from yolov6.models.yolo import build_model
         from yolov6.utils.config import Config
         from yolov6.utils.nms import non_max_suppression
+        from yolov6.utils.torch_utils import fuse_model
 
         config = Config.fromfile(str(Path(ARGS.yolov6_path) / "configs/yolov6n.py"))
         if not hasattr(config, "training_mode"):
@@ -279,6 +279,7 @@ def yolov6(seed):
 
         data = fc.calibration(preprocess, SIZES)
         fc.settle_batch_norm(net, data)
+        fuse_model(net).eval()
         for layer in net.modules():
             if isinstance(layer, RepVGGBlock):
                 layer.switch_to_deploy()
@@ -296,10 +297,7 @@ def yolov6(seed):
 
         def answer(raw, input_wh, source_wh):
             rows = non_max_suppression(torch.from_numpy(raw[0].copy()), 0.4, 0.45, agnostic=False, max_det=1000)[0]
-            # Inferer.rescale clips through clamp_ on slices; a picture moved far into a larger one is not clipped
-            far = 1 << 12
-            boxes = rescale_unclipped(Inferer, (input_wh[1], input_wh[0]), rows[:, :4].clone(), (source_wh[1], source_wh[0]))
-            rows[:, :4] = boxes
+            rows[:, :4] = rescale_unclipped(Inferer, (input_wh[1], input_wh[0]), rows[:, :4].clone(), (source_wh[1], source_wh[0]))
             return results_of(rows)
 
         head = {
@@ -326,10 +324,8 @@ def rescale_unclipped(inferer, network_hw, boxes, source_hw):
 
 def cut_down(text, classes, width, height, factor):
     """A darknet file with fewer filters, fewer repeats and smaller anchors; nothing else of it is changed."""
-    lines, section = [], ""
-    blocks = text.split("[")
     out = []
-    for i, block in enumerate(blocks):
+    for block in text.split("["):
         if block.startswith("convolutional") and "filters=255" not in block.replace(" ", ""):
             rows = []
             for line in block.splitlines():
@@ -499,7 +495,8 @@ def damoyolo(seed):
 
 def main():
     makers = {"yolov5": (ARGS.yolov5_path, yolov5), "yolov5_seg": (ARGS.yolov5_path, lambda s: yolov5(s, True)), "yolov7": (ARGS.yolov7_path, yolov7),
-              "yolov7_raw": (ARGS.yolov7_path, lambda s: yolov7(s, True)), "yolov6": (ARGS.yolov6_path, yolov6), "yolov4": (ARGS.yolov4_path, yolov4), "damoyolo": (ARGS.damoyolo_path, damoyolo)}
+              "yolov7_raw": (ARGS.yolov7_path, lambda s: yolov7(s, True)), "yolov6": (ARGS.yolov6_path, yolov6), "yolov4": (ARGS.yolov4_path, yolov4),
+              "yolov3": (ARGS.yolov4_path, lambda s: yolov4(s, "yolov3", "yolov3-tiny.cfg")), "damoyolo": (ARGS.damoyolo_path, damoyolo)}
     for name, (path, make) in makers.items():
         if path and fc.wanted(ARGS, name):
             fc.first_that_will_do(make, range(3, 13))
