@@ -53,6 +53,9 @@ class ModelFamily {
   // The recipe, thresholds and suppression of the family's reference, for an input of this size.
   virtual ModelSpec Defaults(int width, int height) const = 0;
 
+  // What the file says of these itself, put into what Defaults gave.
+  virtual void Adjust(const SeenModel& /*seen*/, ModelSpec* /*spec*/) const {}
+
   // Whether outputs of these shapes may be this family's; values are not looked at.
   virtual std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const = 0;
 

@@ -170,6 +170,7 @@ struct Fit {
 absl::StatusOr<Fit> FitByValues(const ModelFamily& family, FamilyMatch match, const SeenModel& seen,
                                 const PictureInput& input, const ModelProbe& probe) {
   Fit fit{std::move(match), family.Defaults(seen.width, seen.height), {}};
+  family.Adjust(seen, &fit.spec);
   TensorRecipe& recipe = fit.spec.input;
   recipe.layout = input.layout;
   recipe.dtype = input.info.dtype;

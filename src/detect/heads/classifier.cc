@@ -92,13 +92,16 @@ class Classifier : public ModelFamily {
   std::string_view name() const override { return "classifier"; }
   std::string_view outputs() const override { return "[batch, classes]"; }
 
-  // torchvision's and timm's evaluation: the shorter side an eighth larger than the crop, ImageNet's
-  // mean and deviation. `models add` says that this is a guess: no file shows it.
+  // torchvision's evaluation: the shorter side an eighth larger than the crop, ImageNet's mean and
+  // deviation.
   ModelSpec Defaults(int width, int height) const override {
     ModelSpec spec;
     spec.family = name();
     spec.input.width = width;
     spec.input.height = height;
+    spec.input.resize = ResizeMode::kCenterCrop;
+    spec.input.crop_from = static_cast<int>(std::lround(std::max(width, height) * 256.0 / 224.0));
+    spec.input.interpolation = Interpolation::kBilinearAntialias;
     spec.input.channels = ChannelOrder::kRgb;
     spec.input.mean = {123.675f, 116.28f, 103.53f};
     spec.input.scale = {1 / 58.395f, 1 / 57.12f, 1 / 57.375f};
@@ -106,6 +109,14 @@ class Classifier : public ModelFamily {
     spec.nms.kind = NmsSettings::Kind::kNone;
     spec.nms.max_detections = 5;
     return spec;
+  }
+
+  // Ultralytics crops from the input's own size and does not normalise.
+  void Adjust(const SeenModel& seen, ModelSpec* spec) const override {
+    if (ultralytics::NotesOf(seen).task.empty()) return;
+    spec->input.crop_from = std::max(seen.width, seen.height);
+    spec->input.mean = {0, 0, 0};
+    spec->input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
   }
 
   std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {

@@ -30,6 +30,7 @@ class SetFamily : public ModelFamily {
     spec.family = name();
     spec.input.width = width;
     spec.input.height = height;
+    spec.input.interpolation = Interpolation::kBilinearAntialias;
     spec.input.channels = ChannelOrder::kRgb;
     spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
     if (is_normalised()) {

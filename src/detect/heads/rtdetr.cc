@@ -158,6 +158,7 @@ class Rtdetr : public ModelFamily {
     spec.family = name();
     spec.input.width = width;
     spec.input.height = height;
+    spec.input.interpolation = Interpolation::kBilinearAntialias;
     spec.input.channels = ChannelOrder::kRgb;
     spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
     spec.confidence_threshold = 0.5f;
