@@ -23,7 +23,8 @@ std::span<const ModelFamily* const> Families() {
       &ClassifierFamily(), &SegmenterFamily(),  &TorchvisionFamily(),  &YunetFamily(),
       &ScrfdFamily(),      &RetinafaceFamily(), &RtdetrFamily(),       &RtdetrLogitsFamily(),
       &RfDetrFamily(),     &NanodetFamily(),    &NanodetPlusFamily(),  &PicodetFamily(),
-      &YoloNasFamily(),    &Yolov4Family()};
+      &YoloNasFamily(),    &Yolov4Family(),     &DamoYoloFamily(),     &EmbeddingFamily(),
+      &ClipImageFamily(),  &Dinov2Family(),     &ReidFamily()};
   return families;
 }
 

@@ -125,6 +125,12 @@ std::optional<BoxesAndScores> FindBoxesAndScores(const SeenModel& seen, size_t b
         boxes = b;
       }
     }
+    // Otherwise the values: scores are within 0..1, boxes in pixels are not.
+    for (const size_t b : {0, 1}) {
+      const bool apart = ShareWithinUnit(seen.outputs[1 - b].values) == 1 &&
+                         ShareWithinUnit(seen.outputs[b].values) < 1;
+      if (!boxes && apart) boxes = b;
+    }
   }
   if (!boxes) return std::nullopt;
   const std::vector<int64_t>& s = seen.outputs[1 - *boxes].info.shape;

@@ -46,7 +46,7 @@ class ScoredBoxesHead : public Head {
 
 // Which of the seen outputs are boxes [batch, rows, 4] (or [batch, rows, 1, 4], with `box_rank` 4)
 // and scores [batch, rows, columns] of the same rows; nothing when there are not exactly two
-// outputs of that kind. With four columns in both, names ("box", "score", "logit", "class") decide.
+// outputs of that kind. With four columns in both, names ("box", "score", "logit", "class") decide, then values.
 struct BoxesAndScores {
   size_t boxes = 0;
   size_t scores = 0;

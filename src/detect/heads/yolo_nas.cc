@@ -23,7 +23,7 @@ class ScoredFamily : public ModelFamily {
 
   std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
     const auto found = FindBoxesAndScores(seen, box_rank());
-    if (!found || !HasRows(found->rows, seen) || !IsNamed(seen)) return std::nullopt;
+    if (!found || !HasRows(found->rows, seen) || !AreInOrder(*found)) return std::nullopt;
     return FamilyMatch{{found->boxes, found->scores},
                        found->columns,
                        0,
@@ -79,7 +79,8 @@ class ScoredFamily : public ModelFamily {
   virtual bool HasRows(int64_t rows, const SeenModel& seen) const {
     return rows == CellsAtStrides(seen.width, seen.height, 3);
   }
-  virtual bool IsNamed(const SeenModel&) const { return true; }
+  // The order of the two is what tells YOLO-NAS from DAMO-YOLO.
+  virtual bool AreInOrder(const BoxesAndScores& found) const { return found.boxes < found.scores; }
 
   ModelSpec CommonDefaults(int width, int height) const {
     ModelSpec spec;
@@ -104,6 +105,20 @@ class YoloNas : public ScoredFamily {
   }
 };
 
+class DamoYolo : public ScoredFamily {
+  std::string_view name() const override { return "damo_yolo"; }
+  ModelSpec Defaults(int width, int height) const override {  // tools/demo.py, configs/
+    ModelSpec spec = CommonDefaults(width, height);
+    spec.input.scale = {1, 1, 1};
+    spec.confidence_threshold = 0.3f;
+    spec.nms.iou_threshold = 0.7f;
+    spec.nms.max_detections = 500;
+    return spec;
+  }
+  bool several() const override { return true; }
+  bool AreInOrder(const BoxesAndScores& found) const override { return found.scores < found.boxes; }
+};
+
 class Yolov4 : public ScoredFamily {
   std::string_view name() const override { return "yolov4"; }
   std::string_view outputs() const override {
@@ -126,6 +141,11 @@ class Yolov4 : public ScoredFamily {
 
 const ModelFamily& YoloNasFamily() {
   static const YoloNas family;
+  return family;
+}
+
+const ModelFamily& DamoYoloFamily() {
+  static const DamoYolo family;
   return family;
 }
 
