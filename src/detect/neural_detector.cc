@@ -27,7 +27,7 @@ Hash128 IdentityOf(const ModelSpec& spec) {
   const auto bits = [](float v) { return std::bit_cast<uint32_t>(v); };
   const TensorRecipe& r = spec.input;
   FieldHasher recipe;
-  recipe.Add(r.width).Add(r.height).Add(r.resize).Add(r.letterbox_rounding).Add(r.interpolation);
+  recipe.Add(r.width).Add(r.height).Add(r.resize).Add(r.rounding).Add(r.interpolation);
   recipe.Add(r.channels).Add(r.layout).Add(r.dtype);
   for (int c = 0; c < 3; ++c) recipe.Add(bits(r.mean[c])).Add(bits(r.scale[c])).Add(r.pad_value[c]);
   FieldHasher whole;

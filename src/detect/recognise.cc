@@ -144,11 +144,11 @@ absl::Status Refuse(const OnnxFileInfo& file, const std::vector<TensorInfo>& out
           : "If you want to try, " + stranger.hint);
 }
 
-// The shapes spoke for a family, but the values did not.
-absl::Status RefuseMisfit(const OnnxFileInfo& file, const absl::Status& misfit,
+// The shapes spoke for some family, but the values did not.
+absl::Status RefuseMisfit(const OnnxFileInfo& file, std::string_view misfits,
                           const std::vector<TensorInfo>& outputs, int width, int height) {
   const Stranger stranger = NameStranger(width, height, outputs);
-  return InvalidArgument("{}: {}{}. Seen: {} -> {}", file.path, MessageOf(misfit),
+  return InvalidArgument("{}: {}{}. Seen: {} -> {}", file.path, misfits,
                          stranger.name.empty() ? "" : "; by its shapes it is " + stranger.name,
                          DescribeTensors(file.inputs), DescribeTensors(outputs));
 }
@@ -249,7 +249,7 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
                                                      recipe.width, recipe.height)));
   }
   std::vector<Fit> fits;
-  absl::Status misfit;
+  std::string misfits;
   for (const ModelFamily* family : Families()) {
     const SeenModel seen{recipe.width, recipe.height, *shapes_run, &file.metadata};
     std::optional<FamilyMatch> match = family->MatchShapes(seen);
@@ -257,15 +257,15 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
     auto fit = FitByValues(*family, *std::move(match), seen, input, probe);
     if (fit.ok()) {
       fits.push_back(*std::move(fit));
-    } else if (misfit.ok()) {
-      misfit = fit.status();
+    } else {
+      misfits += fmt::format("{}{}", misfits.empty() ? "" : "; ", MessageOf(fit.status()));
     }
   }
   if (fits.size() > 1) return in_file(Ambiguous(fits));
   if (fits.empty()) {
     const std::vector<TensorInfo> outputs = InfosOf(*shapes_run);
-    return misfit.ok() ? Refuse(file, outputs, recipe.width, recipe.height)
-                       : RefuseMisfit(file, misfit, outputs, recipe.width, recipe.height);
+    return misfits.empty() ? Refuse(file, outputs, recipe.width, recipe.height)
+                       : RefuseMisfit(file, misfits, outputs, recipe.width, recipe.height);
   }
 
   Fit& fit = fits[0];

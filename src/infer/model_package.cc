@@ -175,6 +175,8 @@ constexpr Key kInputKeys[] = {
      [](const YAML::Node& n, Target& t) { t.spec().input.height = Integer(n, 1, kMaxSidePx); }},
     {"resize", true,
      [](const YAML::Node& n, Target& t) { t.spec().input.resize = OneOf(n, kResizeWords); }},
+    {"rounding", false,
+     [](const YAML::Node& n, Target& t) { t.spec().input.rounding = OneOf(n, kRoundingWords); }},
     {"crop_from", false,
      [](const YAML::Node& n, Target& t) { t.spec().input.crop_from = Integer(n, 1, kMaxSidePx); }},
     {"interpolation", true,

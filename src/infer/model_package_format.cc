@@ -84,6 +84,9 @@ std::string FormatModelPackage(const ModelPackage& package) {
   }
   out += fmt::format("  width: {}\n  height: {}\n", input.width, input.height);
   out += fmt::format("  resize: {}\n", WordOf(kResizeWords, input.resize));
+  if (input.rounding != Rounding::kFloor) {
+    out += fmt::format("  rounding: {}\n", WordOf(kRoundingWords, input.rounding));
+  }
   if (input.resize == ResizeMode::kCenterCrop && input.crop_from > 0) {
     out += fmt::format("  crop_from: {}\n", input.crop_from);
   }

@@ -24,6 +24,8 @@ inline constexpr WordTable<Interpolation, 6> kInterpolationWords{
      {"cubic", Interpolation::kCubic},
      {"bilinear_antialias", Interpolation::kBilinearAntialias},
      {"cubic_antialias", Interpolation::kCubicAntialias}}};
+inline constexpr WordTable<Rounding, 2> kRoundingWords{
+    {{"floor", Rounding::kFloor}, {"nearest", Rounding::kNearest}}};
 inline constexpr WordTable<ChannelOrder, 2> kChannelWords{
     {{"bgr", ChannelOrder::kBgr}, {"rgb", ChannelOrder::kRgb}}};
 inline constexpr WordTable<TensorLayout, 2> kLayoutWords{

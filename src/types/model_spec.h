@@ -22,10 +22,11 @@ enum class ResizeMode : uint8_t {
   // where the picture is smaller than the tensor there is padding around it.
   kCenterCrop
 };
-// How a letterboxed side w * r becomes whole pixels.
-enum class LetterboxRounding : uint8_t {
-  kFloor,   // int(w * r): YOLOX, NanoDet
-  kNearest  // round(w * r): Ultralytics
+// How a letterboxed side w * r, or the first pixel of a centre crop, becomes whole; and with it the
+// way back for boxes, which is by the exact side where it is rounded, by r where it is cut.
+enum class Rounding : uint8_t {
+  kFloor,   // int(...): YOLOX, NanoDet, transformers
+  kNearest  // round(...), to even: Ultralytics, torchvision
 };
 // Kernels on 8-bit pixels, rounding included, because that is what the models' reference
 // implementations were measured with.
@@ -50,7 +51,7 @@ struct TensorRecipe {
   int width = 0;
   int height = 0;
   ResizeMode resize = ResizeMode::kStretch;
-  LetterboxRounding letterbox_rounding = LetterboxRounding::kFloor;
+  Rounding rounding = Rounding::kFloor;
   // kCenterCrop only: pixels of the resized picture's shorter side. 0 = max(width, height), so that
   // the picture covers the tensor.
   int crop_from = 0;

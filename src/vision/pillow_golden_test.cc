@@ -72,6 +72,7 @@ TEST(PillowGolden, ResizeAndCropAreByteForByteThoseOfPillow) {
     r.width = c.at("input_wh")[0];
     r.height = c.at("input_wh")[1];
     r.resize = c.contains("crop_from") ? ResizeMode::kCenterCrop : ResizeMode::kStretch;
+    r.rounding = Rounding::kNearest;
     r.crop_from = c.value("crop_from", 0);
     r.interpolation = c.at("interpolation") == "cubic_antialias"
                           ? Interpolation::kCubicAntialias

@@ -234,13 +234,13 @@ TEST(Preprocessor, YoloxLetterbox) {
   EXPECT_NEAR(box.y2, 576, 0.01);
 }
 
-TEST(Preprocessor, LetterboxRounding) {
+TEST(Preprocessor, Rounding) {
   TensorRecipe r;
   r.width = r.height = 640;
   r.resize = ResizeMode::kLetterboxCenter;
   EXPECT_EQ(PlaceImage(r, 1000, 667).height, 426);  // 426.88
   EXPECT_EQ(PlaceImage(r, 1000, 667).y, 107);
-  r.letterbox_rounding = LetterboxRounding::kNearest;
+  r.rounding = Rounding::kNearest;
   EXPECT_EQ(PlaceImage(r, 1000, 667).height, 427);
   EXPECT_EQ(PlaceImage(r, 1000, 667).y, 106);
 }
@@ -270,6 +270,7 @@ TEST(Preprocessor, CenterCropLiesWhereTorchvisionPutsIt) {
   TensorRecipe r;
   r.width = r.height = 224;
   r.resize = ResizeMode::kCenterCrop;
+  r.rounding = Rounding::kNearest;
   r.crop_from = 256;
   const Placement wide = PlaceImage(r, 640, 480);  // 341.3 x 256
   EXPECT_EQ(wide.columns.full, 341);
@@ -285,6 +286,9 @@ TEST(Preprocessor, CenterCropLiesWhereTorchvisionPutsIt) {
   const Placement tall = PlaceImage(r, 480, 644);  // 256 x 343.5
   EXPECT_EQ(tall.rows.full, 343);
   EXPECT_EQ(tall.rows.first, 60);  // 59.5, to even
+  r.rounding = Rounding::kFloor;
+  EXPECT_EQ(PlaceImage(r, 480, 644).rows.first, 59) << "as transformers cuts it";
+  r.rounding = Rounding::kNearest;
   r.crop_from = 0;                 // 224
   EXPECT_EQ(PlaceImage(r, 640, 480).columns.full, 298);
   EXPECT_EQ(PlaceImage(r, 640, 480).rows.first, 0);

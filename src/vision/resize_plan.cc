@@ -45,11 +45,13 @@ void PlaceWhole(int width, int height, Placement& place) {
 
 // The slice of one resized side that lies in `wanted` pixels of the tensor; returns where in the
 // tensor it begins.
-int CropAxis(int wanted, AxisSlice& axis) {
+int CropAxis(int wanted, Rounding rounding, AxisSlice& axis) {
   axis.out = std::min(axis.full, wanted);
   if (axis.full < wanted) return (wanted - axis.full) / 2;
   const int spare = axis.full - wanted;
-  axis.first = spare / 2 + (spare & spare / 2 & 1);  // Python's round(): an odd half goes up
+  axis.first = spare / 2;
+  // Python's round(): an odd half goes up.
+  if (rounding == Rounding::kNearest) axis.first += spare & spare / 2 & 1;
   return 0;
 }
 
@@ -61,8 +63,8 @@ void PlaceCrop(const TensorRecipe& recipe, Placement& place) {
   shorter.full = recipe.crop_from > 0 ? recipe.crop_from : std::max(recipe.width, recipe.height);
   longer.full =
       static_cast<int>(static_cast<int64_t>(shorter.full) * longer.source / shorter.source);
-  place.x = CropAxis(recipe.width, columns);
-  place.y = CropAxis(recipe.height, rows);
+  place.x = CropAxis(recipe.width, recipe.rounding, columns);
+  place.y = CropAxis(recipe.height, recipe.rounding, rows);
   place.width = columns.out;
   place.height = rows.out;
   const auto scale = [](const AxisSlice& axis) {
@@ -107,7 +109,7 @@ Placement PlaceImage(const TensorRecipe& recipe, int width, int height) {
   const double r = std::min(rx, ry);
   const auto side = [&](int source, int limit) {
     const double exact = source * r;
-    const double whole = recipe.letterbox_rounding == LetterboxRounding::kNearest
+    const double whole = recipe.rounding == Rounding::kNearest
                              ? std::nearbyint(exact)
                              : std::trunc(exact);
     return std::clamp(static_cast<int>(whole), 1, limit);
@@ -118,7 +120,7 @@ Placement PlaceImage(const TensorRecipe& recipe, int width, int height) {
     place.y = (recipe.height - place.height) / 2;
   }
   double scale_x = r, scale_y = r;
-  if (recipe.letterbox_rounding == LetterboxRounding::kNearest) {
+  if (recipe.rounding == Rounding::kNearest) {
     scale_x = static_cast<double>(place.width) / width;
     scale_y = static_cast<double>(place.height) / height;
   }

@@ -32,14 +32,14 @@ struct Placement {
 };
 
 // Letterbox: r = min(tw / w, th / h) in double, resized to (int(w * r), int(h * r)) as YOLOX's
-// preproc does, the mapping's scale is r; or rounded as Ultralytics does (see LetterboxRounding),
+// preproc does, the mapping's scale is r; or rounded as Ultralytics does (see Rounding),
 // the mapping's scales are those of the rounded sides. Stretch: the mapping's scales are tw / w and
 // th / h. A side never becomes less than one pixel.
 // Centre crop: the shorter side becomes s = crop_from, the longer int(s * longer / shorter), as in
-// torchvision's Resize(s); then, as in its CenterCrop, the crop starts at (rw - tw) / 2, rounded
-// half to even, or the picture lies (tw - rw) / 2, cut, from the tensor's left; the same down. The
-// mapping's scales are the exact ones of each axis, rw / w and rh / h. (timm and Ultralytics use
-// these two classes; transformers cuts where CenterCrop rounds, which can differ by one pixel.)
+// torchvision's Resize(s); then the crop starts at (rw - tw) / 2, rounded half to even as in its
+// CenterCrop (timm and Ultralytics use these two classes) or cut as in transformers (see Rounding);
+// or the picture lies (tw - rw) / 2, cut, from the tensor's left; the same down. The mapping's
+// scales are the exact ones of each axis, rw / w and rh / h.
 Placement PlaceImage(const TensorRecipe& recipe, int width, int height);
 
 // `taps` source positions for each of `out` destination positions, clamped to the picture.

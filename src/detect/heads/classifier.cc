@@ -100,6 +100,7 @@ class Classifier : public ModelFamily {
     spec.input.width = width;
     spec.input.height = height;
     spec.input.resize = ResizeMode::kCenterCrop;
+    spec.input.rounding = Rounding::kNearest;
     spec.input.crop_from = static_cast<int>(std::lround(std::max(width, height) * 256.0 / 224.0));
     spec.input.interpolation = Interpolation::kBilinearAntialias;
     spec.input.channels = ChannelOrder::kRgb;

@@ -71,11 +71,14 @@ class SetFamily : public ModelFamily {
     }
     // On a made-up picture most queries are "no object"; or, without that class, all are low.
     const int64_t columns = logits.info.shape[2];
-    int64_t queries = 0, none = 0;
+    int64_t queries = 0, none = 0, low = 0;
     for (auto q = logits.values.begin(); q != logits.values.end(); q += columns, ++queries) {
-      none += std::max_element(q, q + columns) == q + columns - 1;
+      const auto best = std::max_element(q, q + columns);
+      none += best == q + columns - 1;
+      low += *best < 0;
     }
-    const bool softmax = none * 10 >= queries * 7, sigmoid = none * 10 < queries * 4;
+    const bool softmax = none * 10 >= queries * 7;
+    const bool sigmoid = none * 10 < queries * 4 && low * 10 >= queries * 7;
     if (is_softmax() && softmax) return "softmax";
     if (!is_softmax() && (sigmoid || is_rf_detr())) return "sigmoid";
     if (softmax || sigmoid) {

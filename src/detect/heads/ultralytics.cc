@@ -41,7 +41,7 @@ ModelSpec PredictorDefaults(std::string_view family, int width, int height) {
   spec.input.width = width;
   spec.input.height = height;
   spec.input.resize = ResizeMode::kLetterboxCenter;
-  spec.input.letterbox_rounding = LetterboxRounding::kNearest;
+  spec.input.rounding = Rounding::kNearest;
   spec.input.channels = ChannelOrder::kRgb;
   spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
   spec.input.pad_value = {114, 114, 114};

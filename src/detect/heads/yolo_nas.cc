@@ -98,7 +98,7 @@ class YoloNas : public ScoredFamily {
   ModelSpec Defaults(int width, int height) const override {
     ModelSpec spec = CommonDefaults(width, height);
     spec.input.resize = ResizeMode::kLetterboxCenter;
-    spec.input.letterbox_rounding = LetterboxRounding::kNearest;
+    spec.input.rounding = Rounding::kNearest;
     spec.input.pad_value = {114, 114, 114};
     spec.nms.iou_threshold = 0.7f;
     return spec;
