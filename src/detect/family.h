@@ -108,6 +108,7 @@ const ModelFamily& EmbeddingFamily();
 const ModelFamily& ClipImageFamily();
 const ModelFamily& Dinov2Family();
 const ModelFamily& ReidFamily();
+const ModelFamily& PoseHeatmapsFamily();
 const ModelFamily& ClassifierFamily();
 const ModelFamily& SegmenterFamily();
 const ModelFamily& TorchvisionFamily();

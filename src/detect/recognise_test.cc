@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 
+#include "detect/family.h"
 #include "detect/heads/head.h"
 #include "detect/heads/ultraface_priors.h"
 #include "detect/known_strangers.h"
@@ -398,6 +400,18 @@ TEST(Labels, OfTheWrongNumberAreNotUsed) {
   EXPECT_THAT(labels.warning, HasSubstr("gives 2 names"));
   EXPECT_THAT(LabelsFor({}, "yolox", 80).labels->names, SizeIs(80));
   EXPECT_THAT(LabelsFor({}, "yolox", 80).warning, HasSubstr("COCO"));
+}
+
+// The table in docs/model_families.md and the program know the same families.
+TEST(Families, AreThoseOfTheirPage) {
+  std::ifstream page(std::string(SIGHTLINE_SOURCE_DIR) + "/docs/model_families.md");
+  std::vector<std::string> described, known;
+  for (std::string line; std::getline(page, line);) {
+    if (!line.starts_with("| `")) continue;
+    described.push_back(line.substr(3, line.find('`', 3) - 3));
+  }
+  for (const ModelFamily* family : Families()) known.emplace_back(family->name());
+  EXPECT_THAT(described, testing::UnorderedElementsAreArray(known));
 }
 
 }  // namespace

@@ -50,6 +50,7 @@ const Expected kExpected[] = {
     {"d_fine", "rtdetr_logits", "sigmoid", true},
     {"deeplabv3", "segmenter", "argmax", false, Expected::Preparation::kAntialias},
     {"fasterrcnn", "torchvision", "boxes"},
+    {"hrnet", "pose_heatmaps", "quarter_offset", true, Expected::Preparation::kOther},
     {"maskrcnn", "torchvision", "masks"},
     {"osnet", "reid", "vector", true},
     {"picodet", "picodet", "distributions"},
@@ -63,6 +64,7 @@ const Expected kExpected[] = {
     {"unet", "segmenter", "argmax"},
     {"unet_binary_logits", "segmenter", "binary_logits"},
     {"unet_binary_sigmoid", "segmenter", "binary_probabilities"},
+    {"vitpose", "pose_heatmaps", "dark_udp", false, Expected::Preparation::kOther},
     {"yolo11", "yolov8", "columns"},
     {"yolo26", "yolo_end2end", "boxes"},
     {"yolo26_obb", "yolo_end2end", "rotated"},
@@ -236,6 +238,21 @@ ImageToTensor MappingFor(const TensorRecipe& recipe, int width, int height) {
   return mapping;
 }
 
+// Of a crop about a box, as the references of top-down pose make it: widened to the input's shape,
+// then a quarter larger, filling the input.
+ImageToTensor CropMapping(const TensorRecipe& recipe, const json& box_xywh) {
+  const double x = box_xywh[0], y = box_xywh[1];
+  double w = box_xywh[2], h = box_xywh[3];
+  const double cx = x + w / 2, cy = y + h / 2;
+  const double aspect = static_cast<double>(recipe.width) / recipe.height;
+  (w > aspect * h ? h : w) = w > aspect * h ? w / aspect : h * aspect;
+  w *= 1.25;
+  h *= 1.25;
+  const double sx = recipe.width / w, sy = recipe.height / h;
+  return {static_cast<float>(sx), static_cast<float>(sy), static_cast<float>(-(cx - w / 2) * sx),
+          static_cast<float>(-(cy - h / 2) * sy)};
+}
+
 // The grid as bits, row by row.
 std::vector<bool> Bits(const InstanceMask& mask) {
   std::vector<bool> bits;
@@ -383,8 +400,7 @@ TEST_P(FamilyGolden, IsRecognisedInEverySize) {
     if (golden.about["input"].at("layout") == "tokens") GTEST_SKIP() << "text is no picture";
     const auto found = Recognise(golden, c);
     if (GetParam().must_be_told && !found.ok()) {
-      EXPECT_NE(found.status().ToString().find(std::string_view("family: ")),
-                std::string::npos)
+      EXPECT_NE(found.status().ToString().find(std::string_view("family: ")), std::string::npos)
           << found.status();
       continue;
     }
@@ -403,8 +419,8 @@ TEST_P(FamilyGolden, PicturesArePreparedAsByTheReference) {
   const json& check = golden.about["interpolation_check"];
   TensorRecipe recipe = SpecFor(golden, golden.cases()[0], GetParam()).input;
   const auto longer = [](const json& wh) { return std::max(wh[0].get<int>(), wh[1].get<int>()); };
-  recipe.crop_from = recipe.crop_from * longer(check.at("input_wh")) /
-                     longer(golden.cases()[0].at("input_wh"));
+  recipe.crop_from =
+      recipe.crop_from * longer(check.at("input_wh")) / longer(golden.cases()[0].at("input_wh"));
   if (GetParam().preparation == Expected::Preparation::kOther) {
     GTEST_SKIP() << "crops of other than square inputs have no word in a model.yaml";
   }
@@ -480,6 +496,7 @@ TEST_P(FamilyGolden, RawOutputsGiveTheReferencesResults) {
           EXPECT_NEAR(result.mapping.scale_y * height, theirs.scale_y * height, 1);
           result.mapping = theirs;
         }
+        if (e.contains("box_xywh_px")) result.mapping = CropMapping(spec.input, e["box_xywh_px"]);
         SCOPED_TRACE(fmt::format("input {}x{}, batch {}, entry {}", spec.input.width,
                                  spec.input.height, batch, entry));
         Detections ours;

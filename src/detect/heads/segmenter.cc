@@ -133,6 +133,14 @@ class Segmenter : public ModelFamily {
                                              const FamilyMatch& match) const override {
     const ProbeOutput& output = seen.outputs[match.outputs[0]];
     const bool unit = ShareWithinUnit(output.values) == 1;
+    const bool whole = output.info.shape[2] == seen.height;
+    const auto is_small = [](float v) { return std::abs(v) < 2; };
+    if (!whole && output.info.shape[1] > 1 && std::ranges::all_of(output.values, is_small)) {
+      return InvalidArgument(
+          "its {} may be class scores for each place or heat maps of keypoints; describe it by "
+          "`family: segmenter` with `layout: argmax` if it is the former",
+          ToString(output.info));
+    }
     if (output.info.shape[1] == 1) return unit ? "binary_probabilities" : "binary_logits";
     if (!unit) return "argmax";
     const int64_t cells = output.info.shape[2] * output.info.shape[3];
