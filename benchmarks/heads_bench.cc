@@ -37,6 +37,16 @@ Model MakeModel(const std::string& family, int hot) {
     m.values = {std::vector<float>(3549 * 85, 0.001f)};
     sparse(m.values[0], 3549,
            [&](auto& v, size_t r) { v[r * 85 + 4] = v[r * 85 + 5 + rng() % 80] = 0.9f; });
+  } else if (family == "yolov8") {
+    constexpr size_t kBoxes = 8400;
+    m.spec.layout = "columns";
+    m.spec.input.width = m.spec.input.height = 640;
+    m.infos = {{"output0", DataType::kFloat32, {1, 84, 8400}}};
+    m.values = {std::vector<float>(84 * kBoxes, 0.001f)};
+    sparse(m.values[0], kBoxes, [&](auto& v, size_t r) {
+      v[2 * kBoxes + r] = v[3 * kBoxes + r] = 50;
+      v[(4 + rng() % 80) * kBoxes + r] = 0.9f;
+    });
   } else if (family == "ultraface") {
     m.spec.layout = "raw_deltas";
     m.spec.input.width = 320;
@@ -79,6 +89,11 @@ void Decode(benchmark::State& state, const std::string& family) {
   state.counters["kept"] = static_cast<double>(found.size());
 }
 BENCHMARK_CAPTURE(Decode, yolox_416, "yolox")
+    ->Arg(0)
+    ->Arg(10)
+    ->Arg(100)
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(Decode, yolov8_640, "yolov8")
     ->Arg(0)
     ->Arg(10)
     ->Arg(100)

@@ -152,7 +152,7 @@ ModelLabels LabelsFor(const std::map<std::string, std::string>& metadata, const 
             "neither the outputs nor the metadata say how many classes there are: they will be "
             "called \"class 0\" and so on; give `labels`"};
   }
-  if (family == "ultraface") {
+  if (family == "ultraface" || family == "yunet" || family == "scrfd" || family == "retinaface") {
     return {std::make_shared<LabelSet>(LabelSet{{"face"}}), "face", mismatch};
   }
   const bool boxes = family != "classifier" && family != "segmenter";

@@ -5,10 +5,14 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <set>
 
+#include "detect/every_family.h"
+#include "detect/family.h"
 #include "detect/golden_results.h"
 #include "detect/heads/head.h"
 #include "detect/heads/ultraface_priors.h"
+#include "detect/neural_detector.h"
 
 namespace sightline {
 namespace {
@@ -316,6 +320,72 @@ TEST(Fastestdet, OtherSizesAndClasses) {
   EXPECT_NEAR(found[0].box_px.center().x, 3 * 16, 1e-3);
   EXPECT_NEAR(found[0].box_px.center().y, 16, 1e-3);
   EXPECT_NEAR(found[0].box_px.width(), 40, 1e-3);
+}
+
+// Every family has an example, and every example a head that says no nonsense of any numbers.
+TEST(EveryHead, GivesUsableResultsOrAnErrorForAnyNumbers) {
+  std::mt19937 random(5);
+  const auto number = [&]() -> float {
+    switch (random() % 12) {
+      case 0:
+        return kNan;
+      case 1:
+        return random() % 2 == 0 ? kInf : -kInf;
+      case 2:
+        return std::ldexp(1.0f, static_cast<int>(random() % 250) - 125);
+      case 3:
+        return -1e30f;
+      default:
+        return static_cast<float>(random() % 1000) / 1000.0f;
+    }
+  };
+  std::set<std::string> families;
+  for (const FamilyExample& example : EveryFamily()) {
+    families.insert(example.family);
+    const ModelSpec spec = example.spec();
+    const auto head = MakeHead(spec, example.outputs);
+    ASSERT_TRUE(head.ok()) << head.status();
+    int usable = 0;
+    for (int round = 0; round < 40; ++round) {
+      std::vector<std::vector<float>> floats;
+      std::vector<std::vector<int64_t>> integers;
+      for (const TensorInfo& info : example.outputs) {
+        size_t count = 1;
+        for (const int64_t d : info.shape) count *= static_cast<size_t>(d);
+        auto& f = floats.emplace_back(count);
+        auto& n = integers.emplace_back(count);
+        // Wild numbers in some rounds, tame ones in the others.
+        for (float& v : f) v = round % 4 == 0 ? number() : static_cast<float>(random() % 999) / 999;
+        for (int64_t& v : n) v = static_cast<int64_t>(random() % 5) - (round % 4 == 0);
+      }
+      std::vector<TensorView> views;
+      for (size_t i = 0; i < example.outputs.size(); ++i) {
+        const TensorInfo& info = example.outputs[i];
+        const bool whole = info.dtype == DataType::kInt64;
+        views.push_back({info.dtype, info.shape,
+                         whole ? static_cast<const void*>(integers[i].data()) : floats[i].data()});
+      }
+      const RawResult raw = {views, 0, {0.5f, 0.25f, 3, 0}, 100, 200};
+      Detections found;
+      if (!(*head)->Decode(raw, 0.25f, &found.items).ok()) continue;
+      NonMaxSuppressor suppressor;
+      (*head)->Suppress(raw, spec.nms, 0.25f, &suppressor, &found.items);
+      ClipToPicture(100, 200, &found.items);
+      if (!(*head)->Complete(raw, &found).ok()) continue;
+      EXPECT_EQ(WhatIsWrong(found, 0.25f, (*head)->classes()), "")
+          << example.family << " " << example.layout;
+      ++usable;
+    }
+    EXPECT_GT(usable, 0) << example.family << " " << example.layout;
+    // Outputs that are not what was declared are refused, not read.
+    Detections found;
+    const bool refused = !(*head)->Decode({}, 0.25f, &found.items).ok() ||
+                         !(*head)->Complete({}, &found).ok() || found.items.empty();
+    EXPECT_TRUE(refused);
+  }
+  for (const ModelFamily* family : Families()) {
+    EXPECT_TRUE(families.contains(std::string(family->name()))) << family->name();
+  }
 }
 
 }  // namespace

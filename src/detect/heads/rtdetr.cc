@@ -131,8 +131,8 @@ class RowsHead : public Head {
       const float half_w = row[2] * width_ * 0.5f, half_h = row[3] * height_ * 0.5f;
       const Box box = raw.mapping.ToImage({cx - half_w, cy - half_h, cx + half_w, cy + half_h});
       if (!IsUsable(box)) continue;
-      out->push_back({box, std::min(score, 1.0f), static_cast<int32_t>(std::lround(class_id)),
-                      static_cast<int32_t>(q)});
+      out->push_back(
+          {box, std::min(score, 1.0f), static_cast<int32_t>(class_id), static_cast<int32_t>(q)});
     }
     return wanted[1] > 0 && nan_rows == wanted[1] ? NothingButNan() : absl::OkStatus();
   }

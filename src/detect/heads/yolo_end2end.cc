@@ -60,8 +60,8 @@ class EndToEndHead : public Head {
       const Box box = raw.mapping.ToImage(form_.rotated ? BoundsOf(Rotated(row))
                                                         : Box{row[0], row[1], row[2], row[3]});
       if (!IsUsable(box)) continue;
-      out->push_back({box, std::min(score, 1.0f), static_cast<int32_t>(std::lround(class_id)),
-                      static_cast<int32_t>(r)});
+      out->push_back(
+          {box, std::min(score, 1.0f), static_cast<int32_t>(class_id), static_cast<int32_t>(r)});
     }
     if (rows > 0 && nan_rows == rows) return NothingButNan();
     return absl::OkStatus();
