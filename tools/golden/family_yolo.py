@@ -59,10 +59,10 @@ def commit_of(path):
     return (Path(path) / "COMMIT").read_text().strip()
 
 
-def anchors_head(na, per_anchor, class_mean, objectness_mean, classes, extra=0):
+def anchors_head(na, per_anchor, class_mean, objectness_mean, classes, extra=0, objectness_deviation=2.0):
     """Means and deviations of the channels of an anchor head: x, y, w, h, objectness, classes, then extra ones."""
     mean = [0, 0, 0, 0, objectness_mean] + [class_mean - 0.3 * (i % 3) for i in range(classes)] + [0] * extra
-    deviation = [1, 1, 0.7, 0.7, 2.0] + [1.6] * classes + [1] * extra
+    deviation = [1, 1, 0.7, 0.7, objectness_deviation] + [1.6] * classes + [1] * extra
     assert len(mean) == per_anchor
     return np.tile(mean, na), np.tile(deviation, na)
 
@@ -118,7 +118,7 @@ def yolov5(seed, segment=False):
         data = fc.calibration(preprocess, sizes)
         fc.settle_batch_norm(net, data)
         last = net.model[-1]
-        mean, deviation = anchors_head(last.na, last.no, 0.3, -1.6, classes, masks)
+        mean, deviation = anchors_head(last.na, last.no, *((0.6, -4.0) if segment else (0.3, -1.6)), classes, masks, 3.5 if segment else 2.0)
         fc.spread(net, data, [(m, mean, deviation) for m in last.m])
         last.dynamic, last.export, last.inplace = True, True, False
         file = Path(folder) / "yolov5n.pt"
@@ -186,7 +186,7 @@ def yolov7(seed, raw_heads=False):
         with contextlib.redirect_stdout(io.StringIO()):
             net.requires_grad_(False).fuse()
         last = net.model[-1]
-        mean, deviation = anchors_head(last.na, last.no, 0.3, -1.6, classes)
+        mean, deviation = anchors_head(last.na, last.no, 0.6, -4.0, classes, objectness_deviation=3.5)
         fc.spread(net, data, [(m, mean, deviation) for m in last.m])
         path = Path(folder) / "yolov7.onnx"
         with torch.no_grad():
