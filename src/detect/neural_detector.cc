@@ -36,6 +36,8 @@ Hash128 IdentityOf(const ModelSpec& spec) {
   whole.Add(bits(spec.nms.sigma)).Add(spec.nms.class_aware).Add(spec.nms.max_detections);
   // Only where they say something, so that models of which they say nothing keep their ids.
   if (spec.classes > 0 || spec.keypoints > 0) whole.Add(spec.classes).Add(spec.keypoints);
+  if (r.resize == ResizeMode::kCenterCrop) whole.Add(r.crop_from);
+  if (!spec.size_input_name.empty()) whole.Add(spec.size_input_name);
   return whole.Finish();
 }
 
