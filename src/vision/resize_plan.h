@@ -59,8 +59,8 @@ AxisTaps NearestTaps(const AxisSlice& axis);
 AxisTaps LinearTaps(const AxisSlice& axis, bool area_like, bool vertical);
 AxisTaps CubicTaps(const AxisSlice& axis);
 
-// Runs of neighbours: destination i is the sum of source[first[i] ... first[i] + count(i)) * weight.
-// INTER_AREA where it shrinks, in float:
+// Runs of neighbours: destination i is the sum of source[first[i] ... first[i] + count(i)) *
+// weight. INTER_AREA where it shrinks, in float:
 template <typename Weight>
 struct RunTaps {
   std::vector<int32_t> first;   // out entries

@@ -1,6 +1,6 @@
-// A resized picture, or a part of it, row by row, in B, G and R rows of 8 bits. Holds the tables and
-// the few rows of scratch memory for one source geometry. Reads only the source's rows and columns
-// that the part needs.
+// A resized picture, or a part of it, row by row, in B, G and R rows of 8 bits. Holds the tables
+// and the few rows of scratch memory for one source geometry. Reads only the source's rows and
+// columns that the part needs.
 #pragma once
 
 #include <array>
