@@ -53,6 +53,9 @@ class ModelFamily {
   // The recipe, thresholds and suppression of the family's reference, for an input of this size.
   virtual ModelSpec Defaults(int width, int height) const = 0;
 
+  // Whether models of the family differ in how they want their pictures, so that Defaults is a guess.
+  virtual bool preparation_varies() const { return false; }
+
   // What the file says of these itself, put into what Defaults gave.
   virtual void Adjust(const SeenModel& /*seen*/, ModelSpec* /*spec*/) const {}
 

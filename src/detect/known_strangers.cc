@@ -8,10 +8,6 @@ namespace {
 
 using Shape = std::vector<int64_t>;
 
-constexpr char kReadAsYolox[] =
-    "its rows read like decoded YOLOX rows: describe it by `family: yolox`, `layout: "
-    "decoded` and the input as the model was trained (often RGB, scale 1/255, letterbox_center)";
-
 bool AnyNamed(std::span<const TensorInfo> outputs, std::string_view part) {
   return std::ranges::any_of(
       outputs, [&](const TensorInfo& t) { return t.name.find(part) != std::string::npos; });
@@ -32,7 +28,7 @@ bool IsGrid(const TensorInfo& t, int width) {
 Stranger OneRank3(const Shape& s, int64_t cells, int64_t cells_p6) {
   const bool any_anchor_free = s[1] == cells || s[1] == cells_p6;
   if (s[1] == 3 * cells || s[1] == 3 * cells_p6) {
-    return {"YOLOv5 or YOLOv7 ([batch, 3 anchors x cells, 5 + classes])", kReadAsYolox};
+    return {"YOLOv5 or YOLOv7 ([batch, 3 anchors x cells, 5 + classes])", ""};
   }
   if (s[2] == cells || s[2] == cells_p6) {
     return {"YOLOv8, YOLOv9 or YOLO11 ([batch, 4 + classes, cells])", ""};
@@ -46,7 +42,7 @@ Stranger OneRank3(const Shape& s, int64_t cells, int64_t cells_p6) {
     return {"NanoDet-Plus ([batch, cells, classes + 32])", ""};
   }
   if (any_anchor_free && s[2] > 4) {
-    return {"an anchor-free detector with one row a cell, such as YOLOv6", kReadAsYolox};
+    return {"an anchor-free detector with one row a cell, such as YOLOv6", ""};
   }
   return {};
 }
@@ -126,11 +122,6 @@ Stranger NameStranger(int width, int height, std::span<const TensorInfo> o) {
   if (Stranger maps = RawMaps(width, o); !maps.name.empty()) return maps;
   if (o.size() == 1 && o[0].shape.size() == 3) return OneRank3(o[0].shape, cells, cells_p6);
   if (o.size() == 2) return Two(o, cells);
-  if (o[0].shape.size() == 3 && o[0].shape[1] == 3 * cells) {
-    return {"YOLOv5 or YOLOv7 with its inner maps as further outputs",
-            "export it without them, or describe it by `outputs` with the first one alone; "
-            "then its rows read like decoded YOLOX rows"};
-  }
   if (o.size() == 1 && o[0].shape.size() == 2) {
     return {"a classifier or an embedding (one row of numbers a picture)", ""};
   }

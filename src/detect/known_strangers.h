@@ -1,5 +1,5 @@
-// Families that are known by the shapes of their outputs but not read yet, so that a refusal can
-// call them by their name.
+// What outputs look like by their shapes alone, so that a refusal can call it by its name: families
+// that are not read, and files of known families that are not as their exporters write them.
 #pragma once
 
 #include <span>

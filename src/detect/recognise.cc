@@ -116,11 +116,10 @@ absl::Status CheckValues(const ProbeOutput& output) {
   return absl::OkStatus();
 }
 
-// "yolox ([batch, cells, 5 + classes]), ..."
 std::string KnownFamilies() {
   std::string text;
   for (const ModelFamily* family : Families()) {
-    text += fmt::format("{}{} ({})", text.empty() ? "" : ", ", family->name(), family->outputs());
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", family->name());
   }
   return text;
 }
@@ -132,7 +131,8 @@ absl::Status Refuse(const OnnxFileInfo& file, const std::vector<TensorInfo>& out
   if (stranger.name.empty()) {
     text = "its outputs fit none of the known families";
   } else {
-    text = fmt::format("it looks like {}, which is not supported yet", stranger.name);
+    text = fmt::format("it looks like {}, but its outputs do not fit what is known of that",
+                       stranger.name);
   }
   return InvalidArgument(
       "{}: {}. Seen: {} -> {}. {}", file.path, text, DescribeTensors(file.inputs),
@@ -171,6 +171,11 @@ absl::StatusOr<Fit> FitByValues(const ModelFamily& family, FamilyMatch match, co
                                 const PictureInput& input, const ModelProbe& probe) {
   Fit fit{std::move(match), family.Defaults(seen.width, seen.height), {}};
   family.Adjust(seen, &fit.spec);
+  if (family.preparation_varies()) {
+    fit.warnings.push_back(
+        "how its pictures are to be prepared (crop, mean, scale) is not in the file: what is usual "
+        "for its family is assumed; compare `input` in its model.yaml with the training");
+  }
   TensorRecipe& recipe = fit.spec.input;
   recipe.layout = input.layout;
   recipe.dtype = input.info.dtype;
@@ -265,7 +270,7 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
   if (fits.empty()) {
     const std::vector<TensorInfo> outputs = InfosOf(*shapes_run);
     return misfits.empty() ? Refuse(file, outputs, recipe.width, recipe.height)
-                       : RefuseMisfit(file, misfits, outputs, recipe.width, recipe.height);
+                           : RefuseMisfit(file, misfits, outputs, recipe.width, recipe.height);
   }
 
   Fit& fit = fits[0];

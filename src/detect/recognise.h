@@ -1,13 +1,13 @@
 // What a model file is: family, layout, input and labels, from its shapes, names and metadata, and
 // from the values that it gives for a made-up picture. File names play no part.
 //
-// Known: YOLOX (raw grid or decoded), Ultra-Light face (raw deltas or decoded), FastestDet, each
-// for any input size, class count, output names, fixed or dynamic batch. Everything else is refused
-// (InvalidArgument) with the shapes seen, the name of what it looks like, and what to write into a
-// model.yaml if the user knows better. What had to be guessed is said in `warnings`.
+// Known are the families of detect/family.h, each for any input size, class count, fixed or dynamic
+// batch. Everything else, and what may be of several families, is refused (InvalidArgument) with
+// the shapes seen, the name of what it looks like, and what to write into a model.yaml if the user
+// knows better. What had to be guessed is said in `warnings`.
 //
 // Input preparation cannot be seen in a file, so it is the family's own: that of its reference
-// implementation, which `why` spells out.
+// implementation. A family whose models differ in it says so in `warnings`.
 //
 // Cost: two to four runs of the model. Threads: reentrant, as far as the probe is.
 #pragma once

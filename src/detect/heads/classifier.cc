@@ -91,6 +91,7 @@ class Classifier : public ModelFamily {
  public:
   std::string_view name() const override { return "classifier"; }
   std::string_view outputs() const override { return "[batch, classes]"; }
+  bool preparation_varies() const override { return true; }
 
   // torchvision's evaluation: the shorter side an eighth larger than the crop, ImageNet's mean and
   // deviation.

@@ -52,6 +52,7 @@ class Embedding : public ModelFamily {
  public:
   std::string_view name() const override { return "embedding"; }
   std::string_view outputs() const override { return "[batch, numbers]"; }
+  bool preparation_varies() const override { return true; }
 
   ModelSpec Defaults(int width, int height) const override {
     ModelSpec spec;

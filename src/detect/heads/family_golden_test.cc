@@ -80,6 +80,7 @@ const Expected kExpected[] = {
     {"yolov8_nms", "yolo_end2end", "boxes"},
     {"yolov8_obb", "yolov8_obb", "columns"},
     {"yolov8_pose", "yolov8_pose", "xy_confidence"},
+    {"yolov8_seg", "yolov8_seg", "columns"},
     {"yunet", "yunet", "strides"},
 };
 

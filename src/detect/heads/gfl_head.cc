@@ -39,6 +39,21 @@ float MeanOf(const float* logits, int bins) {
   return weighted / sum;
 }
 
+// The rows of the picture's entry in the output that has [batch, rows, numbers] or, of one picture,
+// [rows, numbers]; `skip` of those are passed over. By the real shapes: there are files whose
+// declared ones belong to other outputs.
+absl::StatusOr<const float*> RowsOf(const RawResult& raw, int64_t rows, int64_t numbers, int skip) {
+  for (size_t i = 0; i < raw.outputs.size(); ++i) {
+    const std::vector<int64_t>& s = raw.outputs[i].shape;
+    const bool batched = s.size() == 3 && s[1] == rows && s[2] == numbers;
+    const bool alone = s.size() == 2 && s[0] == rows && s[1] == numbers && raw.batch_index == 0;
+    if ((!batched && !alone) || skip-- > 0) continue;
+    return batched ? EntryOf(raw, i, std::array<int64_t, 3>{-1, rows, numbers})
+                   : EntryOf(raw, i, std::array<int64_t, 2>{-1, numbers});
+  }
+  return DataLoss("none of the model's outputs has {} rows of {} numbers", rows, numbers);
+}
+
 }  // namespace
 
 Box GflHead::TensorBox(const GflLevel& level, int64_t cell, const float* distributions) const {
@@ -67,10 +82,10 @@ absl::Status GflHead::Decode(const RawResult& raw, float min_confidence,
       scores = rows + level.first * score_step;
       distributions = scores + form_.classes;
     } else {
-      SL_ASSIGN_OR_RETURN(
-          scores, EntryOf(raw, level.scores, std::array<int64_t, 3>{-1, count, score_step}));
-      SL_ASSIGN_OR_RETURN(distributions, EntryOf(raw, level.distances,
-                                                 std::array<int64_t, 3>{-1, count, distances}));
+      // With 32 classes both look alike: scores come first then.
+      const int second = form_.classes == distances ? 1 : 0;
+      SL_ASSIGN_OR_RETURN(scores, RowsOf(raw, count, score_step, 0));
+      SL_ASSIGN_OR_RETURN(distributions, RowsOf(raw, count, distances, second));
     }
     for (int64_t cell = 0; cell < count; ++cell) {
       const std::span row(scores + cell * score_step, static_cast<size_t>(form_.classes));
@@ -104,26 +119,34 @@ std::optional<GflForm> FindGflPairs(std::span<const TensorInfo> outputs, int wid
   std::vector<bool> has_scores(form.levels.size()), has_distances(form.levels.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
     const std::vector<int64_t>& s = outputs[i].shape;
-    if (s.size() != 3 || s[2] < 1 || s[2] > 100'000) return std::nullopt;
+    if ((s.size() != 3 && s.size() != 2) || s.back() < 1 || s.back() > 100'000) return std::nullopt;
+    const int64_t cells = s[s.size() - 2], numbers = s.back();
     bool placed = false;
     for (size_t l = 0; l < form.levels.size() && !placed; ++l) {
       GflLevel& level = form.levels[l];
-      if (s[1] != -1 && s[1] != int64_t{level.columns} * level.rows) continue;
+      if (cells != -1 && cells != int64_t{level.columns} * level.rows) continue;
       // With 32 classes both look alike: scores come first then.
-      const bool distances = s[2] == 4 * kBins && (form.classes != 4 * kBins || has_scores[l]);
+      const bool distances = numbers == 4 * kBins && (form.classes != 4 * kBins || has_scores[l]);
       if (distances && has_distances[l]) continue;
       if (distances) {
         level.distances = i;
         has_distances[l] = placed = true;
-      } else if (!has_scores[l] && (form.classes == 0 || form.classes == s[2])) {
+      } else if (!has_scores[l] && (form.classes == 0 || form.classes == numbers)) {
         level.scores = i;
-        form.classes = static_cast<int>(s[2]);
+        form.classes = static_cast<int>(numbers);
         has_scores[l] = placed = true;
       }
     }
     if (!placed) return std::nullopt;
   }
   return form.classes > 0 ? std::optional(std::move(form)) : std::nullopt;
+}
+
+GflForm GflPairs(int width, int height, int levels, int classes) {
+  GflForm form;
+  form.levels = GridsOf(width, height, levels);
+  form.classes = classes;
+  return form;
 }
 
 std::optional<GflForm> FindGflTensor(std::span<const TensorInfo> outputs, int width, int height,
@@ -143,7 +166,7 @@ std::optional<GflForm> FindGflTensor(std::span<const TensorInfo> outputs, int wi
 absl::Status CheckGflScores(const SeenModel& seen, const GflForm& form, std::string_view family) {
   for (const GflLevel& level : form.levels) {
     const ProbeOutput& output = seen.outputs[level.scores];
-    const int64_t step = output.info.shape[2];
+    const int64_t step = output.info.shape.back();
     int64_t fine = 0, rows = 0;
     for (size_t at = 0; at + step <= output.values.size(); at += step, ++rows) {
       fine += std::all_of(output.values.begin() + at, output.values.begin() + at + form.classes,

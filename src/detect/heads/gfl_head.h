@@ -1,7 +1,7 @@
 // Distances to the four sides as distributions (Generalized Focal Loss, Li et al. 2020, arXiv
 // 2006.04388), as NanoDet and PicoDet have them: at several strides class scores [B, n, C] (sigmoid
 // done) and distributions [B, n, 4 * (R + 1)], one row a cell, or both in one tensor [B, N, C + 4 *
-// (R + 1)] of all cells. A distance is the mean of softmax over 0..R, in strides, from the cell's
+// (R + 1)] of all cells; of one picture also without the batch in front. A distance is the mean of softmax over 0..R, in strides, from the cell's
 // point. Every class of a cell above the threshold is a candidate of its own.
 #pragma once
 
@@ -48,6 +48,9 @@ class GflHead : public Head {
 // in order. Nothing when they are not that.
 std::optional<GflForm> FindGflPairs(std::span<const TensorInfo> outputs, int width, int height,
                                     int levels);
+
+// The same for outputs of which nothing is known but their number.
+GflForm GflPairs(int width, int height, int levels, int classes);
 
 // One output of all cells.
 std::optional<GflForm> FindGflTensor(std::span<const TensorInfo> outputs, int width, int height,

@@ -178,6 +178,7 @@ class PoseHeatmaps : public ModelFamily {
  public:
   std::string_view name() const override { return "pose_heatmaps"; }
   std::string_view outputs() const override { return "[batch, keypoints, rows, columns]"; }
+  bool preparation_varies() const override { return true; }
 
   ModelSpec Defaults(int width, int height) const override {
     ModelSpec spec;

@@ -90,6 +90,7 @@ class Segmenter : public ModelFamily {
  public:
   std::string_view name() const override { return "segmenter"; }
   std::string_view outputs() const override { return "[batch, classes, rows, columns]"; }
+  bool preparation_varies() const override { return true; }
 
   // The picture stretched to the input, ImageNet's mean and deviation (torchvision, SegFormer,
   // segmentation_models).

@@ -86,9 +86,7 @@ absl::StatusOr<std::string> YoloxLayout(const ProbeOutput& output, const YoloxSh
   }
   if (ones > kNearlyAll * row) {
     return InvalidArgument(
-        "its {} has the shape of YOLOX rows, but every objectness is 1, as YOLOv6 has it; its rows "
-        "read like decoded YOLOX rows: describe it by `family: yolox`, `layout: decoded` and the "
-        "input as the model was trained (RGB, scale 1/255, letterbox_center for YOLOv6)",
+        "its {} has the shape of YOLOX rows, but every objectness is 1, as YOLOv6 has it",
         ToString(output.info));
   }
   const double d_raw = Median(raw), d_decoded = Median(decoded), d_fractions = Median(fractions);
