@@ -52,6 +52,8 @@ const Expected kExpected[] = {
     {"fasterrcnn", "torchvision", "boxes"},
     {"hrnet", "pose_heatmaps", "quarter_offset", true, Expected::Preparation::kOther},
     {"maskrcnn", "torchvision", "masks"},
+    {"nanodet", "nanodet", "distributions"},
+    {"nanodet_plus", "nanodet_plus", "distributions"},
     {"osnet", "reid", "vector", true},
     {"picodet", "picodet", "distributions"},
     {"retinaface", "retinaface", "deltas"},
