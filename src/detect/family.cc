@@ -24,7 +24,7 @@ std::span<const ModelFamily* const> Families() {
       &ScrfdFamily(),      &RetinafaceFamily(), &RtdetrFamily(),       &RtdetrLogitsFamily(),
       &RfDetrFamily(),     &NanodetFamily(),    &NanodetPlusFamily(),  &PicodetFamily(),
       &YoloNasFamily(),    &Yolov4Family(),     &DamoYoloFamily(),     &EmbeddingFamily(),
-      &ClipImageFamily(),  &Dinov2Family(),     &ReidFamily(),         &PoseHeatmapsFamily()};
+      &ClipImageFamily(),  &Dinov2Family(),     &ReidFamily(),         &PoseHeatmapsFamily(), &YoloFastestV2Family()};
   return families;
 }
 

@@ -112,6 +112,7 @@ const ModelFamily& ClipImageFamily();
 const ModelFamily& Dinov2Family();
 const ModelFamily& ReidFamily();
 const ModelFamily& PoseHeatmapsFamily();
+const ModelFamily& YoloFastestV2Family();
 const ModelFamily& ClassifierFamily();
 const ModelFamily& SegmenterFamily();
 const ModelFamily& TorchvisionFamily();
