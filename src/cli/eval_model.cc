@@ -80,6 +80,14 @@ absl::StatusOr<Frame> ReadLabelledPicture(const evaluate::LabelledPicture& pictu
   return FrameOfBgr(image.width, image.height, std::move(image.bgr));
 }
 
+// Of a model that speaks of the whole picture boxes would all be missed, which says nothing of it.
+absl::Status CheckSaysWhere(const Detections& found) {
+  const bool whole = !found.classes.empty() || !found.embedding.empty() || found.class_map.width > 0;
+  if (!found.items.empty() || !whole) return absl::OkStatus();
+  return InvalidArgument(
+      "this model says what a picture shows, not where: give its results by --labels or --segments");
+}
+
 absl::Status DetectInOrder(
     StartedModel& model, size_t count, const std::function<absl::StatusOr<Frame>(size_t)>& read,
     const std::function<absl::Status(size_t, const Frame&, const std::vector<Detection>&)>& take) {
@@ -107,8 +115,9 @@ absl::Status DetectInOrder(
   absl::Status first;
   size_t next = 0;
   while (FrameSlot* const slot = window.NextInOrder()) {
-    if (first.ok())
-      first = slot->status.ok() ? take(next, slot->frame, slot->detections.items) : slot->status;
+    if (first.ok()) first = slot->status;
+    if (first.ok()) first = CheckSaysWhere(slot->detections);
+    if (first.ok()) first = take(next, slot->frame, slot->detections.items);
     if (!first.ok()) stop = true;
     ++next;
     window.Release(slot);

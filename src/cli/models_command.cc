@@ -69,17 +69,25 @@ absl::Status ApplyWishes(const AddOptions& options, ModelPackage& package) {
 
 // A package for a file of which the user says the family: its defaults, and what the file shows.
 absl::StatusOr<ModelPackage> DescribedByUser(const OnnxFileInfo& file, const ModelSpec& wished) {
-  if (file.inputs.size() != 1 || file.outputs.empty()) {
-    return InvalidArgument("{}: {}: one input and at least one output are needed", file.path,
-                           Describe(file));
+  const TensorInfo* picture = nullptr;
+  const TensorInfo* sizes = nullptr;
+  for (const TensorInfo& input : file.inputs) {
+    (IsSizeInput(input) && sizes == nullptr ? sizes : picture) = &input;
+  }
+  if (picture == nullptr || file.inputs.size() != (sizes == nullptr ? 1u : 2u) ||
+      file.outputs.empty()) {
+    return InvalidArgument(
+        "{}: {}: one input for a picture (and perhaps one for its size) and at least one output are "
+        "needed",
+        file.path, Describe(file));
   }
   ModelPackage package;
   int width = wished.input.width, height = wished.input.height;
   TensorLayout layout = TensorLayout::kNchw;
-  const std::vector<int64_t>& shape = file.inputs[0].shape;
-  if (shape.size() == 4) {
-    if (shape[1] != 3 && shape[3] == 3) layout = TensorLayout::kNhwc;
-    const size_t rows = layout == TensorLayout::kNchw ? 2 : 1;
+  const std::vector<int64_t>& shape = picture->shape;
+  if (shape.size() == 4 && shape[1] != 3 && shape[3] == 3) layout = TensorLayout::kNhwc;
+  if (shape.size() == 4 || shape.size() == 3) {
+    const size_t rows = shape.size() - (layout == TensorLayout::kNchw ? 2 : 3);
     if (height == 0 && shape[rows] > 0)
       height = static_cast<int>(std::min<int64_t>(shape[rows], 1 << 20));
     if (width == 0 && shape[rows + 1] > 0)
@@ -93,8 +101,9 @@ absl::StatusOr<ModelPackage> DescribedByUser(const OnnxFileInfo& file, const Mod
   }
   SL_ASSIGN_OR_RETURN(package.spec, FamilyDefaults(wished.family, width, height));
   package.spec.input.layout = layout;
-  package.spec.input.dtype = file.inputs[0].dtype;
-  package.spec.input_name = file.inputs[0].name;
+  package.spec.input.dtype = picture->dtype;
+  package.spec.input_name = picture->name;
+  if (sizes != nullptr) package.spec.size_input_name = sizes->name;
   package.spec.batch =
       shape.size() == 4 ? static_cast<int>(std::clamp<int64_t>(shape[0], 0, 4096)) : 1;
   for (const TensorInfo& output : file.outputs) package.spec.output_names.push_back(output.name);

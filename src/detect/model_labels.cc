@@ -138,14 +138,19 @@ ModelLabels LabelsFor(const std::map<std::string, std::string>& metadata, const 
     const auto entry = metadata.find(key);
     if (entry == metadata.end()) continue;
     std::vector<std::string> names = ParseLabelList(entry->second);
-    if (names.size() == static_cast<size_t>(classes)) {
+    const bool fits = names.size() == static_cast<size_t>(classes);
+    if (fits || (classes == 0 && !names.empty())) {
       return {std::make_shared<LabelSet>(LabelSet{std::move(names)}),
-              fmt::format("{} from the file's metadata \"{}\"", classes, key), ""};
+              fmt::format("from the file's metadata \"{}\"", key), ""};
     }
     mismatch = fmt::format(
         "the file's metadata \"{}\" gives {} names where its outputs are for {} "
         "classes, and is not used; ",
         key, names.size(), classes);
+  }
+  constexpr std::array kWithoutClasses = {"embedding", "clip_image", "dinov2", "reid"};
+  if (std::ranges::find(kWithoutClasses, family) != kWithoutClasses.end()) {
+    return {std::make_shared<LabelSet>(), "none, as it has no classes", ""};
   }
   if (classes == 0) {
     return {std::make_shared<LabelSet>(), "none",

@@ -152,8 +152,9 @@ class NeuralDetector final : public Detector {
     auto* sizes = static_cast<int64_t*>(*buffer);
     for (size_t i = 0; i < entries; ++i) {
       const bool known = i < jobs.size();
-      sizes[2 * i] = known ? jobs[i].frame->image.width : 1;
-      sizes[2 * i + 1] = known ? jobs[i].frame->image.height : 1;
+      // A picture that is refused is in the batch all the same, as zeros.
+      sizes[2 * i] = known ? std::max(1, jobs[i].frame->image.width) : 1;
+      sizes[2 * i + 1] = known ? std::max(1, jobs[i].frame->image.height) : 1;
     }
     return absl::OkStatus();
   }

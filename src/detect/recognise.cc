@@ -20,6 +20,7 @@ namespace {
 constexpr int kOpenWidth = 640;
 constexpr int kOpenHeight = 640;
 constexpr int kMaxSide = 8192;
+constexpr int64_t kMaxInputElements = int64_t{256} << 20;  // of one run: 1 GiB of floats; chosen
 
 struct PictureInput {
   TensorInfo info;
@@ -78,6 +79,12 @@ absl::StatusOr<PictureInput> FindPictureInput(const OnnxFileInfo& file) {
                            ToString(input.info));
   }
   input.batch = input.batched ? side(s[0]) : 1;
+  const int64_t elements =
+      int64_t{3} * std::max(input.batch, 1) * std::max(input.width, 1) * std::max(input.height, 1);
+  if (elements > kMaxInputElements) {
+    return InvalidArgument("its input {} takes more numbers at once than {}", ToString(input.info),
+                           kMaxInputElements);
+  }
   return input;
 }
 
@@ -187,11 +194,18 @@ absl::StatusOr<Fit> FitByValues(const ModelFamily& family, FamilyMatch match, co
     fit.warnings.push_back("its input is uint8: it is fed pixels of 0..255 as they are");
   }
   SL_ASSIGN_OR_RETURN(const std::vector<ProbeOutput> outputs, ProbeAs(probe, input, recipe));
+  const SeenModel prepared{seen.width, seen.height, outputs, seen.metadata};
+  // Shapes may depend on the pixels.
+  auto again = family.MatchShapes(prepared);
+  if (!again) {
+    return InvalidArgument("its outputs have other shapes for another picture: {}",
+                           DescribeTensors(InfosOf(outputs)));
+  }
+  fit.match = *std::move(again);
   for (const size_t i : fit.match.outputs) {
     SL_RETURN_IF_ERROR(CheckValues(outputs[i]));
     fit.spec.output_names.push_back(outputs[i].info.name);
   }
-  const SeenModel prepared{seen.width, seen.height, outputs, seen.metadata};
   SL_ASSIGN_OR_RETURN(fit.spec.layout, family.LayoutByValues(prepared, fit.match));
   fit.match.classes = family.ClassesIn(fit.match, fit.spec.layout);
   return fit;
@@ -218,7 +232,7 @@ bool BatchesWork(const ModelProbe& probe, const PictureInput& input, const Tenso
   for (size_t o = 0; o < pair->size(); ++o) {
     const std::vector<float>&a = (*first)[o].values, &b = (*second)[o].values,
           &p = (*pair)[o].values;
-    if (p.size() != a.size() + b.size()) return false;
+    if (p.empty() || p.size() != a.size() + b.size()) return false;
     for (size_t i = 0; i < p.size(); ++i) {
       const float alone = i < a.size() ? a[i] : b[i - a.size()];
       if (!(std::abs(p[i] - alone) <= 1e-3f * std::max(1.0f, std::abs(alone)))) return false;

@@ -10,6 +10,7 @@ namespace sightline::evaluate {
 namespace {
 
 constexpr int kFiner = 5;
+constexpr int64_t kMostSteps = 20'000'000;  // of an outline; bounds its memory, chosen
 constexpr int64_t kLongestRun = int64_t{1} << 31;  // beyond every picture; sums stay far from 64 bits
 
 struct GridPoint {
@@ -153,6 +154,14 @@ absl::StatusOr<MaskRuns> MaskOfOutline(std::span<const double> points_px, int wi
                              x, y, width, height);
     }
     corners.push_back({static_cast<int>(kFiner * x + 0.5), static_cast<int>(kFiner * y + 0.5)});
+  }
+  int64_t steps = 0;
+  for (size_t i = 0; i < corners.size(); ++i) {
+    const GridPoint &a = corners[i], &b = corners[(i + 1) % corners.size()];
+    steps += std::max(std::abs(a.x - b.x), std::abs(a.y - b.y));
+  }
+  if (steps > kMostSteps) {
+    return InvalidArgument("an outline that is {} px long, longer than any object's", steps / kFiner);
   }
   std::vector<GridPoint> points;
   for (size_t i = 0; i < corners.size(); ++i) {

@@ -30,7 +30,7 @@ constexpr std::array<std::pair<std::string_view, Scores>, 4> kLayouts{
 // The classes of [batch, classes] or [batch, classes, 1, 1]; 0 for another shape.
 int64_t ClassesOf(const std::vector<int64_t>& shape) {
   const bool flat = shape.size() == 2 || (shape.size() == 4 && shape[2] == 1 && shape[3] == 1);
-  return flat && shape[1] >= 2 && shape[1] <= 1'000'000 ? shape[1] : 0;
+  return flat && shape[1] >= 2 && shape[1] <= 100'000 ? shape[1] : 0;
 }
 
 class ClassifierHead : public Head {
@@ -56,6 +56,7 @@ class ClassifierHead : public Head {
     double sum = 0;
     if (scores_ == Scores::kLogits) {
       for (const float v : values) sum += std::exp(static_cast<double>(v) - top);
+      if (!std::isfinite(sum)) return DataLoss("one of the model's logits is not a finite number");
     } else if (scores_ != Scores::kMultilabelLogits && top > kMaxScore) {
       return NotProbabilities(top);
     }
@@ -149,11 +150,11 @@ class Classifier : public ModelFamily {
     if (std::abs(square - 1) < 1e-3 && !named) {
       return InvalidArgument("its {} has length 1: it is an embedding", ToString(output.info));
     }
-    if (in_unit && square > 0) return "multilabel";
+    if (in_unit && square > 0 && named) return "multilabel";
     if (named) return "logits";
     return InvalidArgument(
         "its {} may be the scores of a classifier or an embedding; describe it by `family: "
-        "classifier` with `layout: logits`, or by `family: embedding`",
+        "classifier` with `layout: logits` or `layout: multilabel`, or by `family: embedding`",
         ToString(output.info));
   }
 

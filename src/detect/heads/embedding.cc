@@ -1,10 +1,9 @@
 // Embeddings of whole pictures: one vector [B, D] of a picture, given as a vector of length 1.
 //   clip_image  CLIP's image tower (Radford et al. 2021, arXiv 2103.00020), output "image_embeds"
-//   dinov2      DINOv2 (Oquab et al. 2023, arXiv 2304.07193), output "pooler_output"
+//   dinov2      DINOv2 (Oquab et al. 2023, arXiv 2304.07193), when it is told: other towers have the
+//               same outputs
 //   reid        re-identification, told by an input twice as high as wide (or three times)
 //   embedding   any other
-// Further outputs of clip_image and dinov2 are not read. Layout "vector". Text towers have the same
-// outputs, but no picture as input: family embedding fits them when it is told.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -33,7 +32,7 @@ class EmbeddingHead : public Head {
                         EntryOf(raw, output_, std::array<int64_t, 2>{-1, numbers_}));
     double square = 0;
     for (int i = 0; i < numbers_; ++i) square += double{row[i]} * row[i];
-    if (!std::isfinite(square)) return NothingButNan();
+    if (!std::isfinite(square)) return DataLoss("the model gave a vector with NaN or infinity");
     if (square == 0) return DataLoss("the model gave a vector of zeros, which has no direction");
     const double length = std::sqrt(square);
     result->embedding.resize(static_cast<size_t>(numbers_));
@@ -117,7 +116,8 @@ class Embedding : public ModelFamily {
     return static_cast<int>(std::lround(std::max(width, height) * 256.0 / 224.0));
   }
   virtual bool is_named() const { return false; }
-  virtual bool IsMeant(const SeenModel& seen, const TensorInfo&) const {
+  virtual bool IsMeant(const SeenModel& seen, const TensorInfo& info) const {
+    if (info.name == "image_embeds" || info.name == "image_embeddings") return false;
     return seen.outputs.size() == 1 && !IsPortrait(seen);
   }
   static bool IsPortrait(const SeenModel& seen) {
@@ -148,7 +148,7 @@ class Dinov2 : public Embedding {
   std::string_view name() const override { return "dinov2"; }
 
  private:
-  bool is_named() const override { return true; }
+  // Every vision tower of transformers calls its output so.
   bool IsMeant(const SeenModel&, const TensorInfo& info) const override {
     return info.name == "pooler_output";
   }

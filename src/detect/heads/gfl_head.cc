@@ -103,6 +103,7 @@ absl::Status GflHead::Decode(const RawResult& raw, float min_confidence,
       if (!IsUsable(box)) continue;
       for (size_t c = 0; c < row.size(); ++c) {
         if (!(row[c] > min_confidence)) continue;
+        if (out->size() >= kMostCandidates) return TooManyCandidates();
         out->push_back({box, std::min(row[c], 1.0f), static_cast<int32_t>(c),
                         static_cast<int32_t>(level.first + cell)});
       }
@@ -116,6 +117,8 @@ std::optional<GflForm> FindGflPairs(std::span<const TensorInfo> outputs, int wid
   if (outputs.size() != static_cast<size_t>(2 * levels)) return std::nullopt;
   GflForm form;
   form.levels = GridsOf(width, height, levels);
+  const bool all_alike = std::ranges::all_of(
+      outputs, [](const TensorInfo& t) { return !t.shape.empty() && t.shape.back() == 4 * kBins; });
   std::vector<bool> has_scores(form.levels.size()), has_distances(form.levels.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
     const std::vector<int64_t>& s = outputs[i].shape;
@@ -126,7 +129,7 @@ std::optional<GflForm> FindGflPairs(std::span<const TensorInfo> outputs, int wid
       GflLevel& level = form.levels[l];
       if (cells != -1 && cells != int64_t{level.columns} * level.rows) continue;
       // With 32 classes both look alike: scores come first then.
-      const bool distances = numbers == 4 * kBins && (form.classes != 4 * kBins || has_scores[l]);
+      const bool distances = numbers == 4 * kBins && (!all_alike || has_scores[l]);
       if (distances && has_distances[l]) continue;
       if (distances) {
         level.distances = i;

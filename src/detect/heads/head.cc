@@ -116,11 +116,25 @@ absl::Status CheckLabels(const ModelSpec& spec, int classes) {
       spec.name, labels, classes);
 }
 
+absl::Status CheckLayout(const ModelSpec& spec, std::initializer_list<std::string_view> layouts) {
+  if (spec.layout.empty() && layouts.size() == 1) return absl::OkStatus();
+  if (std::ranges::find(layouts, spec.layout) != layouts.end()) return absl::OkStatus();
+  return InvalidArgument("model {}: unknown layout \"{}\" of family {}; it is {}", spec.name,
+                         spec.layout, spec.family, fmt::join(layouts, " or "));
+}
+
 absl::Status NotProbabilities(float score) {
   return DataLoss(
       "the model gave a score of {:.4g}, and scores end at 1: its export lacks the last sigmoid or "
       "softmax, or its family is another",
       score);
+}
+
+absl::Status TooManyCandidates() {
+  return DataLoss(
+      "more than {} boxes of one picture are above the least confidence: it is too low, or the "
+      "model gives the same score everywhere",
+      kMostCandidates);
 }
 
 absl::Status NothingButNan() {

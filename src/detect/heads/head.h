@@ -16,6 +16,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -75,6 +76,10 @@ namespace head_internal {
 // A score may lie this much above 1 by rounding (half precision, fused activations).
 inline constexpr float kMaxScore = 1.01f;
 
+// More candidates than this are no detection but a broken threshold or model; chosen.
+inline constexpr size_t kMostCandidates = 1'000'000;
+absl::Status TooManyCandidates();
+
 // Which of `outputs` are meant: those of spec.output_names if given, else all of them.
 absl::StatusOr<std::vector<size_t>> MeantOutputs(const ModelSpec& spec,
                                                  std::span<const TensorInfo> outputs);
@@ -92,6 +97,8 @@ absl::StatusOr<const float*> EntryOf(const RawResult& raw, size_t index,
                                      std::span<const int64_t> wanted);
 
 absl::Status CheckLabels(const ModelSpec& spec, int classes);
+// A family with one layout needs no word for it.
+absl::Status CheckLayout(const ModelSpec& spec, std::initializer_list<std::string_view> layouts);
 absl::Status NotProbabilities(float score);
 absl::Status NothingButNan();
 

@@ -44,6 +44,7 @@ class GflFamily : public ModelFamily {
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_RETURN_IF_ERROR(CheckLayout(spec, {"distributions"}));
     SL_RETURN_IF_ERROR(MeantOutputs(spec, outputs).status());
     auto form = Find(outputs, spec.input.width, spec.input.height);
     // There are files whose declared shapes belong to other outputs; the head looks at real ones.

@@ -159,6 +159,7 @@ class Retinaface : public ModelFamily {
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_RETURN_IF_ERROR(CheckLayout(spec, {"deltas"}));
     const int64_t rows = PriorCount(spec.input.width, spec.input.height);
     const auto found = FindOutputs(outputs, rows);
     if (!found) {

@@ -41,6 +41,7 @@ std::optional<Lists> FindLists(std::span<const TensorInfo> outputs) {
     if (s.size() == 2)
       slot = type == DataType::kInt64 || type == DataType::kInt32 ? &labels : &scores;
     if (slot == nullptr || slot->has_value()) return std::nullopt;
+    if (slot != &labels && type != DataType::kFloat32) return std::nullopt;
     *slot = i;
   }
   return Lists{*labels, *boxes, *scores};
@@ -76,7 +77,7 @@ class DeployedHead : public Head {
       const int64_t label = labels.dtype == DataType::kInt64
                                 ? static_cast<const int64_t*>(labels.data)[at]
                                 : static_cast<const int32_t*>(labels.data)[at];
-      if (label < 0 || (classes_ > 0 && label >= classes_)) {
+      if (label < 0 || label > 1'000'000 || (classes_ > 0 && label >= classes_)) {
         return DataLoss("the model gave label {} where it should know {} classes", label, classes_);
       }
       const Box found = {box[0], box[1], box[2], box[3]};  // in pixels of the source already
@@ -124,7 +125,8 @@ class RowsHead : public Head {
       nan_rows += std::isnan(score);
       if (!(score > min_confidence) || !std::isfinite(score)) continue;
       if (score > kMaxScore) return NotProbabilities(score);
-      if (!(class_id >= 0) || (classes_ > 0 && class_id >= static_cast<float>(classes_))) {
+      if (!(class_id >= 0 && class_id < 1e6f) ||
+          (classes_ > 0 && class_id >= static_cast<float>(classes_))) {
         return DataLoss("the model gave class {} where it should know {}", class_id, classes_);
       }
       const float cx = row[0] * width_, cy = row[1] * height_;
@@ -197,17 +199,21 @@ class Rtdetr : public ModelFamily {
     if (match.outputs.size() == 3) return "deployed";
     const ProbeOutput& output = seen.outputs[match.outputs[0]];
     const auto numbers = static_cast<size_t>(output.info.shape[2]);
-    size_t rows = 0, boxes = 0, scores = 0, classes = 0;
+    size_t rows = 0, boxes = 0, scores = 0, classes = 0, ones = 0;
     for (size_t at = 0; at + numbers <= output.values.size(); at += numbers, ++rows) {
       const std::span row(output.values.data() + at, numbers);
-      boxes += ShareWithinUnit(row.first(4)) == 1;
+      // Other rows of probabilities, such as a text recogniser's, are no boxes with a size.
+      boxes += ShareWithinUnit(row.first(4)) == 1 && row[2] > 1e-3f && row[3] > 1e-3f;
+      double sum = 0;
+      for (const float v : row) sum += v;
+      ones += std::abs(sum - 1) < 1e-2;
       scores += ShareWithinUnit(row.subspan(4)) == 1;
       classes += numbers == 6 && ShareWithinUnit(row.subspan(4, 1)) == 1 && row[5] >= 0 &&
                  row[5] == std::floor(row[5]);
     }
     if (std::ranges::all_of(output.values, [](float v) { return v == 0; })) boxes = scores = 0;
     const double nearly_all = kNearlyAll * static_cast<double>(rows);
-    if (static_cast<double>(boxes) >= nearly_all) {
+    if (static_cast<double>(boxes) >= nearly_all && ones * 2 < rows) {
       // A file may know two classes, whose scores are rarely whole numbers.
       if (static_cast<double>(classes) >= nearly_all) return "rows";
       if (static_cast<double>(scores) >= nearly_all) return "class_rows";
@@ -219,7 +225,7 @@ class Rtdetr : public ModelFamily {
   }
 
   int ClassesIn(const FamilyMatch& match, std::string_view layout) const override {
-    return layout == "rows" && match.classes == 2 ? 0 : match.classes;
+    return layout == "class_rows" && match.classes == 0 ? 2 : match.classes;
   }
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(

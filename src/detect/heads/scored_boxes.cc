@@ -71,7 +71,10 @@ absl::Status ScoredBoxesHead::Decode(const RawResult& raw, float min_confidence,
         best = c;
       }
     }
-    if (highest == kNone) {
+    const bool broken =
+        form_.score == Score::kSoftmaxLastIsNone &&
+        std::any_of(scores, scores + form_.columns, [](float v) { return std::isnan(v); });
+    if (highest == kNone || broken) {
       ++nan_rows;
       continue;
     }
@@ -96,6 +99,7 @@ absl::Status ScoredBoxesHead::Decode(const RawResult& raw, float min_confidence,
       if (form_.score == Score::kSigmoid) score = Sigmoid(score);
       if (form_.score == Score::kSoftmaxLastIsNone) score = std::exp(score - top) / sum;
       if (score > min_confidence) {
+        if (out->size() >= kMostCandidates) return TooManyCandidates();
         out->push_back({found, std::min(score, 1.0f), c, static_cast<int32_t>(r)});
       }
     }
@@ -140,7 +144,12 @@ std::optional<BoxesAndScores> FindBoxesAndScores(const SeenModel& seen, size_t b
 absl::StatusOr<ScoredBoxes> ScoredBoxesFor(const ModelSpec& spec,
                                            std::span<const TensorInfo> outputs, size_t box_rank,
                                            int none_columns) {
-  SL_ASSIGN_OR_RETURN(const std::vector<size_t> meant, MeantOutputs(spec, outputs, 2));
+  SL_ASSIGN_OR_RETURN(std::vector<size_t> meant, MeantOutputs(spec, outputs, 2));
+  const auto has_four = [&](size_t i) {
+    return !outputs[i].shape.empty() && outputs[i].shape.back() == 4;
+  };
+  // People list them as the file does.
+  if (!has_four(meant[0]) && has_four(meant[1])) std::swap(meant[0], meant[1]);
   const TensorInfo &boxes = outputs[meant[0]], &scores = outputs[meant[1]];
   const bool fits = boxes.shape.size() == box_rank && boxes.shape.back() == 4 &&
                     scores.shape.size() == 3 && scores.shape[2] > none_columns &&
@@ -148,7 +157,7 @@ absl::StatusOr<ScoredBoxes> ScoredBoxesFor(const ModelSpec& spec,
   if (!fits) {
     return InvalidArgument(
         "model {}: family {} has boxes [batch, rows, {}4] and class scores [batch, rows, "
-        "classes{}], in this order; the file has {}; correct `outputs` in its model.yaml",
+        "classes{}]; the file has {}; correct `outputs` in its model.yaml",
         spec.name, spec.family, box_rank == 4 ? "1, " : "", none_columns > 0 ? " + 1" : "",
         DescribeTensors(outputs));
   }

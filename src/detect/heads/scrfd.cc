@@ -176,8 +176,9 @@ class Scrfd : public ModelFamily {
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_RETURN_IF_ERROR(CheckLayout(spec, {"landmarks", "boxes"}));
     const auto found = FindOutputs(outputs, spec.input.width, spec.input.height);
-    if (!found) {
+    if (!found || found->landmarks != (spec.layout == "landmarks")) {
       return InvalidArgument(
           "model {}: family scrfd has scores, boxes and landmarks for two anchors a cell at "
           "strides "

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "detect/heads/scored_boxes.h"
 #include "detect/heads/ultralytics.h"
@@ -16,6 +17,7 @@ namespace {
 using namespace head_internal;  // NOLINT: this family's share of it
 
 constexpr int64_t kTile = 1024;                // places looked at together, for the cache's sake
+constexpr float kMostLogit = 100;              // of a map of logits; chosen
 constexpr int64_t kMostClasses = 4096;         // chosen
 constexpr int64_t kMostCells = 4096ll * 4096;  // of a map; chosen
 
@@ -42,9 +44,9 @@ class SegmenterHead : public Head {
     }
     SL_ASSIGN_OR_RETURN(const float* planes, EntryOf(raw, output_, wanted));
     const int64_t cells = wanted[2] * wanted[3];
-    if (cells > kMostCells) {
-      return DataLoss("the model gave a map of {}x{} cells, more than can be stored", wanted[3],
-                      wanted[2]);
+    if (cells < 1 || cells > kMostCells) {
+      return DataLoss("the model gave a map of {}x{} cells, none or more than can be stored",
+                      wanted[3], wanted[2]);
     }
     ClassMap& map = result->class_map;
     map.extent_px =
@@ -60,8 +62,8 @@ class SegmenterHead : public Head {
         continue;
       }
       std::array<float, kTile> best;
-      std::copy_n(planes + from, count, best.begin());
-      for (int c = 1; c < channels_; ++c) {
+      best.fill(-std::numeric_limits<float>::infinity());  // NaN never wins
+      for (int c = 0; c < channels_; ++c) {
         const float* plane = planes + c * cells + from;
         for (int64_t i = 0; i < count; ++i) {
           if (plane[i] > best[i]) {
@@ -142,7 +144,19 @@ class Segmenter : public ModelFamily {
           "`family: segmenter` with `layout: argmax` if it is the former",
           ToString(output.info));
     }
-    if (output.info.shape[1] == 1) return unit ? "binary_probabilities" : "binary_logits";
+    const auto [least, most] = std::ranges::minmax_element(output.values);
+    if (output.info.shape[1] == 1) {
+      if (unit) return "binary_probabilities";
+      if (*least < 0 && *most < kMostLogit) return "binary_logits";
+      return InvalidArgument(
+          "its {} has one number for each place that is neither a probability nor a logit: a depth "
+          "map, or a picture",
+          ToString(output.info));
+    }
+    if (!unit && *most > kMostLogit && output.info.shape[1] == 3) {
+      return InvalidArgument("its {} looks like a picture of its own, not like class scores",
+                             ToString(output.info));
+    }
     if (!unit) return "argmax";
     const int64_t cells = output.info.shape[2] * output.info.shape[3];
     int64_t ones = 0;

@@ -16,8 +16,9 @@ namespace {
 
 using namespace head_internal;  // NOLINT: this family's share of it
 
-constexpr float kMaskThreshold = 0.5f;   // the reference's demonstration
-constexpr int64_t kMostBoxes = 100'000;  // chosen; the families give 100 to 300
+constexpr float kMaskThreshold = 0.5f;       // the reference's demonstration
+constexpr int64_t kMostClasses = 1'000'000;  // chosen
+constexpr int64_t kMostBoxes = 100'000;      // chosen; the families give 100 to 300
 
 bool IsInteger(DataType type) { return type == DataType::kInt64 || type == DataType::kInt32; }
 
@@ -38,6 +39,7 @@ std::optional<Lists> FindLists(std::span<const TensorInfo> outputs) {
     if (s.size() == 1) slot = IsInteger(outputs[i].dtype) ? &labels : &scores;
     if (s.size() == 4 && s[1] == 1) slot = &masks;
     if (slot == nullptr || slot->has_value()) return std::nullopt;
+    if (slot != &labels && outputs[i].dtype != DataType::kFloat32) return std::nullopt;
     *slot = i;
   }
   if (!boxes || !labels || !scores) return std::nullopt;
@@ -73,7 +75,7 @@ class TorchvisionHead : public Head {
       if (!(scores[i] > min_confidence) || !std::isfinite(scores[i])) continue;
       if (scores[i] > kMaxScore) return NotProbabilities(scores[i]);
       const int64_t class_id = IntegerAt(labels, i) - first_class_;
-      if (class_id < 0 || (classes_ > 0 && class_id >= classes_)) {
+      if (class_id < 0 || class_id > kMostClasses || (classes_ > 0 && class_id >= classes_)) {
         return DataLoss("the model gave label {} where it should know {} classes{}",
                         IntegerAt(labels, i), classes_, first_class_ > 0 ? " that begin at 1" : "");
       }

@@ -1,11 +1,17 @@
 #include "detect/heads/ultralytics.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "detect/model_labels.h"
 
 namespace sightline::ultralytics {
 namespace {
+
+constexpr std::array<std::string_view, 6> kTasks = {"detect", "segment",  "pose",
+                                                    "obb",    "classify", "semantic"};
+constexpr int kMostKeypoints = 1'000;  // as model.yaml has it
 
 // "[17, 3]"
 void ReadPair(std::string_view text, int* first, int* second) {
@@ -23,11 +29,14 @@ void ReadPair(std::string_view text, int* first, int* second) {
 
 ExportNotes NotesOf(const SeenModel& seen) {
   ExportNotes notes;
-  notes.task = seen.Metadata("task");
-  if (notes.task.empty()) return notes;
+  // Others write a task too, in words of their own.
+  const std::string_view task = seen.Metadata("task");
+  if (std::ranges::find(kTasks, task) == kTasks.end()) return notes;
+  notes.task = task;
   notes.classes = static_cast<int>(ParseLabelList(std::string(seen.Metadata("names"))).size());
   ReadPair(seen.Metadata("kpt_shape"), &notes.keypoints, &notes.keypoint_numbers);
-  if (notes.keypoints < 1 || (notes.keypoint_numbers != 2 && notes.keypoint_numbers != 3)) {
+  if (notes.keypoints < 1 || notes.keypoints > kMostKeypoints ||
+      (notes.keypoint_numbers != 2 && notes.keypoint_numbers != 3)) {
     notes.keypoints = notes.keypoint_numbers = 0;
   }
   const std::string_view end_to_end = seen.Metadata("end2end");

@@ -153,7 +153,7 @@ class YoloEndToEnd : public ModelFamily {
       more = " and an angle";
     } else if (notes.task == "pose" || (notes.task.empty() && extra >= 9)) {
       match.keypoints = notes.keypoints > 0 ? notes.keypoints : extra / 3;
-      if (extra == 0 || extra % match.keypoints != 0) return std::nullopt;
+      if (match.keypoints < 1 || extra == 0 || extra % match.keypoints != 0) return std::nullopt;
       more = " and keypoints";
     } else if (extra != 0) {
       return std::nullopt;

@@ -123,9 +123,8 @@ class FastestV2Head : public Head {
       return absl::OkStatus();
     }
     const int64_t numbers = 5 * kAnchors + form_.classes;
-    SL_ASSIGN_OR_RETURN(grid->boxes,
-                        EntryOf(raw, form_.index[l][0],
-                                std::array<int64_t, 4>{-1, rows, columns, numbers}));
+    SL_ASSIGN_OR_RETURN(grid->boxes, EntryOf(raw, form_.index[l][0],
+                                             std::array<int64_t, 4>{-1, rows, columns, numbers}));
     grid->objectness = grid->boxes + kBoxNumbers;
     grid->classes = grid->objectness + kAnchors;
     grid->cell_step = numbers;
@@ -213,7 +212,8 @@ class YoloFastestV2 : public ModelFamily {
     const bool maps = match.outputs.size() == 6;
     if (maps != unit) return maps ? "maps" : "activated";
     return InvalidArgument(
-        "its outputs have the shapes of {}, but their values are {}: it is exported in a way that is "
+        "its outputs have the shapes of {}, but their values are {}: it is exported in a way that "
+        "is "
         "not known",
         name(), maps ? "within 0..1 where raw numbers were expected" : "not within 0..1");
   }
@@ -224,7 +224,8 @@ class YoloFastestV2 : public ModelFamily {
     if (!form || spec.layout != (form->maps ? "maps" : "activated")) {
       return InvalidArgument(
           "model {}: family {} has two outputs [batch, rows, columns, 15 + classes] in layout "
-          "activated, or six maps in layout maps, for a {}x{} input at strides 16 and 32; this file "
+          "activated, or six maps in layout maps, for a {}x{} input at strides 16 and 32; this "
+          "file "
           "has {}, and its model.yaml says layout \"{}\"",
           spec.name, name(), spec.input.width, spec.input.height, DescribeTensors(outputs),
           spec.layout);

@@ -45,7 +45,7 @@ class ScoredFamily : public ModelFamily {
           "lacks the last sigmoid",
           ToString(boxes.info), ToString(scores.info), name());
     }
-    const float reach = *std::ranges::max_element(boxes.values);
+    const float reach = boxes.values.empty() ? 0 : *std::ranges::max_element(boxes.values);
     const bool fractions = reach < 3;
     const bool wants_fractions = corners() == ScoredBoxes::Corners::kXyxyFrac;
     int64_t ordered = 0;
@@ -65,6 +65,7 @@ class ScoredFamily : public ModelFamily {
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_RETURN_IF_ERROR(CheckLayout(spec, {"boxes_scores"}));
     SL_ASSIGN_OR_RETURN(ScoredBoxes form, ScoredBoxesFor(spec, outputs, box_rank(), 0));
     form.corners = corners();
     form.score = ScoredBoxes::Score::kAsIs;

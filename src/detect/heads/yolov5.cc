@@ -51,6 +51,7 @@ class Yolov5 : public ModelFamily {
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_RETURN_IF_ERROR(CheckLayout(spec, {"decoded"}));
     SL_ASSIGN_OR_RETURN(const std::vector<size_t> meant, MeantOutputs(spec, outputs, 1));
     SL_ASSIGN_OR_RETURN(const YoloRows rows, RowsFor(spec, outputs, meant[0], 0));
     return std::make_unique<YoloRowsHead>(rows);

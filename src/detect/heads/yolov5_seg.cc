@@ -73,6 +73,7 @@ class Yolov5Seg : public ModelFamily {
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_RETURN_IF_ERROR(CheckLayout(spec, {"decoded"}));
     SL_ASSIGN_OR_RETURN(const std::vector<size_t> meant, MeantOutputs(spec, outputs, 2));
     SL_ASSIGN_OR_RETURN(const int count, PrototypeCount(spec, outputs[meant[1]]));
     SL_ASSIGN_OR_RETURN(YoloRows rows, RowsFor(spec, outputs, meant[0], count));

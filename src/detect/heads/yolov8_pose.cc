@@ -61,6 +61,7 @@ class Yolov8Pose : public ModelFamily {
       classes = 1;
       if (s[1] < 5 + 3 * 3 || (s[1] - 5) % 3 != 0) return std::nullopt;
       keypoints = static_cast<int>((s[1] - 5) / 3);
+      if (keypoints > 1'000) return std::nullopt;
     } else if (notes.task != "pose" || keypoints == 0 ||
                s[1] != 4 + classes + keypoints * notes.keypoint_numbers) {
       return std::nullopt;

@@ -74,6 +74,7 @@ class Yolov8Seg : public ModelFamily {
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_RETURN_IF_ERROR(CheckLayout(spec, {"columns"}));
     SL_ASSIGN_OR_RETURN(const std::vector<size_t> meant, MeantOutputs(spec, outputs, 2));
     SL_ASSIGN_OR_RETURN(const int count, PrototypeCount(spec, outputs[meant[1]]));
     SL_ASSIGN_OR_RETURN(const YoloColumns columns, ColumnsFor(spec, outputs, meant[0], count));

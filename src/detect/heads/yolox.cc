@@ -149,7 +149,7 @@ class Yolox : public ModelFamily {
           spec.layout);
     }
     if (meant.size() != 1 || outputs[meant[0]].shape.size() != 3 ||
-        outputs[meant[0]].shape[2] < 6) {
+        outputs[meant[0]].shape[2] < 6 || outputs[meant[0]].shape[2] > 100'000) {
       return InvalidArgument(
           "model {}: family yolox has one output [batch, cells, 5 + classes], this file has {}; "
           "set "

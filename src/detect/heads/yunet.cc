@@ -152,6 +152,7 @@ class Yunet : public ModelFamily {
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    SL_RETURN_IF_ERROR(CheckLayout(spec, {"strides"}));
     const auto found = FindOutputs(outputs, spec.input.width, spec.input.height);
     if (!found) {
       return InvalidArgument(
