@@ -92,9 +92,9 @@ class Embedding : public ModelFamily {
     }
     if (is_named() || std::abs(square - 1) < 1e-3) return "vector";
     return InvalidArgument(
-        "its {} may be an embedding or the scores of a classifier; describe it by `family: {}` "
-        "with "
-        "`layout: vector`, or by `family: classifier` with `layout: logits`",
+        "its {} may be an embedding or the scores of a classifier; describe it by `family: {}` (or "
+        "`family: reid`, `family: dinov2`, whose pictures are prepared otherwise) with `layout: "
+        "vector`, or by `family: classifier` with `layout: logits`",
         ToString(output.info), name());
   }
 
