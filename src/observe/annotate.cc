@@ -8,7 +8,7 @@
 #include <opencv2/imgproc.hpp>
 
 #include "base/allocation_scope.h"
-#include "observe/annotate_details.h"
+#include "observe/annotate_details_internal.h"
 #include "observe/canvas.h"
 
 namespace sightline {

@@ -1,4 +1,4 @@
-#include "observe/annotate_details.h"
+#include "observe/annotate_details_internal.h"
 
 #include <algorithm>
 #include <cmath>
