@@ -133,9 +133,8 @@ TEST(Thread, NamesAreShortAndPlain) {
   EXPECT_EQ(ShownThreadName("batch-truth?miss=0.1"), "batch-truth_mis");
   EXPECT_EQ(ShownThreadName("a\nb \xC3\xA4"), "a_b___");
   std::string name(32, '\0');
-  auto thread = StartThread("batch-a?b/c d", [&] {
-    pthread_getname_np(pthread_self(), name.data(), name.size());
-  });
+  auto thread = StartThread("batch-a?b/c d",
+                            [&] { pthread_getname_np(pthread_self(), name.data(), name.size()); });
   ASSERT_TRUE(thread.ok());
   thread->join();
   EXPECT_STREQ(name.c_str(), "batch-a_b_c_d");

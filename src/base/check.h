@@ -24,12 +24,12 @@ uint64_t BugCount();
 
 }  // namespace sightline
 
-#define SL_CHECK(condition, ...)                                                      \
-  do {                                                                                \
-    if (__builtin_expect(!(condition), 0))                                            \
+#define SL_CHECK(condition, ...)                                                          \
+  do {                                                                                    \
+    if (__builtin_expect(!(condition), 0))                                                \
       ::sightline::CheckFailed(__FILE__, __LINE__, #condition, fmt::format(__VA_ARGS__)); \
   } while (false)
 
-#define SL_BUG_IF(condition, ...)                                                                \
-  (__builtin_expect(!!(condition), 0) &&                                                         \
+#define SL_BUG_IF(condition, ...)        \
+  (__builtin_expect(!!(condition), 0) && \
    (::sightline::ReportBug(__FILE__, __LINE__, #condition, fmt::format(__VA_ARGS__)), true))

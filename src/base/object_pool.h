@@ -96,11 +96,14 @@ class ObjectPool {
     using value_type = U;
     explicit BlockAllocator(std::shared_ptr<State> s) : state(std::move(s)) {}
     template <typename V>
-    BlockAllocator(const BlockAllocator<V>& other) : state(other.state) {}  // NOLINT: allocator rebind
+    BlockAllocator(const BlockAllocator<V>& other)
+        : state(other.state) {}  // NOLINT: allocator rebind
     U* allocate(size_t n) { return static_cast<U*>(state->TakeBlock(n * sizeof(U))); }
     void deallocate(U* block, size_t) { state->ReturnBlock(block); }
     template <typename V>
-    bool operator==(const BlockAllocator<V>& other) const { return state == other.state; }
+    bool operator==(const BlockAllocator<V>& other) const {
+      return state == other.state;
+    }
     std::shared_ptr<State> state;
   };
 

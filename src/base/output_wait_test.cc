@@ -14,7 +14,8 @@ TEST(OutputWait, TriesAgainUntilItCanBeWritten) {
   std::string seen;
   const absl::Status status = wait.Until([&]() -> absl::Status {
     seen = wait.reason();
-    if (++attempts < 3) return attempts == 1 ? ResourceExhausted("disk full") : Unavailable("locked");
+    if (++attempts < 3)
+      return attempts == 1 ? ResourceExhausted("disk full") : Unavailable("locked");
     return absl::OkStatus();
   });
   EXPECT_TRUE(status.ok()) << status;
@@ -26,7 +27,8 @@ TEST(OutputWait, TriesAgainUntilItCanBeWritten) {
 TEST(OutputWait, WhatDoesNotPassIsAnErrorAtOnce) {
   OutputWait wait;
   int attempts = 0;
-  const absl::Status status = wait.Until([&] { return ++attempts, FailedPrecondition("no permission"); });
+  const absl::Status status =
+      wait.Until([&] { return ++attempts, FailedPrecondition("no permission"); });
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(attempts, 1);
 }
@@ -34,8 +36,8 @@ TEST(OutputWait, WhatDoesNotPassIsAnErrorAtOnce) {
 TEST(OutputWait, WhatFailsOtherwiseWhileItWaitsIsTheError) {
   OutputWait wait;
   int attempts = 0;
-  const absl::Status status =
-      wait.Until([&] { return ++attempts == 1 ? ResourceExhausted("disk full") : DataLoss("damaged"); });
+  const absl::Status status = wait.Until(
+      [&] { return ++attempts == 1 ? ResourceExhausted("disk full") : DataLoss("damaged"); });
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(wait.reason(), "");
 }

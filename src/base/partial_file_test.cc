@@ -27,7 +27,9 @@ class PartialFileTest : public ::testing::Test {
     text << std::ifstream(path).rdbuf();
     return text.str();
   }
-  static void Fill(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
+  static void Fill(const std::string& path, const std::string& text) {
+    std::ofstream(path) << text;
+  }
   static std::unique_ptr<PartialFile> Written(const std::string& path) {
     absl::StatusOr<std::unique_ptr<PartialFile>> file = PartialFile::Open(path);
     EXPECT_TRUE(file.ok()) << file.status();

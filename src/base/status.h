@@ -24,9 +24,9 @@ absl::Status MakeError(absl::StatusCode code, fmt::format_string<Args...> format
   return absl::Status(code, fmt::format(format, std::forward<Args>(args)...));
 }
 
-#define SIGHTLINE_DEFINE_ERROR(Name)                                               \
-  template <typename... Args>                                                      \
-  absl::Status Name(fmt::format_string<Args...> format, Args&&... args) {          \
+#define SIGHTLINE_DEFINE_ERROR(Name)                                                  \
+  template <typename... Args>                                                         \
+  absl::Status Name(fmt::format_string<Args...> format, Args&&... args) {             \
     return MakeError(absl::StatusCode::k##Name, format, std::forward<Args>(args)...); \
   }
 SIGHTLINE_DEFINE_ERROR(InvalidArgument)     // the caller's input is wrong: fix it and try again
@@ -61,10 +61,10 @@ inline absl::Status WithContext(const absl::Status& status, std::string_view con
 #define SL_CONCAT(a, b) SL_CONCAT_INNER(a, b)
 
 // Returns the error of an expression that yields absl::Status, or goes on.
-#define SL_RETURN_IF_ERROR(expression)                        \
-  do {                                                        \
-    absl::Status sl_status = (expression);                    \
-    if (!sl_status.ok()) return sl_status;                    \
+#define SL_RETURN_IF_ERROR(expression)     \
+  do {                                     \
+    absl::Status sl_status = (expression); \
+    if (!sl_status.ok()) return sl_status; \
   } while (false)
 
 // SL_ASSIGN_OR_RETURN(auto value, FunctionThatReturnsStatusOr());

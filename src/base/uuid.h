@@ -41,8 +41,7 @@ Hash128 HashString(std::string_view text, uint64_t seed = 0);
 class FieldHasher {
  public:
   template <typename T>
-    requires std::is_integral_v<T> || std::is_enum_v<T>
-  FieldHasher& Add(T value) {
+  requires std::is_integral_v<T> || std::is_enum_v<T> FieldHasher& Add(T value) {
     const auto wide = static_cast<uint64_t>(value);
     return AddRaw(&wide, sizeof wide);
   }

@@ -111,12 +111,12 @@ absl::Status FileError(int error, std::string_view doing, const std::string& pat
   switch (error) {
     case ENOSPC:
     case EDQUOT:
-      return ResourceExhausted(
-          "{} {}: {}; what was written before stays; free some space", doing, path,
-          WordsOf(error));
+      return ResourceExhausted("{} {}: {}; what was written before stays; free some space", doing,
+                               path, WordsOf(error));
     case EFBIG:
       return FailedPrecondition(
-          "{} {}: {}; what was written before stays; allow larger files (`ulimit -f`) or choose a place "
+          "{} {}: {}; what was written before stays; allow larger files (`ulimit -f`) or choose a "
+          "place "
           "on another file system",
           doing, path, WordsOf(error));
     case EMFILE:

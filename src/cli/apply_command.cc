@@ -41,19 +41,22 @@ absl::StatusOr<nlohmann::json> AskRun(const std::string& folder, const std::stri
       serve::PostOverUnixSocket(socket, path, JsonText(body), timeout_us);
   if (absl::IsNotFound(response.status())) {
     return FailedPrecondition(
-        "no run answers at {}: none is under way with its results in {}; say with --out where the run "
+        "no run answers at {}: none is under way with its results in {}; say with --out where the "
+        "run "
         "was told to write, or begin one: sightline run",
         socket, folder);
   }
   if (!response.ok()) {
-    return Unavailable("{}; what was asked for may still be done: see with `sightline apply --dry-run`",
-                       MessageOf(response.status()));
+    return Unavailable(
+        "{}; what was asked for may still be done: see with `sightline apply --dry-run`",
+        MessageOf(response.status()));
   }
   auto answer = nlohmann::json::parse(response->body, nullptr, /*allow_exceptions=*/false);
   if (response->status == 200 && answer.is_object()) return answer;
-  const std::string why = answer.is_object() && answer.contains("error") && answer["error"].is_string()
-                              ? answer["error"].get<std::string>()
-                              : response->body.substr(0, 200);
+  const std::string why =
+      answer.is_object() && answer.contains("error") && answer["error"].is_string()
+          ? answer["error"].get<std::string>()
+          : response->body.substr(0, 200);
   if (response->status == 400) return InvalidArgument("{}", why);
   return FailedPrecondition("{}", why);
 }
@@ -87,8 +90,8 @@ int Apply(const ApplyOptions& options) {
 int Retry(const ApplyOptions& options) {
   const std::string path =
       options.camera.empty() ? "/v1/cameras/retry" : "/v1/cameras/" + options.camera + "/retry";
-  const absl::StatusOr<nlohmann::json> answer =
-      AskRun(options.out.empty() ? "out" : options.out, path, nlohmann::json::object(), kRetryTimeoutUs);
+  const absl::StatusOr<nlohmann::json> answer = AskRun(
+      options.out.empty() ? "out" : options.out, path, nlohmann::json::object(), kRetryTimeoutUs);
   return Report(answer.status());
 }
 
@@ -105,20 +108,25 @@ int Diff(const std::string& before_file, const std::string& after_file) {
 }  // namespace
 
 void AddApplyCommand(CLI::App& app, int& exit_code) {
-  CLI::App* apply = app.add_subcommand("apply", "Give a run that is under way another configuration");
+  CLI::App* apply =
+      app.add_subcommand("apply", "Give a run that is under way another configuration");
   auto options = std::make_shared<ApplyOptions>();
   apply->add_option("CONFIG", options->config, "the configuration to go over to")
       ->required()
       ->check(NotEmpty());
-  apply->add_option("--out", options->out, "the run's folder of results (default: what CONFIG says)")
+  apply
+      ->add_option("--out", options->out, "the run's folder of results (default: what CONFIG says)")
       ->check(NotEmpty());
   apply->add_flag("--dry-run", options->dry_run, "say what would change, and change nothing");
   apply->add_flag("--json", options->json, "the answer as JSON");
   apply->footer(
-      "All of it is taken or nothing: what can fail is tried first (models opened, files for results\n"
-      "taken), and after an error the run goes on as it was. Cameras that stay as they are lose no\n"
+      "All of it is taken or nothing: what can fail is tried first (models opened, files for "
+      "results\n"
+      "taken), and after an error the run goes on as it was. Cameras that stay as they are lose "
+      "no\n"
       "frame; new zones, lines and tracker settings are taken between two frames; a camera with\n"
-      "another source or model is stopped and begun anew. The settings under `limits` and `metrics`\n"
+      "another source or model is stopped and begun anew. The settings under `limits` and "
+      "`metrics`\n"
       "wait for the next run.\n"
       "Examples:\n"
       "  sightline apply shop.yaml\n"
@@ -130,15 +138,19 @@ void AddApplyCommand(CLI::App& app, int& exit_code) {
   auto files = std::make_shared<std::pair<std::string, std::string>>();
   diff->add_option("BEFORE", files->first)->required()->check(NotEmpty());
   diff->add_option("AFTER", files->second)->required()->check(NotEmpty());
-  diff->footer("Prints a line for each difference, defaults filled in, secrets masked; nothing when there is none.");
+  diff->footer(
+      "Prints a line for each difference, defaults filled in, secrets masked; nothing when there "
+      "is none.");
   diff->callback([files, &exit_code] { exit_code = Diff(files->first, files->second); });
 
   CLI::App* retry = app.add_subcommand("retry", "Let cameras that are away be tried now");
   auto retried = std::make_shared<ApplyOptions>();
   retry->add_option("CAMERA", retried->camera, "its id (default: all)");
-  retry->add_option("--out", retried->out, "the run's folder of results (default: out)")->check(NotEmpty());
+  retry->add_option("--out", retried->out, "the run's folder of results (default: out)")
+      ->check(NotEmpty());
   retry->footer(
-      "A run tries a lost camera again after 0.25 s to 2 s, one that refused its password after 30 s to\n"
+      "A run tries a lost camera again after 0.25 s to 2 s, one that refused its password after 30 "
+      "s to\n"
       "5 minutes; this ends the wait. kill -USR1 PID does it for all cameras.");
   retry->callback([retried, &exit_code] { exit_code = Retry(*retried); });
 }

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "base/json_text.h"
 #include "base/ascii_text.h"
+#include "base/json_text.h"
 #include "base/nearest_word.h"
 #include "base/redact.h"
 #include "cli/commands.h"
@@ -115,7 +115,8 @@ std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model) {
   }
   std::filesystem::path folder = model.reference;
   std::error_code ignored;
-  const bool file = model.origin == ModelOrigin::kFile && !std::filesystem::is_directory(folder, ignored);
+  const bool file =
+      model.origin == ModelOrigin::kFile && !std::filesystem::is_directory(folder, ignored);
   if (model.origin == ModelOrigin::kPackage) {
     folder = ModelStore::Default().FolderOf(model.reference);
   }
@@ -134,11 +135,12 @@ void CheckProviders(const ModelConfig& model, std::vector<ConfigError>& errors) 
     const std::string name = AsciiLower(provider.substr(0, provider.find(':')));
     if (std::ranges::find(there, name) != there.end()) continue;
     const std::string near = NearestWord(name, known);
-    errors.push_back({model.at, fmt::format("{} on this machine has no execution provider \"{}\"{}; "
-                                            "it has {}",
-                                            (*backend)->name(), name,
-                                            near.empty() ? "" : fmt::format(", did you mean \"{}\"?", near),
-                                            fmt::join(there, ", "))});
+    errors.push_back(
+        {model.at, fmt::format("{} on this machine has no execution provider \"{}\"{}; "
+                               "it has {}",
+                               (*backend)->name(), name,
+                               near.empty() ? "" : fmt::format(", did you mean \"{}\"?", near),
+                               fmt::join(there, ", "))});
   }
 }
 

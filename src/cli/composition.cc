@@ -135,13 +135,14 @@ absl::StatusOr<std::unique_ptr<ResultSink>> MakeReportSink(const CameraOutline& 
 }
 
 // A sink behind the folder that it writes into.
-SinkPlan PlanOf(const Config& config, std::string lane, const std::string& path, std::string what,
-                std::function<absl::StatusOr<std::unique_ptr<ResultSink>>(const SinkContext&)> make) {
+SinkPlan PlanOf(
+    const Config& config, std::string lane, const std::string& path, std::string what,
+    std::function<absl::StatusOr<std::unique_ptr<ResultSink>>(const SinkContext&)> make) {
   return {.lane = std::move(lane),
           .path = path,
           .what = std::move(what),
-          .make = [folder = config.outputs.dir, make = std::move(make)](const SinkContext& context)
-              -> absl::StatusOr<std::unique_ptr<ResultSink>> {
+          .make = [folder = config.outputs.dir, make = std::move(make)](
+                      const SinkContext& context) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
             SL_RETURN_IF_ERROR(MakeFolder(folder));
             return make(context);
           }};
@@ -152,13 +153,14 @@ std::vector<SinkPlan> PlanSinks(const Config& config, bool live, const RunFilesR
   const OutputPaths paths = PathsOf(config, run->only_camera);
   std::vector<SinkPlan> plans;
   if (!paths.database.empty()) {
-    plans.push_back(PlanOf(config, "rows", paths.database, "sqlite " + paths.database, [path = paths.database](const SinkContext& context) {
-      SqliteSinkOptions options;
-      options.path = path;
-      options.clock = context.clock;
-      options.wait = context.wait;
-      return Upcast(SqliteSink::Create(options));
-    }));
+    plans.push_back(PlanOf(config, "rows", paths.database, "sqlite " + paths.database,
+                           [path = paths.database](const SinkContext& context) {
+                             SqliteSinkOptions options;
+                             options.path = path;
+                             options.clock = context.clock;
+                             options.wait = context.wait;
+                             return Upcast(SqliteSink::Create(options));
+                           }));
   }
   if (!paths.json_lines.empty()) {
     plans.push_back(PlanOf(config, "rows", paths.json_lines, "lines " + paths.json_lines,
@@ -193,12 +195,11 @@ std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline&
   }
   for (const auto& [of_camera, path] : paths.videos) {
     if (of_camera != id) continue;
-    plans.push_back(PlanOf(config, "video-" + id, path,
-                           fmt::format("video {} life {}", path, camera.camera->life),
-                           [camera, path = path, crf = config.outputs.video.crf,
-                            run](const SinkContext& context) {
-                             return MakeVideoSink(camera, path, crf, run, context.wait);
-                           }));
+    plans.push_back(PlanOf(
+        config, "video-" + id, path, fmt::format("video {} life {}", path, camera.camera->life),
+        [camera, path = path, crf = config.outputs.video.crf, run](const SinkContext& context) {
+          return MakeVideoSink(camera, path, crf, run, context.wait);
+        }));
   }
   return plans;
 }
@@ -277,16 +278,15 @@ EngineFactories MakeFactories(const Config& first) {
   const auto look = std::make_shared<HttpLook>();
   return {
       .open_source = OpenRecording,
-      .open_live =
-          [look](const SourceOptions& options, const LiveConfig& live, FrameLedger& ledger) {
-            return OpenLive(options, live, ledger, *look);
-          },
+      .open_live = [look](const SourceOptions& options, const LiveConfig& live,
+                          FrameLedger& ledger) { return OpenLive(options, live, ledger, *look); },
       .before_opening = [look](auto cameras) { look->Ask(cameras); },
       .open_detector = OpenConfiguredDetector,
       .plan_sinks = [run](const Config& config, bool live) { return PlanSinks(config, live, run); },
-      .plan_camera_sinks = [run](const Config& config, const CameraOutline& camera) {
-        return PlanCameraSinks(config, camera, run);
-      },
+      .plan_camera_sinks =
+          [run](const Config& config, const CameraOutline& camera) {
+            return PlanCameraSinks(config, camera, run);
+          },
   };
 }
 
@@ -307,7 +307,8 @@ EngineFactories MakeDryFactories(const Config& first) {
   const auto dry = [](std::vector<SinkPlan> plans) {
     for (SinkPlan& plan : plans) {
       plan.make = [path = plan.path, pixels = plan.lane != "rows"](const SinkContext&) {
-        return absl::StatusOr<std::unique_ptr<ResultSink>>(std::make_unique<NamedSink>(path, pixels));
+        return absl::StatusOr<std::unique_ptr<ResultSink>>(
+            std::make_unique<NamedSink>(path, pixels));
       };
     }
     return plans;

@@ -26,10 +26,9 @@ absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model)
 
 // An MP4 of pictures in any order of formats; crf as in H.264 (23 is usual). `file`: the one of
 // `path`, when it is open already. With `wait` a full disk is waited for.
-absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path, int width,
-                                                         int height, double fps, int crf,
-                                                         std::unique_ptr<PartialFile> file = nullptr,
-                                                         std::shared_ptr<OutputWait> wait = nullptr);
+absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(
+    const std::string& path, int width, int height, double fps, int crf,
+    std::unique_ptr<PartialFile> file = nullptr, std::shared_ptr<OutputWait> wait = nullptr);
 
 // The id of a configuration's only camera; empty when it has several. Of the configuration that a run
 // begins with: that camera's report is report.png for as long as the run lasts, those of others are
@@ -41,7 +40,7 @@ struct OutputPaths {
   std::string database;
   std::string json_lines;
   std::vector<std::pair<std::string, std::string>> reports;  // camera id, path
-  std::vector<std::pair<std::string, std::string>> videos;  // camera id, path
+  std::vector<std::pair<std::string, std::string>> videos;   // camera id, path
 };
 // `only`: OnlyCameraOf() what the run began with.
 OutputPaths PathsOf(const Config& config, const std::string& only);

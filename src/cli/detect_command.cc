@@ -77,7 +77,8 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
   HideSecret(input, ShownSource(MaskSecrets(input)));
   FrameLedger ledger;
   SourceOptions source_options;
-  source_options.camera = std::make_shared<const CameraInfo>(CameraInfo{.id = "detect", .source = input});
+  source_options.camera =
+      std::make_shared<const CameraInfo>(CameraInfo{.id = "detect", .source = input});
   source_options.url = input;
   SL_ASSIGN_OR_RETURN(const std::unique_ptr<FrameSource> source,
                       OpenOnce(source_options, ledger, [&stop] { return stop.load(); }));
@@ -98,15 +99,16 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
         continue;
       }
       slot->frame = std::move(**frame);
-      if (const absl::Status status = model_.batcher->Submit(slot); !status.ok()) slot->Done(status);
+      if (const absl::Status status = model_.batcher->Submit(slot); !status.ok())
+        slot->Done(status);
     }
     window.Close();
   };
   SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read", read_all));
   absl::Status first;
   while (FrameSlot* slot = window.NextInOrder()) {
-    const absl::Status status = slot->status.ok() ? Print(input, *slot, options, &drawn)
-                                                  : slot->status;
+    const absl::Status status =
+        slot->status.ok() ? Print(input, *slot, options, &drawn) : slot->status;
     if (first.ok()) first = status;
     window.Release(slot);
   }
@@ -125,8 +127,8 @@ absl::Status DetectJobs::Process(const std::string& input, const DetectOptions& 
 // What was said of the whole picture, for people.
 void AddPictureWords(const Detections& detections, std::vector<std::string>* words) {
   for (const ClassScore& score : detections.classes) {
-    words->push_back(
-        fmt::format("{} {:.1f} %", detections.labels->NameOf(score.class_id), 100 * score.confidence));
+    words->push_back(fmt::format("{} {:.1f} %", detections.labels->NameOf(score.class_id),
+                                 100 * score.confidence));
   }
   if (!detections.embedding.empty()) {
     words->push_back(fmt::format("an embedding of {} numbers", detections.embedding.size()));
@@ -140,7 +142,8 @@ void AddPictureWords(const Detections& detections, std::vector<std::string>* wor
                                        static_cast<double>(detections.class_map.class_ids.size())));
     }
   }
-  if (detections.anomaly_score) words->push_back(fmt::format("anomaly {:.4g}", *detections.anomaly_score));
+  if (detections.anomaly_score)
+    words->push_back(fmt::format("anomaly {:.4g}", *detections.anomaly_score));
 }
 
 absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
@@ -156,12 +159,13 @@ absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
     Write(line_);
   } else {
     std::map<std::string, int> found;
-    for (const Detection& detection : detections.items) ++found[model_.labels->NameOf(detection.class_id)];
+    for (const Detection& detection : detections.items)
+      ++found[model_.labels->NameOf(detection.class_id)];
     std::vector<std::string> words;
     for (const auto& [name, count] : found) words.push_back(fmt::format("{} {}", count, name));
     AddPictureWords(detections, &words);
     PrintOut("{} frame {}: {}\n", name, slot.frame.meta.ordinal,
-               words.empty() ? "nothing" : fmt::format("{}", fmt::join(words, ", ")));
+             words.empty() ? "nothing" : fmt::format("{}", fmt::join(words, ", ")));
   }
   return drawn->Add(slot.frame, detections);
 }
@@ -194,22 +198,31 @@ int Detect(const DetectOptions& options) {
 }  // namespace
 
 void AddDetectCommand(CLI::App& app, int& exit_code) {
-  CLI::App* detect =
-      app.add_subcommand("detect", "Find objects in pictures or videos; boxes as text, JSON or drawn");
+  CLI::App* detect = app.add_subcommand(
+      "detect", "Find objects in pictures or videos; boxes as text, JSON or drawn");
   auto options = std::make_shared<DetectOptions>();
-  detect->add_option("INPUT", options->inputs, "pictures, videos, folders, globs, live addresses (rtsp://...)")->required();
-  detect->add_option("--model", options->model,
-                     "people, motion, faces, truth (sim:// only), a package of `sightline models list`, or an ONNX file")
+  detect
+      ->add_option("INPUT", options->inputs,
+                   "pictures, videos, folders, globs, live addresses (rtsp://...)")
+      ->required();
+  detect
+      ->add_option("--model", options->model,
+                   "people, motion, faces, truth (sim:// only), a package of `sightline models "
+                   "list`, or an ONNX file")
       ->required()
       ->check(NotEmpty());
   detect->add_option("--confidence", options->confidence, "least confidence")->check(Between(0, 1));
-  detect->add_option("--nms", options->nms_iou, "IoU above which the weaker of two boxes is dropped")
+  detect
+      ->add_option("--nms", options->nms_iou, "IoU above which the weaker of two boxes is dropped")
       ->check(Between(0, 1));
   detect->add_option("--threads", options->threads, "inference threads (default: one a core)")
       ->check(CLI::Range(1, 1024));
-  detect->add_option("--max-frames", options->max_frames, "read at most this many frames of each input")
+  detect
+      ->add_option("--max-frames", options->max_frames,
+                   "read at most this many frames of each input")
       ->check(WholeBetween(1, 1'000'000'000'000'000));
-  CLI::Option* json = detect->add_flag("--json", options->json, "one JSON line a frame on standard output");
+  CLI::Option* json =
+      detect->add_flag("--json", options->json, "one JSON line a frame on standard output");
   detect->add_option("--out", options->out, "folder for the pictures with boxes drawn")
       ->excludes(json)
       ->check(NotEmpty());
@@ -219,8 +232,10 @@ void AddDetectCommand(CLI::App& app, int& exit_code) {
       "  sightline detect --model yolox.onnx --json photos/ > boxes.jsonl\n"
       "  sightline detect --model faces --out drawn party.jpg\n"
       "  sightline detect --model people --max-frames 100 rtsp://camera/stream\n"
-      "A live address is read until --max-frames or Ctrl-C, in one connection; `sightline run` connects again.\n"
-      "An input that cannot be read is reported; the others are still done, and the exit code is 1.");
+      "A live address is read until --max-frames or Ctrl-C, in one connection; `sightline run` "
+      "connects again.\n"
+      "An input that cannot be read is reported; the others are still done, and the exit code is "
+      "1.");
   detect->callback([options, &exit_code] { exit_code = Detect(*options); });
 }
 

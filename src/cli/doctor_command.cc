@@ -68,15 +68,18 @@ Finding HardwareDecoding() {
   std::string missing;
   for (const HardwareAbility& ability : ProbeHardwareDecoders()) {
     if (ability.usable) usable += " " + ability.name;
-    if (!ability.usable) missing += fmt::format("{}{}: {}", missing.empty() ? "" : "; ", ability.name, ability.why);
+    if (!ability.usable)
+      missing += fmt::format("{}{}: {}", missing.empty() ? "" : "; ", ability.name, ability.why);
   }
   if (usable.empty()) usable = " none, software decodes";
-  return {"hardware", fmt::format("decoding by:{}{}", usable, missing.empty() ? "" : " (" + missing + ")")};
+  return {"hardware",
+          fmt::format("decoding by:{}{}", usable, missing.empty() ? "" : " (" + missing + ")")};
 }
 
 std::vector<Finding> Examine() {
   std::vector<Finding> found;
-  found.push_back({"cpu", fmt::format("{}, {} cores", CpuName(), std::thread::hardware_concurrency())});
+  found.push_back(
+      {"cpu", fmt::format("{}, {} cores", CpuName(), std::thread::hardware_concurrency())});
   found.push_back({"features", CpuFeatures()});
   const double memory_gb =
       static_cast<double>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE) / 1e9;
@@ -99,8 +102,9 @@ std::vector<Finding> Examine() {
     for (const CodecAbility& codec : codecs) {
       (codec.available() ? there : missing) += " " + codec.codec;
     }
-    found.push_back({what, (there.empty() ? " none" : there).substr(1) +
-                               (missing.empty() ? "" : "; missing:" + missing),
+    found.push_back({what,
+                     (there.empty() ? " none" : there).substr(1) +
+                         (missing.empty() ? "" : "; missing:" + missing),
                      missing.empty(), missing.empty() ? "" : "./dev setup (FFmpeg's libavcodec)"});
   };
   add_codecs("decoders", media.decoders);
@@ -114,7 +118,8 @@ std::vector<Finding> Examine() {
   if (models.ok()) {
     std::string names;
     for (const StoredModel& model : *models) names += " " + model.name;
-    found.push_back({"models", fmt::format("{} (built in){}", fmt::join(kBuiltInModels, " "), names)});
+    found.push_back(
+        {"models", fmt::format("{} (built in){}", fmt::join(kBuiltInModels, " "), names)});
   } else {
     found.push_back({"models", std::string(MessageOf(models.status())), false, ""});
   }
@@ -135,11 +140,13 @@ void AddDoctorCommand(CLI::App& app, int& exit_code) {
     for (const Finding& finding : findings) {
       all_ok = all_ok && finding.ok;
       if (*json) {
-        lines.push_back({{"what", finding.what}, {"value", finding.value}, {"ok", finding.ok},
+        lines.push_back({{"what", finding.what},
+                         {"value", finding.value},
+                         {"ok", finding.ok},
                          {"fix", finding.fix}});
       } else {
         PrintOut("{} {:<10} {}{}\n", finding.ok ? "ok  " : "MISS", finding.what, finding.value,
-                   finding.fix.empty() ? "" : "\n                -> " + finding.fix);
+                 finding.fix.empty() ? "" : "\n                -> " + finding.fix);
       }
     }
     if (*json) PrintOut("{}\n", JsonText(nlohmann::json{{"ok", all_ok}, {"findings", lines}}, 2));

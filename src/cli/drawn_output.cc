@@ -65,8 +65,8 @@ absl::StatusOr<std::unique_ptr<DrawnFolder>> DrawnFolder::Create(
   }
   fs::create_directories(folder, error);
   if (error || !fs::is_directory(folder)) {
-    return FailedPrecondition("cannot make the folder {} for the pictures; choose another with --out",
-                              folder);
+    return FailedPrecondition(
+        "cannot make the folder {} for the pictures; choose another with --out", folder);
   }
   drawn->folder_ = folder;
   for (const auto& [name, file] : protected_names) drawn->taken_.insert(name);
@@ -76,7 +76,8 @@ absl::StatusOr<std::unique_ptr<DrawnFolder>> DrawnFolder::Create(
 std::string DrawnFolder::PathFor(const std::string& file, const std::string& extension) {
   const std::string stem = StemOf(file);
   std::string name = stem + extension;
-  for (int n = 1; !taken_.insert(name).second; ++n) name = fmt::format("{}-{}{}", stem, n, extension);
+  for (int n = 1; !taken_.insert(name).second; ++n)
+    name = fmt::format("{}-{}{}", stem, n, extension);
   return (fs::path(folder_) / name).string();
 }
 
@@ -92,7 +93,8 @@ absl::Status DrawnOutput::Add(const Frame& frame, const Detections& detections) 
   SL_RETURN_IF_ERROR(ToBgr(frame.image, &bgr));
   const int width = frame.image.width;
   const int height = frame.image.height;
-  AnnotateDetections(detections, {.data = bgr.data(), .width = width, .height = height, .stride = width * 3});
+  AnnotateDetections(detections,
+                     {.data = bgr.data(), .width = width, .height = height, .stride = width * 3});
   const ImageView view{.format = PixelFormat::kBgr24,
                        .range = ColorRange::kFull,
                        .width = width,
@@ -110,8 +112,6 @@ absl::Status DrawnOutput::Add(const Frame& frame, const Detections& detections) 
   return writer_->Write(view, frame.meta.time.pts_us);
 }
 
-absl::Status DrawnOutput::Close() {
-  return writer_ ? writer_->Close() : absl::OkStatus();
-}
+absl::Status DrawnOutput::Close() { return writer_ ? writer_->Close() : absl::OkStatus(); }
 
 }  // namespace sightline::cli

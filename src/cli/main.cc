@@ -51,9 +51,8 @@ int main(int argc, char** argv) {
   app.add_option("--log-format", log_format, "text, or json: an object a line")
       ->capture_default_str()
       ->check(CLI::IsMember({"text", "json"}));
-  app.parse_complete_callback([&] {
-    SetUpLog(log_level, log_format == "json" ? LogFormat::kJson : LogFormat::kText);
-  });
+  app.parse_complete_callback(
+      [&] { SetUpLog(log_level, log_format == "json" ? LogFormat::kJson : LogFormat::kText); });
 
   cli::RegisterSources();
   int exit_code = 0;

@@ -77,7 +77,8 @@ absl::StatusOr<ModelPackage> DescribedByUser(const OnnxFileInfo& file, const Mod
   if (picture == nullptr || file.inputs.size() != (sizes == nullptr ? 1u : 2u) ||
       file.outputs.empty()) {
     return InvalidArgument(
-        "{}: {}: one input for a picture (and perhaps one for its size) and at least one output are "
+        "{}: {}: one input for a picture (and perhaps one for its size) and at least one output "
+        "are "
         "needed",
         file.path, Describe(file));
   }
@@ -238,11 +239,11 @@ std::string MendedWords(int weights) {
 void PrintPackage(const ModelPackage& package) {
   const ModelSpec& spec = package.spec;
   PrintOut("  family    {}, layout {}\n", spec.family, spec.layout);
-  PrintOut("  input     {} {}x{}, batch {}\n", spec.input_name, spec.input.width,
-             spec.input.height, spec.batch == 0 ? "any" : std::to_string(spec.batch));
+  PrintOut("  input     {} {}x{}, batch {}\n", spec.input_name, spec.input.width, spec.input.height,
+           spec.batch == 0 ? "any" : std::to_string(spec.batch));
   PrintOut("  labels    {}\n", LabelWords(*spec.labels));
   PrintOut("  confident from {}, NMS at IoU {}\n", spec.confidence_threshold,
-             spec.nms.iou_threshold);
+           spec.nms.iou_threshold);
   for (const std::string& reason : package.why) PrintOut("  why       {}\n", reason);
 }
 
@@ -266,7 +267,7 @@ int Add(const AddOptions& options) {
     return 0;
   }
   PrintOut("added {} at {}\n", name,
-             std::filesystem::path(added->package.spec.file).parent_path().string());
+           std::filesystem::path(added->package.spec.file).parent_path().string());
   PrintOut("  file      {}\n", Describe(*file));
   PrintPackage(added->package);
   if (added->weights_mended > 0) PrintOut("  mended    {}\n", MendedWords(added->weights_mended));
@@ -371,10 +372,10 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
 void AddModelsCommand(CLI::App& app, int& exit_code) {
   CLI::App* models = app.add_subcommand("models", "Add, list, show and remove models");
   models->require_subcommand(1);
-  models->footer(fmt::format(
-      "Models live in $SIGHTLINE_MODELS, else ~/.local/share/sightline/models.\n"
-      "Built in: {} (truth: what simulated cameras show).",
-      fmt::join(kBuiltInModels, ", ")));
+  models->footer(
+      fmt::format("Models live in $SIGHTLINE_MODELS, else ~/.local/share/sightline/models.\n"
+                  "Built in: {} (truth: what simulated cameras show).",
+                  fmt::join(kBuiltInModels, ", ")));
   AddAddCommand(*models, exit_code);
 
   auto json = std::make_shared<bool>(false);

@@ -32,10 +32,12 @@ nlohmann::json SummaryJson(const RunSummary& summary) {
     nlohmann::json skipped = nlohmann::json::object();
     nlohmann::json dropped = nlohmann::json::object();
     for (size_t i = 0; i < kSkipReasonNames.size(); ++i) {
-      if (camera.counts.skipped[i] > 0) skipped[std::string(kSkipReasonNames[i])] = camera.counts.skipped[i];
+      if (camera.counts.skipped[i] > 0)
+        skipped[std::string(kSkipReasonNames[i])] = camera.counts.skipped[i];
     }
     for (size_t i = 0; i < kDropReasonNames.size(); ++i) {
-      if (camera.counts.dropped[i] > 0) dropped[std::string(kDropReasonNames[i])] = camera.counts.dropped[i];
+      if (camera.counts.dropped[i] > 0)
+        dropped[std::string(kDropReasonNames[i])] = camera.counts.dropped[i];
     }
     nlohmann::json line = {{"id", camera.id},
                            {"frames_in", camera.counts.frames_in},
@@ -48,7 +50,8 @@ nlohmann::json SummaryJson(const RunSummary& summary) {
     nlohmann::json rules = nlohmann::json::object();
     for (const auto& [rule, count] : camera.rule_counts) rules[rule] = count;
     if (!rules.empty()) line["rules"] = rules;
-    if (!camera.status.ok()) line["error"] = WithoutSecrets(MessageOf(camera.status));  // before JSON escapes it
+    if (!camera.status.ok())
+      line["error"] = WithoutSecrets(MessageOf(camera.status));  // before JSON escapes it
     cameras.push_back(std::move(line));
   }
   return {{"cameras", cameras},
@@ -59,7 +62,7 @@ nlohmann::json SummaryJson(const RunSummary& summary) {
 
 void PrintCamera(const CameraSummary& camera) {
   PrintOut("\n{}: {} frames read, {} processed", camera.id, camera.counts.frames_in,
-             camera.counts.processed);
+           camera.counts.processed);
   for (size_t i = 0; i < kSkipReasonNames.size(); ++i) {
     if (camera.counts.skipped[i] > 0) {
       PrintOut(", {} skipped ({})", camera.counts.skipped[i], kSkipReasonNames[i]);
@@ -72,8 +75,10 @@ void PrintCamera(const CameraSummary& camera) {
   }
   PrintOut("\n");
   std::vector<std::string> found;
-  for (const auto& [name, count] : camera.counts_by_class) found.push_back(fmt::format("{} {}", count, name));
-  PrintOut("  found   {}\n", found.empty() ? "nothing that was tracked" : fmt::format("{}", fmt::join(found, ", ")));
+  for (const auto& [name, count] : camera.counts_by_class)
+    found.push_back(fmt::format("{} {}", count, name));
+  PrintOut("  found   {}\n",
+           found.empty() ? "nothing that was tracked" : fmt::format("{}", fmt::join(found, ", ")));
   for (const auto& [rule, count] : camera.rule_counts) PrintOut("  {:<7} {}\n", count, rule);
   if (!camera.status.ok()) PrintOut("  failed  {}\n", MessageOf(camera.status));
 }
@@ -100,7 +105,7 @@ void PrintSummary(const RunSummary& summary, const Config& config, const std::st
   line("database", paths.database);
   line("lines", paths.json_lines);
   PrintOut("{:.1f} s wall, {:.1f} s CPU{}\n", summary.wall_s, summary.cpu_s,
-             summary.stopped ? "; stopped before the end" : "");
+           summary.stopped ? "; stopped before the end" : "");
 }
 
 int Run(const RunOptions& options) {
@@ -151,10 +156,12 @@ void AddRunCommand(CLI::App& app, int& exit_code) {
       "Examples:\n"
       "  sightline run --source street.mp4                       people, into ./out\n"
       "  sightline run --source street.mp4 --model yolox.onnx --out results --no-video\n"
-      "  sightline run shop.yaml --json | tail -1                 cameras, zones and lines from a file\n"
+      "  sightline run shop.yaml --json | tail -1                 cameras, zones and lines from a "
+      "file\n"
       "  sightline run --source 'photos/*.jpg' --every 2 --json\n"
       "Ctrl-C ends a run cleanly: frames that were read are finished and written.\n"
-      "`sightline apply CONFIG` changes a run that is under way; so does SIGHUP, which has it read its\n"
+      "`sightline apply CONFIG` changes a run that is under way; so does SIGHUP, which has it read "
+      "its\n"
       "file again. SIGUSR1 (or `sightline retry`) has cameras that are away tried at once.\n"
       "What the files hold: docs/output_formats.md. All keys: docs/configuration.md.");
   run->callback([options, &exit_code] { exit_code = Run(*options); });

@@ -104,7 +104,8 @@ void RunControl::Obey() {
 void RunControl::Reload() {
   const absl::StatusOr<std::string> changes = Apply(options_.config, nullptr, /*dry_run=*/false);
   if (!changes.ok()) {
-    Log().error("{} is not taken, nothing has changed: {}", options_.config, MessageOf(changes.status()));
+    Log().error("{} is not taken, nothing has changed: {}", options_.config,
+                MessageOf(changes.status()));
   } else if (changes->empty()) {
     Log().warn("{} was read again; it says nothing new", options_.config);
   } else {
@@ -131,7 +132,8 @@ HttpResponse RunControl::Configure(const HttpRequest& request) {
   const auto is_text = [&](const char* key) { return body.contains(key) && body[key].is_string(); };
   if (!body.is_object() || !is_text("file") || !is_text("text") ||
       (body.contains("dry_run") && !body["dry_run"].is_boolean())) {
-    return serve::ErrorResponse(400, "wanted: {\"file\": \"/path\", \"text\": \"...\", \"dry_run\": false}");
+    return serve::ErrorResponse(
+        400, "wanted: {\"file\": \"/path\", \"text\": \"...\", \"dry_run\": false}");
   }
   const auto file = body["file"].get<std::string>();
   const auto text = body["text"].get<std::string>();

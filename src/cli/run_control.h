@@ -47,7 +47,7 @@ class RunControl {
   Engine& engine_;
   const RunOptions options_;
   const std::string only_camera_;  // OnlyCameraOf() what the run began with
-  int asked_[2] = {-1, -1};  // a pipe, from signal handlers to the thread
+  int asked_[2] = {-1, -1};        // a pipe, from signal handlers to the thread
   std::thread thread_;
   std::unique_ptr<serve::HttpServer> server_;
 };

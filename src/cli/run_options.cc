@@ -70,7 +70,8 @@ ParsedConfig Parsed(const RunOptions& options, const std::string* text) {
 
 absl::StatusOr<Config> BaseConfig(const RunOptions& options, const std::string* config_text) {
   if (!options.config.empty() && !options.sources.empty()) {
-    return InvalidArgument("give a configuration file or --source, not both; a glob needs quotes: 'photos/*.jpg'");
+    return InvalidArgument(
+        "give a configuration file or --source, not both; a glob needs quotes: 'photos/*.jpg'");
   }
   if (options.config.empty() && options.sources.empty()) {
     return InvalidArgument("nothing to run: give a configuration file or --source FILE");
@@ -91,7 +92,8 @@ absl::Status ApplyOptions(const RunOptions& options, Config& config) {
     return InvalidArgument("--model goes with --source; in {} the cameras name their models",
                            options.config);
   }
-  if (!options.out.empty()) config.outputs.dir = std::filesystem::absolute(options.out).lexically_normal();
+  if (!options.out.empty())
+    config.outputs.dir = std::filesystem::absolute(options.out).lexically_normal();
   if (options.no_video) config.outputs.video.enabled = false;
   if (options.no_report) config.outputs.report.enabled = false;
   if (!options.metrics.empty()) {
@@ -112,7 +114,8 @@ absl::Status ApplyOptions(const RunOptions& options, Config& config) {
     }
   }
   if (options.confidence >= 0) {
-    for (ModelConfig& model : config.models) model.confidence = static_cast<float>(options.confidence);
+    for (ModelConfig& model : config.models)
+      model.confidence = static_cast<float>(options.confidence);
   }
   return absl::OkStatus();
 }
@@ -128,31 +131,47 @@ std::string ShownSource(const std::string& source) {
 }
 
 void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options) {
-  command.add_option("CONFIG", options->config, "configuration file (YAML); see docs/configuration.md")
+  command
+      .add_option("CONFIG", options->config, "configuration file (YAML); see docs/configuration.md")
       ->check(NotEmpty());
-  command.add_option("--source", options->sources, "video, picture, folder, glob or sim:// URL; may be repeated")
+  command
+      .add_option("--source", options->sources,
+                  "video, picture, folder, glob or sim:// URL; may be repeated")
       // One a flag, so that a CONFIG after it is not taken for another source.
       ->allow_extra_args(false);
-  command.add_option("--model", options->model,
-                     "people, motion, faces, truth (sim:// only), a package of `sightline models list`, or an ONNX file")
+  command
+      .add_option("--model", options->model,
+                  "people, motion, faces, truth (sim:// only), a package of `sightline models "
+                  "list`, or an ONNX file")
       ->check(NotEmpty());
-  command.add_option("--out", options->out, "folder for the results (default: out)")->check(NotEmpty());
-  command.add_option("--for", options->duration, "stop after this wall time: 30s, 5m")->check(NotEmpty());
-  command.add_option("--max-frames", options->max_frames, "read at most this many selected frames of each source")
+  command.add_option("--out", options->out, "folder for the results (default: out)")
+      ->check(NotEmpty());
+  command.add_option("--for", options->duration, "stop after this wall time: 30s, 5m")
+      ->check(NotEmpty());
+  command
+      .add_option("--max-frames", options->max_frames,
+                  "read at most this many selected frames of each source")
       ->check(WholeBetween(1, 1'000'000'000'000'000));
-  command.add_option("--every", options->every, "process every n-th frame")->check(CLI::Range(1, 100000));
-  command.add_option("--fps", options->target_fps, "process at most this many frames a second of stream time")
+  command.add_option("--every", options->every, "process every n-th frame")
+      ->check(CLI::Range(1, 100000));
+  command
+      .add_option("--fps", options->target_fps,
+                  "process at most this many frames a second of stream time")
       ->check(Between(0.001, 1000));
-  command.add_option("--motion", options->motion,
-                     "process frames only while this fraction of the picture changes (0.15 is usual)")
+  command
+      .add_option("--motion", options->motion,
+                  "process frames only while this fraction of the picture changes (0.15 is usual)")
       ->check(Between(0, 1));
   command.add_option("--confidence", options->confidence, "least confidence of a detection")
       ->check(Between(0, 1));
-  command.add_option("--start-time", options->start_time,
-                     "capture time of the first frame: 2026-01-31T12:00:00Z")
+  command
+      .add_option("--start-time", options->start_time,
+                  "capture time of the first frame: 2026-01-31T12:00:00Z")
       ->check(NotEmpty());
-  command.add_option("--metrics", options->metrics,
-                     "serve /metrics, /healthz and /readyz on [ADDRESS:]PORT; a port alone is this machine's")
+  command
+      .add_option(
+          "--metrics", options->metrics,
+          "serve /metrics, /healthz and /readyz on [ADDRESS:]PORT; a port alone is this machine's")
       ->check(NotEmpty());
   command.add_option("--threads", options->threads, "inference threads (default: one a core)")
       ->check(CLI::Range(1, 1024));

@@ -19,9 +19,7 @@ void AddSchemaCommand(CLI::App& app, int& exit_code) {
       "  sightline schema > sightline.schema.json\n"
       "and as the first line of a configuration, for editors with the YAML language server:\n"
       "  # yaml-language-server: $schema=sightline.schema.json");
-  schema->callback([markdown] {
-    Write(*markdown ? ConfigMarkdown() : ConfigJsonSchema());
-  });
+  schema->callback([markdown] { Write(*markdown ? ConfigMarkdown() : ConfigJsonSchema()); });
 }
 
 }  // namespace sightline::cli

@@ -119,25 +119,22 @@ struct Clip {
 
 absl::StatusOr<Clip> OpenClip(const std::string& path, const sim::SimOptions& sim) {
   if (path.ends_with(".y4m")) {
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<Y4mWriter> made,
-                        Y4mWriter::Create({.path = path,
-                                           .width = sim.width,
-                                           .height = sim.height,
-                                           .fps = sim.fps}));
+    SL_ASSIGN_OR_RETURN(
+        std::unique_ptr<Y4mWriter> made,
+        Y4mWriter::Create(
+            {.path = path, .width = sim.width, .height = sim.height, .fps = sim.fps}));
     const std::shared_ptr<Y4mWriter> writer = std::move(made);
     return Clip{[writer](const Frame& frame) { return writer->Write(frame.image); },
                 [writer] { return writer->Close(); }};
   }
-  SL_ASSIGN_OR_RETURN(std::unique_ptr<VideoWriter> made,
-                      VideoWriter::Create({.path = path,
-                                           .width = sim.width,
-                                           .height = sim.height,
-                                           .fps = sim.fps}));
+  SL_ASSIGN_OR_RETURN(
+      std::unique_ptr<VideoWriter> made,
+      VideoWriter::Create(
+          {.path = path, .width = sim.width, .height = sim.height, .fps = sim.fps}));
   const std::shared_ptr<VideoWriter> writer = std::move(made);
-  return Clip{[writer](const Frame& frame) {
-                return writer->Write(frame.image, frame.meta.time.pts_us);
-              },
-              [writer] { return writer->Close(); }};
+  return Clip{
+      [writer](const Frame& frame) { return writer->Write(frame.image, frame.meta.time.pts_us); },
+      [writer] { return writer->Close(); }};
 }
 
 absl::StatusOr<int64_t> RenderClip(const SimArguments& arguments) {
@@ -197,8 +194,8 @@ void AddOptions(CLI::App& command, const std::shared_ptr<SimArguments>& argument
 }  // namespace
 
 void AddSimCommand(CLI::App& app, int& exit_code) {
-  CLI::App* const sim =
-      app.add_subcommand("sim", "Simulated cameras: what they really show, as truth, as a clip or as a stream");
+  CLI::App* const sim = app.add_subcommand(
+      "sim", "Simulated cameras: what they really show, as truth, as a clip or as a stream");
   sim->require_subcommand(1);
   auto arguments = std::make_shared<SimArguments>();
   CLI::App* const truth = sim->add_subcommand(

@@ -37,7 +37,8 @@ LiveOptions LiveOptionsOf(const LiveConfig& config) {
 }
 
 absl::StatusOr<std::unique_ptr<LiveStream>> Connected(const SourceOptions& options,
-                                                      const LiveOptions& live, FrameLedger& ledger) {
+                                                      const LiveOptions& live,
+                                                      FrameLedger& ledger) {
   SL_ASSIGN_OR_RETURN(std::unique_ptr<LiveStream> stream,
                       LiveStream::Create(options, ledger, {}, live));
   SL_RETURN_IF_ERROR(stream->Connect());
@@ -88,7 +89,8 @@ std::string WhatIsWrongWith(const CameraConfig& camera, const ModelConfig& model
           model.name);
     }
     if (camera.motion) {
-      return "with render=none its frames have no pixels, which motion needs; leave one of them out";
+      return "with render=none its frames have no pixels, which motion needs; leave one of them "
+             "out";
     }
     return "";
   }
@@ -174,13 +176,14 @@ absl::StatusOr<ConnectSource> OpenLive(const SourceOptions& options, const LiveC
   const LiveOptions live = LiveOptionsOf(config);
   SL_RETURN_IF_ERROR(LiveStream::Create(options, ledger, {}, live).status());
   if (look.IsRecording(options, config)) return ConnectSource();
-  return ConnectSource([options, &ledger, live](const ConnectRequest& request)
-                           -> absl::StatusOr<std::unique_ptr<FrameSource>> {
-    LiveOptions now = live;
-    now.give_up = request.give_up;
-    now.last_capture_utc_us = request.last_capture_utc_us;
-    return Connected(options, now, ledger);
-  });
+  return ConnectSource(
+      [options, &ledger,
+       live](const ConnectRequest& request) -> absl::StatusOr<std::unique_ptr<FrameSource>> {
+        LiveOptions now = live;
+        now.give_up = request.give_up;
+        now.last_capture_utc_us = request.last_capture_utc_us;
+        return Connected(options, now, ledger);
+      });
 }
 
 absl::StatusOr<std::unique_ptr<FrameSource>> OpenRecording(const SourceOptions& options,

@@ -11,7 +11,8 @@ namespace {
 
 constexpr int kFiner = 5;
 constexpr int64_t kMostSteps = 20'000'000;  // of an outline; bounds its memory, chosen
-constexpr int64_t kLongestRun = int64_t{1} << 31;  // beyond every picture; sums stay far from 64 bits
+constexpr int64_t kLongestRun = int64_t{1}
+                                << 31;  // beyond every picture; sums stay far from 64 bits
 
 struct GridPoint {
   int x = 0;
@@ -161,7 +162,8 @@ absl::StatusOr<MaskRuns> MaskOfOutline(std::span<const double> points_px, int wi
     steps += std::max(std::abs(a.x - b.x), std::abs(a.y - b.y));
   }
   if (steps > kMostSteps) {
-    return InvalidArgument("an outline that is {} px long, longer than any object's", steps / kFiner);
+    return InvalidArgument("an outline that is {} px long, longer than any object's",
+                           steps / kFiner);
   }
   std::vector<GridPoint> points;
   for (size_t i = 0; i < corners.size(); ++i) {

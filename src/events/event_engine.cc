@@ -33,7 +33,8 @@ constexpr size_t kNew = SIZE_MAX;
 
 // For each of the new rules, which of the old ones it is.
 template <typename Rule>
-std::vector<size_t> Kept(const std::vector<Rule>& before, const std::vector<Rule>& after, bool any) {
+std::vector<size_t> Kept(const std::vector<Rule>& before, const std::vector<Rule>& after,
+                         bool any) {
   std::vector<size_t> kept(after.size(), kNew);
   for (size_t i = 0; any && i < after.size(); ++i) {
     const auto same = std::find_if(before.begin(), before.end(), [&](const Rule& rule) {

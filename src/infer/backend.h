@@ -19,9 +19,9 @@ namespace sightline {
 
 struct SessionOptions {
   std::string model_file;
-  int intra_op_threads = 1;             // threads of one Run(); 1 = on the caller's thread alone
-  std::vector<std::string> providers{}; // execution providers by name, in order; empty = "cpu"
-  int max_batch = 1;                    // largest batch that Run() will be asked for
+  int intra_op_threads = 1;              // threads of one Run(); 1 = on the caller's thread alone
+  std::vector<std::string> providers{};  // execution providers by name, in order; empty = "cpu"
+  int max_batch = 1;                     // largest batch that Run() will be asked for
 };
 
 // Threads: one at a time.
@@ -46,8 +46,8 @@ class InferenceSession {
 class InferenceBackend {
  public:
   virtual ~InferenceBackend() = default;
-  virtual std::string_view name() const = 0;     // "onnxruntime"
-  virtual std::string version() const = 0;       // of the loaded library
+  virtual std::string_view name() const = 0;               // "onnxruntime"
+  virtual std::string version() const = 0;                 // of the loaded library
   virtual std::vector<std::string> providers() const = 0;  // "cpu", "cuda", "tensorrt", ...
   virtual absl::StatusOr<std::unique_ptr<InferenceSession>> Open(const SessionOptions& options) = 0;
 };

@@ -184,9 +184,9 @@ class BatcherImpl final : public Batcher {
   absl::Status Start() {
     threads_.reserve(runners_.size());
     for (const auto& runner : runners_) {
-      SL_ASSIGN_OR_RETURN(std::thread thread,
-                          StartThread("batch-" + options_.name,
-                                      [this, &runner = *runner] { RunnerLoop(runner); }));
+      SL_ASSIGN_OR_RETURN(
+          std::thread thread,
+          StartThread("batch-" + options_.name, [this, &runner = *runner] { RunnerLoop(runner); }));
       threads_.push_back(std::move(thread));
     }
     return absl::OkStatus();
@@ -235,7 +235,8 @@ class BatcherImpl final : public Batcher {
       if (evicted != nullptr) ++stats_.dropped;
     }
     if (evicted != nullptr) {
-      evicted->Done(DeadlineExceeded("a newer frame took its place before model {}", options_.name));
+      evicted->Done(
+          DeadlineExceeded("a newer frame took its place before model {}", options_.name));
     } else {
       work_.NotifyOne();
     }
@@ -315,7 +316,8 @@ class BatcherImpl final : public Batcher {
     // Half and half; an odd place goes to either in turn.
     const size_t share = (most + (live_turn_ ? 1 : 0)) / 2;
     live_turn_ = !live_turn_;
-    const size_t live = waiting_.size() == 0 ? most : std::max(share, most - std::min(most, waiting_.size()));
+    const size_t live =
+        waiting_.size() == 0 ? most : std::max(share, most - std::min(most, waiting_.size()));
     while (batch.size() < live && latest_.size() > 0) batch.push_back(latest_.Take());
     waiting_.Take(most, quota, batch);
   }

@@ -44,9 +44,9 @@ struct BatcherOptions {
   std::string name;            // of the model; names the threads and counters
   size_t queue_capacity = 32;  // jobs waiting
   int max_batch = 1;
-  int max_per_source = 0;      // of a batch, while others wait; 0 = an equal share
-  int64_t max_delay_us = 0;    // how long a job may wait for company
-  int64_t max_age_us = 0;      // live jobs that have waited longer are not run; 0 = no limit
+  int max_per_source = 0;    // of a batch, while others wait; 0 = an equal share
+  int64_t max_delay_us = 0;  // how long a job may wait for company
+  int64_t max_age_us = 0;    // live jobs that have waited longer are not run; 0 = no limit
 };
 
 class Batcher {

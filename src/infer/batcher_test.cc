@@ -101,8 +101,7 @@ std::unique_ptr<Batcher> Started(const BatcherOptions& options,
 class HeldBatcher {
  public:
   explicit HeldBatcher(BatcherOptions options) {
-    batcher = Started(options,
-                              One(std::make_unique<RecordingRunner>(64, &seen, &started_, &go_)));
+    batcher = Started(options, One(std::make_unique<RecordingRunner>(64, &seen, &started_, &go_)));
     EXPECT_TRUE(batcher->Submit(&first_).ok());
     started_.Wait();
   }
@@ -184,7 +183,7 @@ TEST(Batcher, AnIdleRunnerDoesNotWaitForCompany) {
   Seen seen;
   Gate started;
   const auto batcher = Started({.name = "m", .max_batch = 8},
-                                       One(std::make_unique<RecordingRunner>(8, &seen, &started)));
+                               One(std::make_unique<RecordingRunner>(8, &seen, &started)));
   TestJob job;
   ASSERT_TRUE(batcher->Submit(&job).ok());
   started.Wait();  // hangs if it waited
@@ -197,7 +196,7 @@ TEST(Batcher, WithADelayABatchFillsUp) {
   Seen seen;
   const auto batcher =
       Started({.name = "m", .queue_capacity = 8, .max_batch = 3, .max_delay_us = kAnHourUs},
-                      One(std::make_unique<RecordingRunner>(8, &seen)));
+              One(std::make_unique<RecordingRunner>(8, &seen)));
   std::deque<TestJob> jobs;
   for (int i = 0; i < 4; ++i) {
     jobs.emplace_back(i, i);
@@ -212,7 +211,7 @@ TEST(Batcher, ADelayEndsWithoutCompany) {
   Seen seen;
   Gate started;
   const auto batcher = Started({.name = "m", .max_batch = 3, .max_delay_us = 1000},
-                                       One(std::make_unique<RecordingRunner>(8, &seen, &started)));
+                               One(std::make_unique<RecordingRunner>(8, &seen, &started)));
   TestJob job;
   ASSERT_TRUE(batcher->Submit(&job).ok());
   started.Wait();
@@ -260,9 +259,8 @@ TEST(Batcher, StopRunsWhatWaits) {
 TEST(Batcher, StopWithDiscardCancelsWhatWaits) {
   Seen seen;
   Gate started, go;
-  const auto batcher =
-      Started({.name = "m", .queue_capacity = 4, .max_batch = 2},
-                      One(std::make_unique<RecordingRunner>(8, &seen, &started, &go)));
+  const auto batcher = Started({.name = "m", .queue_capacity = 4, .max_batch = 2},
+                               One(std::make_unique<RecordingRunner>(8, &seen, &started, &go)));
   TestJob running, waiting[3];
   ASSERT_TRUE(batcher->Submit(&running).ok());
   started.Wait();
@@ -332,8 +330,7 @@ TEST(Batcher, NamesItsThreads) {
   };
   std::string name;
   TestJob job;
-  const auto batcher =
-      Started({.name = "yolox_nano"}, One(std::make_unique<NamingRunner>(&name)));
+  const auto batcher = Started({.name = "yolox_nano"}, One(std::make_unique<NamingRunner>(&name)));
   ASSERT_TRUE(batcher->Submit(&job).ok());
   batcher->Stop(false);
   EXPECT_EQ(name, "batch-yolox_nan");
@@ -400,9 +397,8 @@ TEST(Batcher, ManyProducersManyRunners) {
 TEST(Batcher, LiveSourcesKeepTheirNewestJobs) {
   Seen seen;
   Gate started, go;
-  const auto batcher =
-      Started({.name = "m", .queue_capacity = 4, .max_batch = 1},
-              One(std::make_unique<RecordingRunner>(1, &seen, &started, &go)));
+  const auto batcher = Started({.name = "m", .queue_capacity = 4, .max_batch = 1},
+                               One(std::make_unique<RecordingRunner>(1, &seen, &started, &go)));
   TestJob first(9, 0);
   ASSERT_TRUE(batcher->SubmitLatest(&first, 1).ok());
   started.Wait();
@@ -437,9 +433,8 @@ TEST(Batcher, LiveSourcesKeepTheirNewestJobs) {
 TEST(Batcher, LiveAndRecordedSourcesShareTheBatches) {
   Seen seen;
   Gate started, go;
-  const auto batcher =
-      Started({.name = "m", .queue_capacity = 8, .max_batch = 2},
-              One(std::make_unique<RecordingRunner>(2, &seen, &started, &go)));
+  const auto batcher = Started({.name = "m", .queue_capacity = 8, .max_batch = 2},
+                               One(std::make_unique<RecordingRunner>(2, &seen, &started, &go)));
   std::deque<TestJob> jobs;
   ASSERT_TRUE(batcher->Submit(&jobs.emplace_back(0, 0)).ok());
   started.Wait();

@@ -86,8 +86,8 @@ class LatestJobs {
   };
   struct Source {
     uint32_t id = 0;
-    uint64_t served = 0;            // jobs taken, raised where it was silent
-    std::vector<Waiting> waiting;   // oldest first; a few at most
+    uint64_t served = 0;           // jobs taken, raised where it was silent
+    std::vector<Waiting> waiting;  // oldest first; a few at most
   };
 
   BatchJob* TakeOldest(Source& source) {

@@ -30,8 +30,8 @@ struct Load {
   size_t most_waiting = 1;
 };
 struct Outcome {
-  std::vector<int> taken;         // per camera
-  std::vector<int64_t> ages_us;   // of the jobs taken, sorted
+  std::vector<int> taken;        // per camera
+  std::vector<int64_t> ages_us;  // of the jobs taken, sorted
   int evicted = 0;
   int in = 0;
   size_t left = 0;
@@ -111,8 +111,8 @@ TEST(LatestJobs, OverloadIsSharedEqually) {
     const Outcome outcome = Simulate(Cameras(20, 200'000, 30'000, together), 120'000'000);
     const auto [least, most] = std::minmax_element(outcome.taken.begin(), outcome.taken.end());
     EXPECT_LE(*most - *least, 4) << together;  // of 200 each
-    EXPECT_EQ(outcome.in, outcome.evicted + std::accumulate(outcome.taken.begin(),
-                                                            outcome.taken.end(), 0) +
+    EXPECT_EQ(outcome.in, outcome.evicted +
+                              std::accumulate(outcome.taken.begin(), outcome.taken.end(), 0) +
                               static_cast<int>(outcome.left));
   }
 }
@@ -121,7 +121,8 @@ TEST(LatestJobs, OverloadIsSharedEqually) {
 TEST(LatestJobs, OverloadRunsFreshJobs) {
   const Outcome outcome = Simulate(Cameras(20, 200'000, 30'000, false), 120'000'000);
   EXPECT_LT(outcome.AgeAt(0.5), 30'000);
-  const int64_t sum_us = std::accumulate(outcome.ages_us.begin(), outcome.ages_us.end(), int64_t{0});
+  const int64_t sum_us =
+      std::accumulate(outcome.ages_us.begin(), outcome.ages_us.end(), int64_t{0});
   EXPECT_LT(sum_us / static_cast<int64_t>(outcome.ages_us.size()), 50'000);
 }
 

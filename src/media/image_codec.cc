@@ -49,8 +49,8 @@ absl::StatusOr<Opened> Open(ByteSpan bytes, const MediaLimits& limits) {
   opened.stored = *stored;
   if (opened.stored.width > limits.max_image_side_px ||
       opened.stored.height > limits.max_image_side_px) {
-    return ResourceExhausted("{}x{} pixels, more than {} a side are refused; scale it down first", opened.stored.width,
-                             opened.stored.height, limits.max_image_side_px);
+    return ResourceExhausted("{}x{} pixels, more than {} a side are refused; scale it down first",
+                             opened.stored.width, opened.stored.height, limits.max_image_side_px);
   }
   if (opened.stored.width <= 0 || opened.stored.height <= 0)
     return DataLoss("a picture without pixels");

@@ -104,8 +104,8 @@ absl::Status DecodeByLibav(ByteSpan bytes, const std::string& format, const Medi
   const int height = frame->height;
   if (width <= 0 || height <= 0 || width > limits.max_image_side_px ||
       height > limits.max_image_side_px) {
-    return ResourceExhausted("{}x{} pixels, more than {} a side are refused; scale it down first", width, height,
-                             limits.max_image_side_px);
+    return ResourceExhausted("{}x{} pixels, more than {} a side are refused; scale it down first",
+                             width, height, limits.max_image_side_px);
   }
   const SwsContextPtr converter =
       MakeConverter(width, height, static_cast<AVPixelFormat>(frame->format), AV_PIX_FMT_BGR24,

@@ -231,8 +231,9 @@ absl::Status DecodePngNumbers(ByteSpan bytes, const StoredImage& header, uint16_
   png_destroy_read_struct(&handles.png, &handles.info, nullptr);
   if (!ok) return PngError(reader);
   if (!one_sample) {
-    return InvalidArgument("a PNG of colours; label maps are grey or palette PNG files whose samples "
-                           "are class numbers");
+    return InvalidArgument(
+        "a PNG of colours; label maps are grey or palette PNG files whose samples "
+        "are class numbers");
   }
   // From the end, because the narrow samples stand in the first half of the wide ones.
   for (size_t i = wide ? 0 : count; i-- > 0;) numbers[i] = samples[i];

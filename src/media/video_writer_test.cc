@@ -145,8 +145,8 @@ class PictureAtTheBrink {
       const int row = PlaneRowBytes(format, p, width);
       const auto bytes = static_cast<size_t>(row) * PlaneRows(format, p, height);
       const size_t pages = (bytes + page - 1) / page + 1;
-      void* const at = mmap(nullptr, pages * page, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      void* const at =
+          mmap(nullptr, pages * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       SL_CHECK(at != MAP_FAILED, "mmap");
       mapped_.emplace_back(at, pages * page);
       uint8_t* const brink = static_cast<uint8_t*>(at) + (pages - 1) * page;

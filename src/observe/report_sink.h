@@ -40,8 +40,8 @@ struct ReportSinkOptions {
   std::vector<ReportCamera> cameras;
   PngEncoder encode_png;
   std::shared_ptr<FinishedFiles> finished = {};  // of the run: not replaced, but set aside
-  std::shared_ptr<OutputWait> wait = {};  // null: a full disk is an error at once
-  const Clock* clock = &Clock::Real();  // for the speed that the report states
+  std::shared_ptr<OutputWait> wait = {};         // null: a full disk is an error at once
+  const Clock* clock = &Clock::Real();           // for the speed that the report states
 };
 
 // The file of one camera's report: `report` itself when it is the only one, else with its id.

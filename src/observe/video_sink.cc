@@ -12,8 +12,7 @@
 
 namespace sightline {
 
-VideoSink::VideoSink(VideoSinkOptions options)
-    : options_(std::move(options)), annotator_({}) {}
+VideoSink::VideoSink(VideoSinkOptions options) : options_(std::move(options)), annotator_({}) {}
 
 absl::StatusOr<std::unique_ptr<VideoSink>> VideoSink::Create(VideoSinkOptions options) {
   if (options.camera_id.empty() || !options.open) {

@@ -12,7 +12,7 @@
 namespace sightline {
 namespace {
 
-constexpr size_t kMostLeft = 1000;  // summaries of cameras that were taken out; chosen
+constexpr size_t kMostLeft = 1000;     // summaries of cameras that were taken out; chosen
 constexpr size_t kMostKnown = 10'000;  // cameras whose past in the run is known; chosen
 
 // What a camera takes over between two frames; all else begins it anew.
@@ -41,11 +41,13 @@ const CameraConfig* Find(const Config& config, const std::string& id) {
 }  // namespace
 
 absl::StatusOr<ConfigDiff> Engine::Apply(Config wanted) {
-  auto change = std::make_unique<Change>(Change{.config = std::make_shared<const Config>(std::move(wanted))});
+  auto change =
+      std::make_unique<Change>(Change{.config = std::make_shared<const Config>(std::move(wanted))});
   {
     MutexLock lock(mutex_);
     if (phase_ != Phase::kRunning) return FailedPrecondition("no run is under way");
-    if (changing_) return Unavailable("another change of the configuration is under way; try again");
+    if (changing_)
+      return Unavailable("another change of the configuration is under way; try again");
     changing_ = true;
     change->before = config_;
   }
@@ -71,8 +73,9 @@ absl::Status Engine::Prepare(Change* change) {
   for (const SettingChange& setting : change->diff.changes) {
     const std::string why = WhyNot(setting);
     if (!why.empty()) {
-      return FailedPrecondition("{} cannot change while a run is under way: {}; stop it and start it anew",
-                                setting.path, why);
+      return FailedPrecondition(
+          "{} cannot change while a run is under way: {}; stop it and start it anew", setting.path,
+          why);
     }
   }
   SL_RETURN_IF_ERROR(PrepareCameras(change));
@@ -80,7 +83,8 @@ absl::Status Engine::Prepare(Change* change) {
   // Ending a camera or an output means to wait for what it has yet to write.
   const std::string waiting = lanes_.WaitingFor();
   if (!waiting.empty() && (!change->leaving.empty() || !change->sinks.removed.empty())) {
-    return Unavailable("outputs cannot be written for now, and what they hold comes first: {}", waiting);
+    return Unavailable("outputs cannot be written for now, and what they hold comes first: {}",
+                       waiting);
   }
   for (const auto& camera : change->fresh) SL_RETURN_IF_ERROR(StartCamera(*camera));
   return absl::OkStatus();
@@ -91,7 +95,8 @@ bool Engine::GoesOn(const Change& change, const RunningCamera& camera, size_t in
                     bool* new_rules) const {
   const CameraConfig& before = *Find(*change.before, camera.id());
   const CameraConfig& after = change.config->cameras[index];
-  if (!SameModel(change.before->models[before.model_index], change.config->models[after.model_index])) {
+  if (!SameModel(change.before->models[before.model_index],
+                 change.config->models[after.model_index])) {
     return false;
   }
   bool in_place = true;
@@ -254,8 +259,9 @@ void Engine::ForgetPasts(const Change& change) {
 
 // What a camera did in an earlier life, to what it did in a later one or before.
 void Engine::AddTo(const CameraSummary& more, std::vector<CameraSummary>* cameras) {
-  const auto found = std::find_if(cameras->begin(), cameras->end(),
-                                  [&](const CameraSummary& camera) { return camera.id == more.id; });
+  const auto found =
+      std::find_if(cameras->begin(), cameras->end(),
+                   [&](const CameraSummary& camera) { return camera.id == more.id; });
   if (found == cameras->end()) {
     cameras->push_back(more);
     return;

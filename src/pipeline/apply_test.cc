@@ -13,14 +13,14 @@
 namespace sightline {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
 using test_world::ExpectNoneMissing;
 using test_world::FactoriesOf;
 using test_world::RunningEngine;
 using test_world::Shop;
 using test_world::TwoCameras;
 using test_world::World;
+using testing::ElementsAre;
+using testing::HasSubstr;
 
 TEST(Apply, TheSameConfigurationChangesNothing) {
   World world;
@@ -111,7 +111,8 @@ TEST(Apply, AnotherSourceGoesOnWithLedgerAndEpochs) {
   EXPECT_EQ(gate.epochs.front(), 0u);
   EXPECT_EQ(gate.epochs.back(), 1u);
   EXPECT_TRUE(std::is_sorted(gate.ordinals.begin(), gate.ordinals.end()));
-  EXPECT_EQ(std::set<uint64_t>(gate.ordinals.begin(), gate.ordinals.end()).size(), gate.ordinals.size());
+  EXPECT_EQ(std::set<uint64_t>(gate.ordinals.begin(), gate.ordinals.end()).size(),
+            gate.ordinals.size());
   ASSERT_EQ(summary.cameras.size(), 2u);
   EXPECT_EQ(summary.cameras[1].id, "gate") << "begun anew, it stands behind the one that went on";
   EXPECT_EQ(summary.cameras[1].counts.frames_in, gate.ledger.frames_in);
@@ -242,12 +243,14 @@ TEST(Apply, WhatIsWrongChangesNothing) {
   const std::vector<Mistake> mistakes = {
       {"address", [](Shop& shop) { shop.cameras["gate"].source = "nowhere"; }, "no such address"},
       {"model", [](Shop& shop) { shop.cameras["gate"].model = "faces"; }, "does not open"},
-      {"zone", [](Shop& shop) {
+      {"zone",
+       [](Shop& shop) {
          shop.cameras["gate"].zone = "far";
          shop.cameras["gate"].zone_left = 599;
          shop.cameras["yard"].zone = "flat";
          shop.cameras["yard"].zone_left = 600;
-       }, "zone"},
+       },
+       "zone"},
       {"sink", [](Shop& shop) { shop.lines = "full.jsonl"; }, "no space"},
       {"limits", [](Shop& shop) { shop.threads = 3; }, "limits.threads cannot change"},
   };
@@ -334,21 +337,39 @@ TEST(Apply, AThousandChangesCostTheOthersNothing) {
     for (int changes = 1 + pick(3); changes > 0; --changes) {
       const std::string id = fmt::format("cam{:02}", 10 + pick(10));
       switch (pick(6)) {
-        case 0: next.cameras.contains(id) ? (void)next.cameras.erase(id) : (void)next.cameras[id]; break;
-        case 1: next.cameras[id].source = std::string(1, static_cast<char>('a' + pick(3))); break;
-        case 2: next.cameras[id].zone = pick(3) == 0 ? "" : fmt::format("z{}", pick(4)); break;
-        case 3: next.cameras[id].track_buffer = 20 + pick(3); break;
-        case 4: next.cameras[id].model = pick(2) == 0 ? "people" : "motion"; break;
-        default: next.lines = std::string(1, static_cast<char>('a' + pick(3))) + ".jsonl";
+        case 0:
+          next.cameras.contains(id) ? (void)next.cameras.erase(id) : (void)next.cameras[id];
+          break;
+        case 1:
+          next.cameras[id].source = std::string(1, static_cast<char>('a' + pick(3)));
+          break;
+        case 2:
+          next.cameras[id].zone = pick(3) == 0 ? "" : fmt::format("z{}", pick(4));
+          break;
+        case 3:
+          next.cameras[id].track_buffer = 20 + pick(3);
+          break;
+        case 4:
+          next.cameras[id].model = pick(2) == 0 ? "people" : "motion";
+          break;
+        default:
+          next.lines = std::string(1, static_cast<char>('a' + pick(3))) + ".jsonl";
       }
     }
     const bool is_wrong = pick(3) == 0;
     if (is_wrong) {
       switch (pick(4)) {
-        case 0: next.cameras[fmt::format("cam{:02}", 10 + pick(10))].source = "nowhere"; break;
-        case 1: next.cameras[fmt::format("cam{:02}", 10 + pick(10))].model = "faces"; break;
-        case 2: next.lines = "full.jsonl"; break;
-        default: next.threads = 3;
+        case 0:
+          next.cameras[fmt::format("cam{:02}", 10 + pick(10))].source = "nowhere";
+          break;
+        case 1:
+          next.cameras[fmt::format("cam{:02}", 10 + pick(10))].model = "faces";
+          break;
+        case 2:
+          next.lines = "full.jsonl";
+          break;
+        default:
+          next.threads = 3;
       }
     }
     const auto before = engine->config();
@@ -373,7 +394,8 @@ TEST(Apply, AThousandChangesCostTheOthersNothing) {
     EXPECT_LE(camera.ledger.total_dropped(), 1u) << "at most the frame that the end met on its way";
     ExpectNoneMissing(camera);
   }
-  for (const CameraSummary& camera : summary.cameras) EXPECT_EQ(camera.counts.in_flight(), 0) << camera.id;
+  for (const CameraSummary& camera : summary.cameras)
+    EXPECT_EQ(camera.counts.in_flight(), 0) << camera.id;
 }
 
 }  // namespace

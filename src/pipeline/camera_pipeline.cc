@@ -13,7 +13,8 @@ namespace sightline {
 
 CameraPipeline::CameraPipeline(CameraParts parts)
     : parts_(std::move(parts)),
-      window_(parts_.frames_in_flight, is_live() ? ReorderWindow::Pace::kAtOnce : ReorderWindow::Pace::kBursts),
+      window_(parts_.frames_in_flight,
+              is_live() ? ReorderWindow::Pace::kAtOnce : ReorderWindow::Pace::kBursts),
       outlets_(std::make_shared<const Outlets>()) {}
 
 CameraPipeline::~CameraPipeline() {
@@ -25,18 +26,18 @@ CameraPipeline::~CameraPipeline() {
 absl::Status CameraPipeline::Start(std::function<void()> on_end) {
   on_end_ = std::move(on_end);
   SL_ASSIGN_OR_RETURN(reader_, StartThread("read-" + parts_.camera->id, [this] {
-    if (!PassGate()) return;
-    const LogCamera log_camera(parts_.camera->id);
-    source_status_ = ReadAll();
-    window_.Close();
-  }));
+                        if (!PassGate()) return;
+                        const LogCamera log_camera(parts_.camera->id);
+                        source_status_ = ReadAll();
+                        window_.Close();
+                      }));
   SL_ASSIGN_OR_RETURN(thread_, StartThread("cam-" + parts_.camera->id, [this] {
-    if (!PassGate()) return;
-    const LogCamera log_camera(parts_.camera->id);
-    status_ = Run();
-    TellEnd();
-    on_end_();
-  }));
+                        if (!PassGate()) return;
+                        const LogCamera log_camera(parts_.camera->id);
+                        status_ = Run();
+                        TellEnd();
+                        on_end_();
+                      }));
   return absl::OkStatus();
 }
 
@@ -90,7 +91,8 @@ void CameraPipeline::TellEnd() {
 absl::Status CameraPipeline::ReadAll() {
   if (!is_live()) parts_.metrics->state = CameraState::kLive;
   double cpu_s = ThreadCpuSeconds();
-  for (uint64_t read = 0; !stopping_ && (parts_.max_frames == 0 || read < parts_.max_frames); ++read) {
+  for (uint64_t read = 0; !stopping_ && (parts_.max_frames == 0 || read < parts_.max_frames);
+       ++read) {
     // 1. media: demux, select, decode. Frames left out or damaged are counted there.
     SL_ASSIGN_OR_RETURN(std::optional<Frame> frame, parts_.source->Next());
     ended_ = !frame.has_value();
@@ -122,8 +124,8 @@ void CameraPipeline::Submit(Frame&& frame, int64_t read_us) {
   slot->read_us = read_us;
   parts_.metrics->in_window.Add(1);
   if (live) slot->failure = DropReason::kLate;
-  const absl::Status status = live ? parts_.batcher->SubmitLatest(slot, parts_.live_waiting)
-                                   : parts_.batcher->Submit(slot);
+  const absl::Status status =
+      live ? parts_.batcher->SubmitLatest(slot, parts_.live_waiting) : parts_.batcher->Submit(slot);
   if (status.ok()) return;
   slot->failure = DropReason::kShutdown;
   slot->Done(status);

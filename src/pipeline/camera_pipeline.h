@@ -29,7 +29,7 @@ namespace sightline {
 // made by `set_up`, which is called once, with that frame, on the camera's own thread.
 struct CameraParts {
   std::shared_ptr<const CameraInfo> camera;
-  std::shared_ptr<FrameLedger> ledger;     // the source counts into the same one
+  std::shared_ptr<FrameLedger> ledger;  // the source counts into the same one
   std::shared_ptr<CameraMetrics> metrics = std::make_shared<CameraMetrics>();  // so for its state
   std::unique_ptr<FrameSource> source;
   std::unique_ptr<MotionGate> motion;      // null: every selected frame goes to the model
@@ -37,15 +37,15 @@ struct CameraParts {
   std::shared_ptr<const LabelSet> labels;  // the model's
   Hash128 identity;                        // of camera, source and model: part of every id
   size_t frames_in_flight = 8;
-  size_t live_waiting = 0;                 // frames before the model, the oldest dropped; 0: a recording
+  size_t live_waiting = 0;  // frames before the model, the oldest dropped; 0: a recording
   std::unique_ptr<Tracker> tracker;
-  Hash128 tracker_identity;                // TrackerOptions::identity of `tracker`
+  Hash128 tracker_identity;  // TrackerOptions::identity of `tracker`
   std::unique_ptr<EventEngine> events;
   std::function<absl::Status(const FrameMeta& first, CameraParts* parts)> set_up;
-  uint32_t rules_version = 0;              // FrameResult::rules_version to begin with
-  const Clock* clock = &Clock::Real();     // for what is measured
-  bool trace = false;                      // results and log lines about a frame carry its trace context
-  uint64_t max_frames = 0;                 // selected frames to read at most; 0 = all
+  uint32_t rules_version = 0;           // FrameResult::rules_version to begin with
+  const Clock* clock = &Clock::Real();  // for what is measured
+  bool trace = false;       // results and log lines about a frame carry its trace context
+  uint64_t max_frames = 0;  // selected frames to read at most; 0 = all
 };
 
 // Where a camera's results go.
@@ -61,9 +61,9 @@ class CameraPipeline {
  public:
   // Puts new rules, and perhaps another tracker, into the parts, for frames like `next`; appends what
   // ends with the old ones. Called on the camera's thread between two frames.
-  using RulesChange = std::function<absl::Status(const FrameMeta& next, CameraParts* parts,
-                                                 std::vector<Event>* events,
-                                                 std::vector<TrackSummary>* finished)>;
+  using RulesChange =
+      std::function<absl::Status(const FrameMeta& next, CameraParts* parts,
+                                 std::vector<Event>* events, std::vector<TrackSummary>* finished)>;
 
   explicit CameraPipeline(CameraParts parts);
   ~CameraPipeline();  // stops and joins

@@ -11,13 +11,20 @@ namespace {
 
 AnchorPoint AnchorOf(BoxAnchor anchor) {
   switch (anchor) {
-    case BoxAnchor::kBottomCenter: return AnchorPoint::kBottomCenter;
-    case BoxAnchor::kCenter: return AnchorPoint::kCenter;
-    case BoxAnchor::kTopCenter: return AnchorPoint::kTopCenter;
-    case BoxAnchor::kBottomLeft: return AnchorPoint::kBottomLeft;
-    case BoxAnchor::kBottomRight: return AnchorPoint::kBottomRight;
-    case BoxAnchor::kTopLeft: return AnchorPoint::kTopLeft;
-    case BoxAnchor::kTopRight: return AnchorPoint::kTopRight;
+    case BoxAnchor::kBottomCenter:
+      return AnchorPoint::kBottomCenter;
+    case BoxAnchor::kCenter:
+      return AnchorPoint::kCenter;
+    case BoxAnchor::kTopCenter:
+      return AnchorPoint::kTopCenter;
+    case BoxAnchor::kBottomLeft:
+      return AnchorPoint::kBottomLeft;
+    case BoxAnchor::kBottomRight:
+      return AnchorPoint::kBottomRight;
+    case BoxAnchor::kTopLeft:
+      return AnchorPoint::kTopLeft;
+    case BoxAnchor::kTopRight:
+      return AnchorPoint::kTopRight;
   }
   return AnchorPoint::kBottomCenter;
 }
@@ -69,16 +76,17 @@ absl::StatusOr<std::vector<int32_t>> ClassIdsOf(const std::vector<std::string>& 
   return ids;
 }
 
-absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& camera,
-                                    int width, int height, const LabelSet& labels) {
+absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& camera, int width,
+                                    int height, const LabelSet& labels) {
   CameraRules rules;
   if (camera.zones.empty() && camera.lines.empty()) return rules;
   const auto place = [&](const ConfigLocation& at) {
     return fmt::format("{}:{}:{}", config.file, at.line, at.column);
   };
   if (width <= 0 || height <= 0) {
-    return InvalidArgument("{}: the source does not say its picture size, which zones and lines need",
-                           place(camera.source_at));
+    return InvalidArgument(
+        "{}: the source does not say its picture size, which zones and lines need",
+        place(camera.source_at));
   }
   rules.width = width;
   rules.height = height;
@@ -103,8 +111,8 @@ absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& ca
     spec.enter_frames = zone.enter_frames;
     spec.exit_frames = zone.exit_frames;
     SL_ASSIGN_OR_RETURN(spec.classes, classes_of(zone));
-    SL_RETURN_IF_ERROR(
-        WithContext(CheckInside("zone", zone.name, spec.polygon_px, width, height), place(zone.at)));
+    SL_RETURN_IF_ERROR(WithContext(CheckInside("zone", zone.name, spec.polygon_px, width, height),
+                                   place(zone.at)));
     rules.zones.push_back(std::move(spec));
   }
   for (const LineConfig& line : camera.lines) {
@@ -117,8 +125,8 @@ absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& ca
     spec.backward_name = line.backward;
     spec.margin = margin_of(line.margin);
     SL_ASSIGN_OR_RETURN(spec.classes, classes_of(line));
-    SL_RETURN_IF_ERROR(
-        WithContext(CheckInside("line", line.name, {spec.a_px, spec.b_px}, width, height), place(line.at)));
+    SL_RETURN_IF_ERROR(WithContext(
+        CheckInside("line", line.name, {spec.a_px, spec.b_px}, width, height), place(line.at)));
     rules.lines.push_back(std::move(spec));
   }
   return rules;

@@ -20,8 +20,8 @@ absl::StatusOr<std::vector<int32_t>> ClassIdsOf(const std::vector<std::string>& 
 // Zones and lines in pixels of the source picture, classes as ids. InvalidArgument, with the line of
 // the configuration, when a class is none of the model's, when the picture's size is needed but
 // unknown, or when a zone or line lies wholly outside the picture and would never count anything.
-absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& camera,
-                                    int width, int height, const LabelSet& labels);
+absl::StatusOr<CameraRules> RulesOf(const Config& config, const CameraConfig& camera, int width,
+                                    int height, const LabelSet& labels);
 
 // How a camera's tracks and events are made, with the identities that enter their ids.
 struct Analytics {

@@ -26,8 +26,8 @@ DeliverLane::DeliverLane(Options options)
 
 absl::StatusOr<std::unique_ptr<DeliverLane>> DeliverLane::Create(Options options) {
   std::unique_ptr<DeliverLane> lane(new DeliverLane(std::move(options)));
-  SL_ASSIGN_OR_RETURN(lane->thread_, StartThread("deliver-" + lane->name(),
-                                                 [raw = lane.get()] { raw->Loop(); }));
+  SL_ASSIGN_OR_RETURN(lane->thread_,
+                      StartThread("deliver-" + lane->name(), [raw = lane.get()] { raw->Loop(); }));
   return lane;
 }
 
@@ -40,16 +40,15 @@ void DeliverLane::Send(std::shared_ptr<const FrameResult> result,
                          .sent_us = options_.clock->NowMonotonicUs()});
 }
 
-void DeliverLane::Send(std::shared_ptr<const TrackSummary> track) {
-  queue_.Push(std::move(track));
-}
+void DeliverLane::Send(std::shared_ptr<const TrackSummary> track) { queue_.Push(std::move(track)); }
 
 void DeliverLane::Send(std::shared_ptr<const CameraStateChange> change) {
   MutexLock lock(mutex_);
   if (states_.size() == kMostStates) {
     states_.erase(states_.begin());
     if (++states_dropped_ == 1) {
-      Log().warn("the outputs of lane {} are behind: states of cameras give way to newer ones", name());
+      Log().warn("the outputs of lane {} are behind: states of cameras give way to newer ones",
+                 name());
     }
   }
   states_.push_back(std::move(change));
@@ -105,7 +104,8 @@ void DeliverLane::DeliverStates() {
     states.swap(states_);
   }
   for (const auto& change : states) {
-    ForEachSink(change->camera.get(), [&](ResultSink& sink) { return sink.WriteCameraState(*change); });
+    ForEachSink(change->camera.get(),
+                [&](ResultSink& sink) { return sink.WriteCameraState(*change); });
   }
 }
 
@@ -117,8 +117,7 @@ void DeliverLane::Deliver(const Item& item) {
         using Record = std::decay_t<decltype(record)>;
         if constexpr (!std::is_same_v<Record, SentResult> &&
                       !std::is_same_v<Record, std::shared_ptr<SinkChange>>) {
-          ForEachSink(CameraOf(*record),
-                      [&](ResultSink& sink) { return WriteTo(sink, *record); });
+          ForEachSink(CameraOf(*record), [&](ResultSink& sink) { return WriteTo(sink, *record); });
         }
       },
       item);

@@ -54,7 +54,8 @@ class DeliverLane {
 
   // Nothing is delivered after Finish().
   // `camera` (may be null) gets the time from the frame's capture to the end of its writing.
-  void Send(std::shared_ptr<const FrameResult> result, std::shared_ptr<CameraMetrics> camera = nullptr);
+  void Send(std::shared_ptr<const FrameResult> result,
+            std::shared_ptr<CameraMetrics> camera = nullptr);
   void Send(std::shared_ptr<const TrackSummary> track);
   void Send(std::shared_ptr<const CameraStateChange> change) EXCLUDES(mutex_);
   struct CameraLedger {
@@ -107,8 +108,7 @@ class DeliverLane {
   void TellNames() EXCLUDES(mutex_);
   void Carry(SinkChange& change);
   // Runs `call` on every sink that still works and is for that camera; null: for any.
-  void ForEachSink(const CameraInfo* camera,
-                   const std::function<absl::Status(ResultSink&)>& call);
+  void ForEachSink(const CameraInfo* camera, const std::function<absl::Status(ResultSink&)>& call);
   void CallSink(LaneSink& sink, const std::function<absl::Status(ResultSink&)>& call);
 
   const Options options_;

@@ -29,7 +29,8 @@ class SlowSink final : public ResultSink {
 
 std::shared_ptr<const CameraStateChange> State(uint64_t attempts) {
   static const auto camera = std::make_shared<const CameraInfo>();
-  return std::make_shared<const CameraStateChange>(CameraStateChange{.camera = camera, .attempts = attempts});
+  return std::make_shared<const CameraStateChange>(
+      CameraStateChange{.camera = camera, .attempts = attempts});
 }
 
 std::shared_ptr<const FrameResult> Result() {
@@ -40,7 +41,8 @@ std::shared_ptr<const FrameResult> Result() {
 
 // Who reads a camera sends its states, and must not be held up by an output that is.
 TEST(DeliverLane, StatesOfCamerasNeverWait) {
-  auto lane = DeliverLane::Create({.name = "rows", .capacity = 1, .on_error = [](const absl::Status&) {}});
+  auto lane =
+      DeliverLane::Create({.name = "rows", .capacity = 1, .on_error = [](const absl::Status&) {}});
   ASSERT_TRUE(lane.ok()) << lane.status();
   auto owned = std::make_unique<SlowSink>();
   SlowSink& sink = *owned;

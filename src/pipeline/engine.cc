@@ -25,11 +25,13 @@ int WorkerThreads(const Config& config) {
 Engine::Engine(Config config, EngineFactories factories)
     : factories_(std::move(factories)),
       models_(factories_.open_detector, WorkerThreads(config), *factories_.clock),
-      lanes_([this](const absl::Status& error) {
-        // Run() gives the error itself.
-        Log().info("{}; stopping the run", MessageOf(error));
-        sink_failed_ = true;
-      }, *factories_.clock),
+      lanes_(
+          [this](const absl::Status& error) {
+            // Run() gives the error itself.
+            Log().info("{}; stopping the run", MessageOf(error));
+            sink_failed_ = true;
+          },
+          *factories_.clock),
       config_(std::make_shared<const Config>(std::move(config))) {}
 
 // The cameras first: they send to the lanes.
@@ -117,7 +119,8 @@ absl::Status Engine::StartAll() {
 }
 
 bool Engine::AllEnded() const {
-  return std::all_of(cameras_.begin(), cameras_.end(), [](const auto& camera) { return camera->ended; });
+  return std::all_of(cameras_.begin(), cameras_.end(),
+                     [](const auto& camera) { return camera->ended; });
 }
 
 void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_progress,
@@ -167,7 +170,8 @@ absl::Status Engine::Finish(bool abandon, RunSummary* summary) {
     camera->pipeline->Abandon();
     statuses.push_back(camera->pipeline->Join());
   }
-  for (const std::shared_ptr<Model>& model : models_.InUse()) model->batcher->Stop(/*discard=*/false);
+  for (const std::shared_ptr<Model>& model : models_.InUse())
+    model->batcher->Stop(/*discard=*/false);
   AwaitOutputs();
   // When every source failed before its first frame there is nothing that could replace the results
   // of an earlier run. A run that somebody cut short is another matter.
@@ -180,7 +184,8 @@ absl::Status Engine::Finish(bool abandon, RunSummary* summary) {
     summary->cameras.push_back(SummaryOf(*all[i]));
     // Cut short because we asked for it: no failure of the camera.
     if (!absl::IsCancelled(statuses[i])) summary->cameras.back().status = statuses[i];
-    failed = failed && !statuses[i].ok() && !absl::IsCancelled(statuses[i]) && counts.processed == 0;
+    failed =
+        failed && !statuses[i].ok() && !absl::IsCancelled(statuses[i]) && counts.processed == 0;
     all[i]->pipeline->DeliverLedger();
   }
   {
@@ -240,7 +245,8 @@ CameraSummary Engine::SummaryOf(const RunningCamera& camera) {
   summary.events = pipeline.events_emitted();
   for (size_t id = 0; id < pipeline.tracks_per_class().size(); ++id) {
     const uint64_t n = pipeline.tracks_per_class()[id];
-    if (n > 0) summary.counts_by_class[camera.outline.labels->NameOf(static_cast<int32_t>(id))] += n;
+    if (n > 0)
+      summary.counts_by_class[camera.outline.labels->NameOf(static_cast<int32_t>(id))] += n;
   }
   if (pipeline.events() != nullptr) summary.rule_counts = RuleCountsOf(*pipeline.events());
   return summary;

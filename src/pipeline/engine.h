@@ -29,7 +29,7 @@ struct CameraSummary {
   FrameCounts counts;
   uint64_t tracks = 0;  // confirmed
   uint64_t events = 0;
-  std::map<std::string, uint64_t> counts_by_class;  // confirmed tracks
+  std::map<std::string, uint64_t> counts_by_class;            // confirmed tracks
   std::vector<std::pair<std::string, uint64_t>> rule_counts;  // "line gate in" -> 12
   absl::Status status;  // why the source ended early, if it did
 };
@@ -138,8 +138,8 @@ class Engine {
   absl::Status PrepareCameras(Change* change) EXCLUDES(mutex_);
   absl::Status PrepareSinks(Change* change);
   void TellBeforeOpening(const Config& config, std::span<const size_t> cameras) const;
-  bool GoesOn(const Change& change, const RunningCamera& camera, size_t index, bool* new_rules) const
-      EXCLUDES(mutex_);
+  bool GoesOn(const Change& change, const RunningCamera& camera, size_t index,
+              bool* new_rules) const EXCLUDES(mutex_);
   void Commit(Change change) EXCLUDES(mutex_);
   void TakeOut(RunningCamera& camera, const RunningCamera* next) EXCLUDES(mutex_);
   Past PastOf(const std::string& camera) const;

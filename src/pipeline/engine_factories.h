@@ -29,12 +29,13 @@ struct CameraOutline {
 
 struct EngineFactories {
   // A recording; the LiveConfig says how a server is reached.
-  std::function<absl::StatusOr<std::unique_ptr<FrameSource>>(const SourceOptions&, const LiveConfig&,
-                                                             FrameLedger&)>
+  std::function<absl::StatusOr<std::unique_ptr<FrameSource>>(const SourceOptions&,
+                                                             const LiveConfig&, FrameLedger&)>
       open_source;
   // How to connect to a live source; empty for a recording, which open_source then opens. Checks the
   // address; asks HTTP servers alone what they have. May be missing.
-  std::function<absl::StatusOr<ConnectSource>(const SourceOptions&, const LiveConfig&, FrameLedger&)>
+  std::function<absl::StatusOr<ConnectSource>(const SourceOptions&, const LiveConfig&,
+                                              FrameLedger&)>
       open_live = {};
   // The cameras that open_live is asked for next, all of them: what takes long may be done for all at
   // once. May be missing.

@@ -217,7 +217,8 @@ void FindStuck(std::string_view model, const ModelMetrics& metrics, int64_t now_
   }
 }
 
-void FindStuck(const DeliverLane& lane, int64_t now_us, int64_t hang_after_us, EngineHealth* health) {
+void FindStuck(const DeliverLane& lane, int64_t now_us, int64_t hang_after_us,
+               EngineHealth* health) {
   if (const std::string reason = lane.wait()->reason(); !reason.empty()) {
     health->waiting.push_back(fmt::format("the outputs of lane {} wait: {}", lane.name(), reason));
     return;
@@ -226,8 +227,9 @@ void FindStuck(const DeliverLane& lane, int64_t now_us, int64_t hang_after_us, E
   if (busy_us <= hang_after_us) return;
   std::string outputs;
   for (const std::string& name : lane.sink_names()) outputs += (outputs.empty() ? "" : ", ") + name;
-  health->stuck.push_back(fmt::format("the outputs of lane {} ({}) have been at one write for {:.1f} s",
-                               lane.name(), outputs, Seconds(busy_us)));
+  health->stuck.push_back(
+      fmt::format("the outputs of lane {} ({}) have been at one write for {:.1f} s", lane.name(),
+                  outputs, Seconds(busy_us)));
 }
 
 // The cameras, and by them the models and the lanes that are in use. Held while they are looked at, so

@@ -35,9 +35,9 @@ struct CameraHealth {
 
 // What the engine says about itself. `stuck`, `failed` and `waiting` are sentences for people.
 struct EngineHealth {
-  bool running = false;             // the cameras were started, and the run has not ended
-  std::vector<std::string> stuck;   // threads that have been at one piece of work for too long
-  std::vector<std::string> failed;  // outputs that ended by an error
+  bool running = false;              // the cameras were started, and the run has not ended
+  std::vector<std::string> stuck;    // threads that have been at one piece of work for too long
+  std::vector<std::string> failed;   // outputs that ended by an error
   std::vector<std::string> waiting;  // outputs that cannot be written for now
   std::vector<CameraHealth> cameras;
 
@@ -54,6 +54,7 @@ void FindStuck(const CameraPipeline& camera, int64_t now_us, int64_t hang_after_
 void FindStuck(std::string_view model, const ModelMetrics& metrics, int64_t now_us,
                int64_t hang_after_us, std::vector<std::string>* stuck);
 // A lane whose output waits for room is not stuck: ending the program would not help it.
-void FindStuck(const DeliverLane& lane, int64_t now_us, int64_t hang_after_us, EngineHealth* health);
+void FindStuck(const DeliverLane& lane, int64_t now_us, int64_t hang_after_us,
+               EngineHealth* health);
 
 }  // namespace sightline

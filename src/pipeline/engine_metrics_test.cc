@@ -172,11 +172,12 @@ class EngineMetricsTest : public testing::Test {
     };
     factories.plan_sinks = [this](const Config&, bool) {
       std::vector<SinkPlan> plans;
-      plans.push_back({.lane = "rows",
-                       .what = "fake",
-                       .make = [this](const SinkContext&) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
-                         return std::make_unique<FakeSink>(world_);
-                       }});
+      plans.push_back(
+          {.lane = "rows",
+           .what = "fake",
+           .make = [this](const SinkContext&) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
+             return std::make_unique<FakeSink>(world_);
+           }});
       return plans;
     };
     std::string text = "cameras:\n";

@@ -28,7 +28,8 @@ json SelectionJson(const CameraConfig& camera) {
 
 std::string SelectionText(const CameraConfig& camera) {
   std::string text;
-  if (camera.selection.every_nth > 1) text += fmt::format(", every {}. frame", camera.selection.every_nth);
+  if (camera.selection.every_nth > 1)
+    text += fmt::format(", every {}. frame", camera.selection.every_nth);
   if (camera.selection.target_fps > 0) {
     text += fmt::format(", at most {:g} frames/s", camera.selection.target_fps);
   }
@@ -50,8 +51,9 @@ std::string SupervisionText(const LiveConfig& live) {
       live.frozen_after_us > 0
           ? fmt::format("frozen after {:g} s of the same picture", live.frozen_after_us * 1e-6)
           : "frozen pictures are not looked for";
-  return fmt::format("  watch    stalled after {:g} s, {}; connected again after 0.25 s to {:g} s\n",
-                     live.stall_after_us * 1e-6, frozen, live.max_backoff_us * 1e-6);
+  return fmt::format(
+      "  watch    stalled after {:g} s, {}; connected again after 0.25 s to {:g} s\n",
+      live.stall_after_us * 1e-6, frozen, live.max_backoff_us * 1e-6);
 }
 
 // What decodes a live camera's H.264 and H.265; empty for sources that are not decoded like that.
@@ -104,10 +106,16 @@ std::string Engine::ExplainJson() const {
     cameras.push_back({
         {"id", outline.camera->id},
         {"source",
-         {{"url", outline.camera->source}, {"container", source.container}, {"codec", source.codec},
-          {"width", source.width}, {"height", source.height}, {"fps", source.fps},
-          {"frames_estimate", source.frames_estimate}, {"live", source.live},
-          {"clock", ToString(source.clock)}, {"decode_threads", outline.config->decode_threads}}},
+         {{"url", outline.camera->source},
+          {"container", source.container},
+          {"codec", source.codec},
+          {"width", source.width},
+          {"height", source.height},
+          {"fps", source.fps},
+          {"frames_estimate", source.frames_estimate},
+          {"live", source.live},
+          {"clock", ToString(source.clock)},
+          {"decode_threads", outline.config->decode_threads}}},
         {"decode", DecodedByJson(*outline.config, source)},
         {"select", SelectionJson(*outline.config)},
         {"window",
@@ -138,7 +146,8 @@ std::string Engine::ExplainJson() const {
                      {"queue", {{"capacity", lane.lane->capacity()}, {"policy", "block"}}}});
   }
   return JsonText(
-      json{{"cameras", cameras}, {"models", models}, {"lanes", lanes}, {"threads", ThreadCount()}}, 2);
+      json{{"cameras", cameras}, {"models", models}, {"lanes", lanes}, {"threads", ThreadCount()}},
+      2);
 }
 
 std::string Engine::Explain() const {
@@ -156,18 +165,21 @@ std::string Engine::Explain() const {
     text += fmt::format("  order    at most {} frames in flight; {} when full\n",
                         camera->pipeline->window_capacity(),
                         source.live ? "the newest is dropped (late)" : "reading waits");
-    text += fmt::format("  detect   {} x{}, {} classes: {}  [threads batch-{}]\n", model.config.name,
-                        model.instances, model.info.labels->names.size(), model.info.describe,
-                        model.config.name);
+    text += fmt::format("  detect   {} x{}, {} classes: {}  [threads batch-{}]\n",
+                        model.config.name, model.instances, model.info.labels->names.size(),
+                        model.info.describe, model.config.name);
     text += source.live
-                ? fmt::format("           {} of its frames wait, a newer one takes the oldest's place "
-                              "(late); batches of at most {}\n",
-                              camera->pipeline->live_waiting(), model.info.max_batch)
-                : fmt::format("           queue of {} frames, batches of at most {}; submitting waits "
-                              "when full\n",
-                              model.batcher_options.queue_capacity, model.info.max_batch);
-    text += fmt::format("  track    {}  [thread cam-{}]\n",
-                        config.tracker.kind == TrackerType::kNone ? "none" : "bytetrack", config.id);
+                ? fmt::format(
+                      "           {} of its frames wait, a newer one takes the oldest's place "
+                      "(late); batches of at most {}\n",
+                      camera->pipeline->live_waiting(), model.info.max_batch)
+                : fmt::format(
+                      "           queue of {} frames, batches of at most {}; submitting waits "
+                      "when full\n",
+                      model.batcher_options.queue_capacity, model.info.max_batch);
+    text +=
+        fmt::format("  track    {}  [thread cam-{}]\n",
+                    config.tracker.kind == TrackerType::kNone ? "none" : "bytetrack", config.id);
     std::string rules;
     for (const ZoneConfig& zone : config.zones) rules += fmt::format(" zone {},", zone.name);
     for (const LineConfig& line : config.lines) rules += fmt::format(" line {},", line.name);
@@ -176,9 +188,9 @@ std::string Engine::Explain() const {
   }
   text += "deliver\n";
   for (const LaneSet::LaneOutline& lane : lanes_.Describe()) {
-    text += fmt::format("  {:<8} {}; queue of {} results; sending waits when full  [thread deliver-{}]\n",
-                        lane.lane->name(), fmt::join(lane.sinks, ", "), lane.lane->capacity(),
-                        lane.lane->name());
+    text += fmt::format(
+        "  {:<8} {}; queue of {} results; sending waits when full  [thread deliver-{}]\n",
+        lane.lane->name(), fmt::join(lane.sinks, ", "), lane.lane->capacity(), lane.lane->name());
   }
   text += fmt::format("{} threads in all\n", ThreadCount());
   return text;

@@ -66,9 +66,9 @@ absl::Status LaneSet::Stage(const std::string& camera, const std::vector<SinkPla
     if (!sink.ok()) return AsFailure(sink.status());
     const bool pictures = (*sink)->wants_pixels();
     staged->added.emplace_back(plan.lane, LaneSink{key, camera, *std::move(sink)});
-    const bool there = lane != nullptr ||
-                       std::any_of(staged->lanes.begin(), staged->lanes.end(),
-                                   [&](const auto& made) { return made->name() == plan.lane; });
+    const bool there =
+        lane != nullptr || std::any_of(staged->lanes.begin(), staged->lanes.end(),
+                                       [&](const auto& made) { return made->name() == plan.lane; });
     if (there) continue;
     SL_ASSIGN_OR_RETURN(
         std::unique_ptr<DeliverLane> made,

@@ -26,9 +26,9 @@ struct SinkContext {
 
 // A sink to be made.
 struct SinkPlan {
-  std::string lane;  // sinks of one lane share a thread
+  std::string lane;       // sinks of one lane share a thread
   std::string path = {};  // the file that it writes; for descriptions
-  std::string what;  // two plans with the same lane and the same words do the same thing
+  std::string what;       // two plans with the same lane and the same words do the same thing
   std::function<absl::StatusOr<std::unique_ptr<ResultSink>>(const SinkContext&)> make;
 };
 

@@ -46,8 +46,12 @@ class FakeConnection final : public FrameSource {
  public:
   FakeConnection(World& world, const SourceOptions& options, FrameLedger& ledger, bool last,
                  std::function<bool()> give_up)
-      : world_(world), script_(world.cameras.at(options.camera->id)), options_(options),
-        ledger_(ledger), last_(last), give_up_(std::move(give_up)) {
+      : world_(world),
+        script_(world.cameras.at(options.camera->id)),
+        options_(options),
+        ledger_(ledger),
+        last_(last),
+        give_up_(std::move(give_up)) {
     info_.live = true;
   }
   ~FakeConnection() override {
@@ -103,7 +107,8 @@ class FakeDetector final : public Detector {
     if (world_.model_waits) world_.model_may_run.acquire();
     for (DetectJob& job : jobs) {
       const float x = static_cast<float>(job.frame->meta.ordinal % 50) * 12;
-      job.result->items.push_back({.box_px = {x, 100, x + 50, 220}, .confidence = 0.9f, .class_id = 0});
+      job.result->items.push_back(
+          {.box_px = {x, 100, x + 50, 220}, .confidence = 0.9f, .class_id = 0});
     }
   }
 
@@ -142,19 +147,22 @@ class FakeSink final : public ResultSink {
 
 EngineFactories FactoriesOf(World& world) {
   EngineFactories factories;
-  factories.open_source = [](const SourceOptions&, const LiveConfig&, FrameLedger&)
-      -> absl::StatusOr<std::unique_ptr<FrameSource>> { return Internal("no recording here"); };
+  factories.open_source = [](const SourceOptions&, const LiveConfig&,
+                             FrameLedger&) -> absl::StatusOr<std::unique_ptr<FrameSource>> {
+    return Internal("no recording here");
+  };
   factories.open_live = [&world](const SourceOptions& options, const LiveConfig&,
                                  FrameLedger& ledger) -> absl::StatusOr<ConnectSource> {
-    return ConnectSource([&world, options, &ledger](const ConnectRequest& request)
-                             -> absl::StatusOr<std::unique_ptr<FrameSource>> {
-      const World::Script& script = world.cameras.at(options.camera->id);
-      const std::lock_guard lock(world.mutex);
-      const int number = ++world.connected[options.camera->id];
-      SL_RETURN_IF_ERROR(script.refuses);
-      return std::make_unique<FakeConnection>(world, options, ledger, number >= script.connections,
-                                              request.give_up);
-    });
+    return ConnectSource(
+        [&world, options,
+         &ledger](const ConnectRequest& request) -> absl::StatusOr<std::unique_ptr<FrameSource>> {
+          const World::Script& script = world.cameras.at(options.camera->id);
+          const std::lock_guard lock(world.mutex);
+          const int number = ++world.connected[options.camera->id];
+          SL_RETURN_IF_ERROR(script.refuses);
+          return std::make_unique<FakeConnection>(world, options, ledger,
+                                                  number >= script.connections, request.give_up);
+        });
   };
   factories.open_detector = [&world](const ModelConfig&) -> absl::StatusOr<DetectorFactory> {
     return DetectorFactory([&world]() -> absl::StatusOr<std::unique_ptr<Detector>> {
@@ -162,15 +170,17 @@ EngineFactories FactoriesOf(World& world) {
     });
   };
   factories.plan_sinks = [&world](const Config&, bool) {
-    return std::vector<SinkPlan>{{.lane = "rows", .what = "fake", .make = [&world](const SinkContext&) {
-      return absl::StatusOr<std::unique_ptr<ResultSink>>(std::make_unique<FakeSink>(world));
-    }}};
+    return std::vector<SinkPlan>{
+        {.lane = "rows", .what = "fake", .make = [&world](const SinkContext&) {
+           return absl::StatusOr<std::unique_ptr<ResultSink>>(std::make_unique<FakeSink>(world));
+         }}};
   };
   return factories;
 }
 
 // Runs until every camera but those that never connect has nothing more to say.
-RunSummary RunWorld(World& world, const std::string& more_of_camera = "", absl::Status* status = nullptr) {
+RunSummary RunWorld(World& world, const std::string& more_of_camera = "",
+                    absl::Status* status = nullptr) {
   std::string text = "cameras:\n";
   int talking = 0;
   for (const auto& [id, script] : world.cameras) {
@@ -214,8 +224,8 @@ TEST(LiveEngine, ACameraThatFallsComesBackInANewEpoch) {
   EXPECT_TRUE(std::is_sorted(world.epochs["gate"].begin(), world.epochs["gate"].end()));
   EXPECT_EQ(world.epochs["gate"].back(), 3u);
   EXPECT_EQ(world.connected["gate"], 4);
-  EXPECT_THAT(world.states["gate"],
-              ElementsAre("connecting", "live", "backing_off", "live", "backing_off", "live", "backing_off", "live"));
+  EXPECT_THAT(world.states["gate"], ElementsAre("connecting", "live", "backing_off", "live",
+                                                "backing_off", "live", "backing_off", "live"));
 }
 
 // The model stands still: the camera is read on, and what is left out is counted as late.
@@ -260,8 +270,8 @@ TEST(LiveEngine, WhatCannotBeMendedEndsItsCameraAlone) {
 TEST(LiveEngine, RulesWaitForTheFirstFrame) {
   World world;
   world.cameras["gate"] = {.connections = 1};
-  const RunSummary summary =
-      RunWorld(world, ", coordinates: fraction, lines: [{name: mid, from: [0.5, 1], to: [0.5, 0]}]");
+  const RunSummary summary = RunWorld(
+      world, ", coordinates: fraction, lines: [{name: mid, from: [0.5, 1], to: [0.5, 0]}]");
   ASSERT_EQ(summary.cameras[0].rule_counts.size(), 2u);
   EXPECT_EQ(summary.cameras[0].rule_counts[0].first, "line mid in");
 }
@@ -270,7 +280,8 @@ TEST(LiveEngine, RulesOutsideThePictureEndTheCamera) {
   World world;
   world.cameras["gate"] = {.connections = 1, .width = 320, .height = 240};
   absl::Status status;
-  RunWorld(world, ", coordinates: pixels, lines: [{name: far, from: [600, 100], to: [600, 10]}]", &status);
+  RunWorld(world, ", coordinates: pixels, lines: [{name: far, from: [600, 100], to: [600, 10]}]",
+           &status);
   EXPECT_THAT(std::string(status.message()), HasSubstr("lies outside the picture"));
   EXPECT_THAT(world.delivered["gate"], IsEmpty());
 }

@@ -19,10 +19,10 @@ namespace {
 
 struct World {
   int frames = 200;
-  int fail_every = 0;          // the model fails on every n-th frame
+  int fail_every = 0;  // the model fails on every n-th frame
   DropReason fail_as = DropReason::kInferenceError;
-  int source_fails_at = -1;    // the source ends with an error there
-  int sink_fails_at = -1;      // the sink refuses its n-th result
+  int source_fails_at = -1;  // the source ends with an error there
+  int sink_fails_at = -1;    // the sink refuses its n-th result
   std::function<void(uint64_t ordinal)> on_detect = [](uint64_t) {};
 
   std::mutex mutex;
@@ -39,20 +39,28 @@ class FakeSource final : public FrameSource {
  public:
   FakeSource(World& world, const SourceOptions& options, FrameLedger& ledger)
       : world_(world), options_(options), ledger_(ledger) {
-    info_ = {.container = "fake", .codec = "none", .width = 640, .height = 480, .fps = 25,
-             .duration_us = 0, .frames_estimate = world.frames};
+    info_ = {.container = "fake",
+             .codec = "none",
+             .width = 640,
+             .height = 480,
+             .fps = 25,
+             .duration_us = 0,
+             .frames_estimate = world.frames};
     info_.fingerprint = HashString(options.url);
   }
   const SourceInfo& info() const override { return info_; }
   absl::StatusOr<std::optional<Frame>> Next() override {
     if (cancelled_) return Cancelled("stopped");
-    if (next_ == world_.source_fails_at) return DataLoss("{}: damaged at frame {}", options_.url, next_);
+    if (next_ == world_.source_fails_at)
+      return DataLoss("{}: damaged at frame {}", options_.url, next_);
     if (next_ >= world_.frames) return std::optional<Frame>();
     ledger_.CountIn();
     Frame frame;
-    frame.meta = {.camera = options_.camera, .ordinal = static_cast<uint64_t>(next_),
+    frame.meta = {.camera = options_.camera,
+                  .ordinal = static_cast<uint64_t>(next_),
                   .time = {.pts_us = next_ * 40'000, .epoch = 0, .capture_utc_us = next_ * 40'000},
-                  .width = 640, .height = 480};
+                  .width = 640,
+                  .height = 480};
     ++next_;
     return std::optional<Frame>(std::move(frame));
   }
@@ -90,7 +98,8 @@ class FakeDetector final : public Detector {
         continue;
       }
       const float x = static_cast<float>(n % 500);
-      job.result->items.push_back({.box_px = {x, 100, x + 50, 220}, .confidence = 0.9f, .class_id = 0});
+      job.result->items.push_back(
+          {.box_px = {x, 100, x + 50, 220}, .confidence = 0.9f, .class_id = 0});
     }
     --world_.detecting;
   }
@@ -131,8 +140,8 @@ class FakeSink final : public ResultSink {
 
 EngineFactories FactoriesOf(World& world) {
   return {
-      .open_source = [&world](const SourceOptions& options, const LiveConfig&, FrameLedger& ledger)
-          -> absl::StatusOr<std::unique_ptr<FrameSource>> {
+      .open_source = [&world](const SourceOptions& options, const LiveConfig&,
+                              FrameLedger& ledger) -> absl::StatusOr<std::unique_ptr<FrameSource>> {
         return std::make_unique<FakeSource>(world, options, ledger);
       },
       .open_detector = [&world](const ModelConfig&) -> absl::StatusOr<DetectorFactory> {
@@ -140,11 +149,14 @@ EngineFactories FactoriesOf(World& world) {
           return std::make_unique<FakeDetector>(world);
         });
       },
-      .plan_sinks = [&world](const Config&, bool) {
-        return std::vector<SinkPlan>{{.lane = "rows", .what = "fake", .make = [&world](const SinkContext&) {
-          return absl::StatusOr<std::unique_ptr<ResultSink>>(std::make_unique<FakeSink>(world));
-        }}};
-      },
+      .plan_sinks =
+          [&world](const Config&, bool) {
+            return std::vector<SinkPlan>{
+                {.lane = "rows", .what = "fake", .make = [&world](const SinkContext&) {
+                   return absl::StatusOr<std::unique_ptr<ResultSink>>(
+                       std::make_unique<FakeSink>(world));
+                 }}};
+          },
   };
 }
 
@@ -204,15 +216,16 @@ TEST(Engine, AFailedFrameIsATombstoneNotAHole) {
     EXPECT_EQ(camera.counts.frames_in, 200u);
     EXPECT_EQ(camera.counts.processed, 180u);
     EXPECT_EQ(camera.counts.dropped[static_cast<size_t>(DropReason::kInferenceError)], 20u);
-    EXPECT_TRUE(std::is_sorted(world.delivered[camera.id].begin(), world.delivered[camera.id].end()));
+    EXPECT_TRUE(
+        std::is_sorted(world.delivered[camera.id].begin(), world.delivered[camera.id].end()));
     EXPECT_EQ(camera.tracks, 1u) << "one missing frame in ten does not split the track";
   }
 }
 
 TEST(Engine, AFailedFrameCountsAsTheStepThatFailed) {
   SetUpLog("off");
-  for (const DropReason reason : {DropReason::kPreprocessError, DropReason::kInferenceError,
-                                  DropReason::kPostprocessError}) {
+  for (const DropReason reason :
+       {DropReason::kPreprocessError, DropReason::kInferenceError, DropReason::kPostprocessError}) {
     World world;
     world.fail_every = 10;
     world.fail_as = reason;

@@ -36,11 +36,11 @@ class FrameSlot final : public BatchJob {
   void Done(const absl::Status& status) override;
 
   Frame frame;
-  Detections detections;  // capacity is reused from frame to frame
-  absl::Status status;    // not OK: a tombstone
+  Detections detections;                             // capacity is reused from frame to frame
+  absl::Status status;                               // not OK: a tombstone
   DropReason failure = DropReason::kInferenceError;  // what a tombstone counts as
-  int64_t read_us = 0;         // when it was read, by Clock::NowMonotonicUs()
-  int64_t model_began_us = 0;  // when the model began with it; 0: not yet
+  int64_t read_us = 0;                               // when it was read, by Clock::NowMonotonicUs()
+  int64_t model_began_us = 0;                        // when the model began with it; 0: not yet
 
  private:
   friend class ReorderWindow;

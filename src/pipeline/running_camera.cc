@@ -21,7 +21,8 @@ SupervisorOptions SupervisionOf(const CameraConfig& camera) {
   options.stall_after_us = camera.live.stall_after_us;
   options.frozen_after_us = camera.live.frozen_after_us;
   options.max_backoff_us = camera.live.max_backoff_us;
-  options.max_refused_backoff_us = std::max(options.max_refused_backoff_us, camera.live.max_backoff_us);
+  options.max_refused_backoff_us =
+      std::max(options.max_refused_backoff_us, camera.live.max_backoff_us);
   options.seed = HashString(camera.id).low;
   return options;
 }
@@ -31,9 +32,11 @@ void LogStateChange(const CameraStateChange& change) {
   switch (change.to) {
     case CameraState::kLive:
       // As loud as the warnings before it: who read them wants to know that it is over.
-      if (change.from == CameraState::kFrozen) return Log().warn("camera {}: the picture moves again", id);
+      if (change.from == CameraState::kFrozen)
+        return Log().warn("camera {}: the picture moves again", id);
       if (change.gap_us == 0) return Log().info("camera {}: live", id);
-      return Log().warn("camera {}: live again after {:.1f} s without a frame", id, change.gap_us * 1e-6);
+      return Log().warn("camera {}: live again after {:.1f} s without a frame", id,
+                        change.gap_us * 1e-6);
     case CameraState::kStalled:
     case CameraState::kFrozen:
     case CameraState::kFailed:
@@ -46,8 +49,9 @@ void LogStateChange(const CameraStateChange& change) {
 }
 
 // What tracks and events of a camera are made by, for frames of that size.
-absl::StatusOr<Analytics> AnalyticsFor(const Config& config, size_t index, const CameraOutline& outline,
-                                       const Hash128& detector, int width, int height) {
+absl::StatusOr<Analytics> AnalyticsFor(const Config& config, size_t index,
+                                       const CameraOutline& outline, const Hash128& detector,
+                                       int width, int height) {
   const CameraConfig& camera = config.cameras[index];
   SL_ASSIGN_OR_RETURN(CameraRules rules, RulesOf(config, camera, width, height, *outline.labels));
   return AnalyticsOf(config, camera, outline.source, std::move(rules), detector);
@@ -94,7 +98,8 @@ uint32_t RulesInForce::version() const {
   return version_;
 }
 
-absl::StatusOr<CameraRules> RulesInForce::InPixels(int width, int height, const LabelSet& labels) const {
+absl::StatusOr<CameraRules> RulesInForce::InPixels(int width, int height,
+                                                   const LabelSet& labels) const {
   std::shared_ptr<const Config> config;
   size_t camera = 0;
   {
@@ -147,9 +152,11 @@ absl::StatusOr<std::unique_ptr<RunningCamera>> RunningCamera::Open(
   parts.labels = outline.labels = model.info.labels;
   const int in_flight = config->limits.frames_in_flight;
   const int rounds = camera->live() ? 2 : 4;  // a recording's go in bursts of half
-  parts.frames_in_flight = in_flight > 0 ? in_flight : rounds * model.instances * model.info.max_batch + 2;
+  parts.frames_in_flight =
+      in_flight > 0 ? in_flight : rounds * model.instances * model.info.max_batch + 2;
   parts.max_frames = config->limits.max_frames;
-  if (heritage.rules) parts.rules_version = heritage.rules->version() + 1;  // set when it takes its place
+  if (heritage.rules)
+    parts.rules_version = heritage.rules->version() + 1;  // set when it takes its place
   SL_ASSIGN_OR_RETURN(parts.motion, MotionGateOf(wanted));
   const auto set_up = [config, index, outline, detector = model.info.identity](
                           int width, int height, CameraParts* to) -> absl::Status {
@@ -197,7 +204,8 @@ absl::Status RunningCamera::OpenSource(const CameraConfig& config, const EngineF
                               .start_utc_us = config.start_utc_us,
                               .decode_threads = config.decode_threads};
   if (factories.open_live) {
-    absl::StatusOr<ConnectSource> connect = factories.open_live(options, config.live, *parts->ledger);
+    absl::StatusOr<ConnectSource> connect =
+        factories.open_live(options, config.live, *parts->ledger);
     if (!connect.ok()) return AsFailure(connect.status());
     if (*connect) {
       SupervisedSource::Parts supervised;
@@ -227,11 +235,10 @@ absl::Status RunningCamera::OpenSource(const CameraConfig& config, const EngineF
 
 absl::Status RunningCamera::CheckRules(const Config& config, size_t index) const {
   const bool seen = pipeline->width() > 0;
-  SL_ASSIGN_OR_RETURN(
-      const Analytics analytics,
-      AnalyticsFor(config, index, outline, model->info.identity,
-                   seen ? pipeline->width() : outline.source.width,
-                   seen ? pipeline->height() : outline.source.height));
+  SL_ASSIGN_OR_RETURN(const Analytics analytics,
+                      AnalyticsFor(config, index, outline, model->info.identity,
+                                   seen ? pipeline->width() : outline.source.width,
+                                   seen ? pipeline->height() : outline.source.height));
   SL_RETURN_IF_ERROR(MakeTracker(analytics.tracker).status());
   return EventEngine::Create(analytics.rules).status();
 }

@@ -28,8 +28,7 @@ uint64_t PictureHash(const Frame& frame) {
 }  // namespace
 
 SupervisedSource::SupervisedSource(Parts parts)
-    : parts_(std::move(parts)),
-      supervisor_(parts_.supervision, parts_.clock->NowMonotonicUs()) {}
+    : parts_(std::move(parts)), supervisor_(parts_.supervision, parts_.clock->NowMonotonicUs()) {}
 
 absl::StatusOr<std::optional<Frame>> SupervisedSource::Next() {
   // What an earlier source of this camera has counted is no sign of life of this one.
@@ -90,11 +89,14 @@ bool SupervisedSource::GiveUp() {
 
 std::string_view SupervisedSource::ReasonFor(CameraState state) const {
   switch (state) {
-    case CameraState::kFrozen: return "the picture does not change";
+    case CameraState::kFrozen:
+      return "the picture does not change";
     case CameraState::kStalled:
     case CameraState::kBackingOff:
-    case CameraState::kFailed: return supervisor_.reason();
-    default: return "";
+    case CameraState::kFailed:
+      return supervisor_.reason();
+    default:
+      return "";
   }
 }
 
@@ -114,7 +116,8 @@ void SupervisedSource::Tell() {
   told_reason_ = ReasonFor(now);
   if (parts_.metrics != nullptr) {
     parts_.metrics->SetReason(told_reason_);
-    if (now == CameraState::kLive && told_ != CameraState::kFrozen && supervisor_.last_gap_us() > 0) {
+    if (now == CameraState::kLive && told_ != CameraState::kFrozen &&
+        supervisor_.last_gap_us() > 0) {
       parts_.metrics->gaps.Add();
       parts_.metrics->gap_us.Add(static_cast<uint64_t>(supervisor_.last_gap_us()));
     }

@@ -55,7 +55,7 @@ class SupervisedSource final : public FrameSource {
     FrameLedger* ledger = nullptr;  // which the connections count into; outlives the source
     ConnectSource connect;
     CameraMetrics* metrics = nullptr;  // for its state; as the ledger, but may be null
-    SourceInfo info;  // what is known before the first connection
+    SourceInfo info;                   // what is known before the first connection
     // Goes on from there, and says in it where it is; the reading thread's while there is one.
     std::shared_ptr<StreamPosition> position = std::make_shared<StreamPosition>();
     SupervisorOptions supervision;
@@ -101,13 +101,14 @@ class SupervisedSource final : public FrameSource {
   uint64_t told_attempts_ = 0;
   bool first_told_ = false;
   bool begun_ = false;
-  uint64_t arrivals_ = 0;        // of the ledger, when it was last looked at
-  uint32_t first_epoch_ = 0;     // of this connection
-  uint64_t first_ordinal_ = 0;   // of this connection
+  uint64_t arrivals_ = 0;       // of the ledger, when it was last looked at
+  uint32_t first_epoch_ = 0;    // of this connection
+  uint64_t first_ordinal_ = 0;  // of this connection
   std::atomic<CameraState> state_{CameraState::kConnecting};
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> retry_{false};
-  Mutex mutex_;  // of wake_ alone: the flags are atomic, but set under it so that no wake-up is lost
+  Mutex
+      mutex_;  // of wake_ alone: the flags are atomic, but set under it so that no wake-up is lost
   CondVar wake_;
 };
 

@@ -85,10 +85,14 @@ class Camera {
           return Unavailable("given up");
         }
         switch (step.kind) {
-          case Step::kError: return step.error;
-          case Step::kEnd: return std::optional<Frame>();
-          case Step::kSilence: continue;
-          default: break;
+          case Step::kError:
+            return step.error;
+          case Step::kEnd:
+            return std::optional<Frame>();
+          case Step::kSilence:
+            continue;
+          default:
+            break;
         }
         camera_->ledger.CountIn();
         if (camera_->on_counted) camera_->on_counted();
@@ -144,8 +148,9 @@ Frame NextFrame(SupervisedSource& source) {
 
 TEST(SupervisedSource, GoesOnInANewEpochAfterAFault) {
   Camera camera;
-  camera.scripts = {{.steps = {{}, {.epoch = 1}, {.kind = Step::kError, .error = Unavailable("reset")}}},
-                    {.steps = {{}}}};
+  camera.scripts = {
+      {.steps = {{}, {.epoch = 1}, {.kind = Step::kError, .error = Unavailable("reset")}}},
+      {.steps = {{}}}};
   const auto source = camera.Make();
   std::vector<uint32_t> epochs;
   std::vector<uint64_t> ordinals;
@@ -156,8 +161,7 @@ TEST(SupervisedSource, GoesOnInANewEpochAfterAFault) {
   }
   EXPECT_THAT(epochs, ElementsAre(0, 1, 2, 2));
   EXPECT_THAT(ordinals, ElementsAre(0, 1, 2, 3));
-  EXPECT_THAT(camera.States(),
-              ElementsAre("connecting", "live", "backing_off", "live"));
+  EXPECT_THAT(camera.States(), ElementsAre("connecting", "live", "backing_off", "live"));
   EXPECT_EQ(camera.changes[2].reason, "reset");
   EXPECT_EQ(camera.changes[2].from, CameraState::kLive);
   EXPECT_EQ(camera.changes[3].gap_us, 40'000 + 250'000 + 40'000);
@@ -254,8 +258,7 @@ TEST(SupervisedSource, ALiveStreamThatEndsIsConnectedAgain) {
   const auto source = camera.Make();
   NextFrame(*source);
   NextFrame(*source);
-  EXPECT_THAT(camera.States(),
-              ElementsAre("connecting", "live", "backing_off", "live"));
+  EXPECT_THAT(camera.States(), ElementsAre("connecting", "live", "backing_off", "live"));
 }
 
 TEST(SupervisedSource, CancelEndsAReadInTheMiddle) {

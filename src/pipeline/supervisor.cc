@@ -26,8 +26,9 @@ int64_t Doubled(int64_t first_us, int steps, int64_t most_us) {
 }  // namespace
 
 absl::Status CheckSupervisorOptions(const SupervisorOptions& o) {
-  if (o.connect_timeout_us <= 0 || o.picture_timeout_us <= 0 || o.stall_after_us <= 0 || o.frozen_after_us < 0 ||
-      o.initial_backoff_us <= 0 || o.refused_backoff_us <= 0 || o.settled_after_us < 0) {
+  if (o.connect_timeout_us <= 0 || o.picture_timeout_us <= 0 || o.stall_after_us <= 0 ||
+      o.frozen_after_us < 0 || o.initial_backoff_us <= 0 || o.refused_backoff_us <= 0 ||
+      o.settled_after_us < 0) {
     return InvalidArgument("the times of a camera's supervision must be above 0");
   }
   if (o.max_backoff_us < o.initial_backoff_us || o.max_refused_backoff_us < o.refused_backoff_us) {
@@ -142,8 +143,8 @@ Supervisor::Action Supervisor::Next(int64_t now_us) {
   }
   if ((state_ == CameraState::kLive || state_ == CameraState::kFrozen) &&
       now_us - last_data_us_ >= options_.stall_after_us) {
-    reason_ =
-        fmt::format("nothing came for {:.3g} s", static_cast<double>(options_.stall_after_us) * 1e-6);
+    reason_ = fmt::format("nothing came for {:.3g} s",
+                          static_cast<double>(options_.stall_after_us) * 1e-6);
     Enter(CameraState::kStalled, now_us);
     return Action::kNone;  // seen once, so that it is told; given up the next time
   }

@@ -28,8 +28,8 @@
 namespace sightline {
 
 struct SupervisorOptions {
-  int64_t connect_timeout_us = 10'000'000;   // until something arrives, and between two arrivals
-  int64_t picture_timeout_us = 60'000'000;   // from connecting to the first picture
+  int64_t connect_timeout_us = 10'000'000;  // until something arrives, and between two arrivals
+  int64_t picture_timeout_us = 60'000'000;  // from connecting to the first picture
   int64_t stall_after_us = 2'000'000;
   int64_t frozen_after_us = 10'000'000;  // the same picture for so long; 0 = never asked
   int64_t initial_backoff_us = 250'000;

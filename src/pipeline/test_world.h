@@ -273,14 +273,14 @@ inline EngineFactories FactoriesOf(World& world) {
   };
   factories.plan_sinks = [&world](const Config& config, bool) {
     const std::string path = config.outputs.jsonl.path;
-    return std::vector<SinkPlan>{
-        {.lane = "rows",
-         .what = path,
-         .make = [&world, path](const SinkContext& context) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
-           if (path.find("full") != std::string::npos)
-             return ResourceExhausted("no space on {}", path);
-           return std::make_unique<Sink>(world, path, context.wait);
-         }}};
+    return std::vector<SinkPlan>{{.lane = "rows",
+                                  .what = path,
+                                  .make = [&world, path](const SinkContext& context)
+                                      -> absl::StatusOr<std::unique_ptr<ResultSink>> {
+                                    if (path.find("full") != std::string::npos)
+                                      return ResourceExhausted("no space on {}", path);
+                                    return std::make_unique<Sink>(world, path, context.wait);
+                                  }}};
   };
   return factories;
 }

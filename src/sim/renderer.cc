@@ -9,7 +9,7 @@
 namespace sightline::sim {
 namespace {
 
-constexpr double kHorizon = 0.22;     // of the picture's height, from above
+constexpr double kHorizon = 0.22;      // of the picture's height, from above
 constexpr int kGrainSide = 64;         // px
 constexpr size_t kNoiseBytes = 16384;  // where a row's noise begins; rows take what follows
 constexpr uint32_t kLeastOutlinePx = 4;

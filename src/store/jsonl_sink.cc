@@ -191,7 +191,8 @@ absl::Status JsonlSink::TryFlush() {
 
 // The whole lines that did fit stay, a torn one is cut off and goes with the rest.
 void JsonlSink::KeepTheRest(int64_t written) {
-  const size_t line_end = std::string_view(buffer_).substr(0, static_cast<size_t>(written)).rfind('\n');
+  const size_t line_end =
+      std::string_view(buffer_).substr(0, static_cast<size_t>(written)).rfind('\n');
   const size_t whole = line_end == std::string_view::npos ? 0 : line_end + 1;
   const int64_t size = size_bytes_ + static_cast<int64_t>(whole);
   const bool has_places = partial_ == nullptr || !partial_->direct();

@@ -36,8 +36,8 @@ struct JsonlSinkOptions {
   std::string path;
   bool append = false;
   std::shared_ptr<FinishedFiles> finished = {};  // of the run: not replaced, but set aside
-  int64_t flush_bytes = 256 * 1024;  // chosen: some 1,000 frames of two objects
-  int flush_ms = 500;                // chosen: what a live reader does not notice
+  int64_t flush_bytes = 256 * 1024;              // chosen: some 1,000 frames of two objects
+  int flush_ms = 500;                            // chosen: what a live reader does not notice
   const Clock* clock = &Clock::Real();
   std::shared_ptr<OutputWait> wait = nullptr;  // null: a full disk is an error at once
 };
@@ -73,7 +73,7 @@ class JsonlSink final : public ResultSink {
   const std::string file_;  // the one being written
   int fd_;
   std::unique_ptr<PartialFile> partial_;  // null when appending; owns fd_
-  int64_t size_bytes_ = 0;  // of whole lines in the file
+  int64_t size_bytes_ = 0;                // of whole lines in the file
   struct Life {
     uint32_t number = 0;      // CameraInfo::life
     int64_t begin_bytes = 0;  // of its lines, with those that the next may replace

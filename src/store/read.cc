@@ -44,7 +44,9 @@ absl::StatusOr<int64_t> DatabaseReader::CountRows(std::string_view table) {
       std::any_of(kTables.begin(), kTables.end(), [&](const Table& t) { return t.name == table; });
   if (!known) {
     return InvalidArgument(
-        "there is no table \"{}\": choose camera_states, detections, events, frames, ledger or tracks", table);
+        "there is no table \"{}\": choose camera_states, detections, events, frames, ledger or "
+        "tracks",
+        table);
   }
   return database_.QueryInt(fmt::format("SELECT count(*) FROM {}", table));
 }

@@ -423,7 +423,8 @@ TEST(SqliteSink, WaitsForAnotherProgramsLock) {
   const TemporaryFolder folder;
   const std::string path = folder / "a.db";
   const auto wait = std::make_shared<OutputWait>();
-  const auto sink = MustCreate({.path = path, .batch_rows = 100, .busy_timeout_ms = 1, .wait = wait});
+  const auto sink =
+      MustCreate({.path = path, .batch_rows = 100, .busy_timeout_ms = 1, .wait = wait});
   auto other = *SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWriteCreate, 0);
   ASSERT_TRUE(other.Execute("BEGIN IMMEDIATE").ok());
   std::thread release([&] {
@@ -485,7 +486,8 @@ TEST(SqliteSchema, AnOldFileIsWrittenOn) {
   }
   const auto sink = MustCreate({.path = path});
   StoreRun(*sink, SyntheticResults(), 10);
-  const CameraStateChange change{.camera = SyntheticResults().camera(), .reason = "reset", .utc_us = 5};
+  const CameraStateChange change{
+      .camera = SyntheticResults().camera(), .reason = "reset", .utc_us = 5};
   ASSERT_TRUE(sink->WriteCameraState(change).ok());
   ASSERT_TRUE(sink->WriteCameraState(change).ok()) << "the same again is the same row";
   ASSERT_TRUE(sink->Close().ok());

@@ -1,5 +1,5 @@
-#include "base/whole_file.h"
 #include "track/mot_file.h"
+#include "base/whole_file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -58,11 +58,11 @@ struct CameraStateChange {
   std::shared_ptr<const CameraInfo> camera;
   CameraState from = CameraState::kConnecting;
   CameraState to = CameraState::kConnecting;
-  std::string reason;       // of the last fault, one sentence without secrets; empty when all is well
-  int64_t utc_us = 0;       // when, by this machine's clock
-  uint32_t epoch = 0;       // of the stream that ended, or of the one that begins
-  uint64_t attempts = 0;    // to connect, so far
-  int64_t gap_us = 0;       // to kLive: since the last frame before; 0 for the first
+  std::string reason;     // of the last fault, one sentence without secrets; empty when all is well
+  int64_t utc_us = 0;     // when, by this machine's clock
+  uint32_t epoch = 0;     // of the stream that ended, or of the one that begins
+  uint64_t attempts = 0;  // to connect, so far
+  int64_t gap_us = 0;     // to kLive: since the last frame before; 0 for the first
 };
 
 // A snapshot of the ledger.

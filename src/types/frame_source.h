@@ -21,9 +21,9 @@ struct FrameSelection {
 
 struct SourceOptions {
   std::shared_ptr<const CameraInfo> camera;
-  std::string url;                           // path, glob, folder or URL, secrets resolved
+  std::string url;  // path, glob, folder or URL, secrets resolved
   FrameSelection selection;
-  std::optional<int64_t> start_utc_us;       // capture time of the first frame, when configured
+  std::optional<int64_t> start_utc_us;  // capture time of the first frame, when configured
   int decode_threads = 1;
 };
 

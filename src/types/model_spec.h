@@ -69,17 +69,17 @@ struct NmsSettings {
   enum class Kind : uint8_t { kHard, kSoftLinear, kSoftGaussian, kNone };
   Kind kind = Kind::kHard;
   float iou_threshold = 0.45f;
-  float sigma = 0.5f;         // kSoftGaussian
-  bool class_aware = true;    // boxes of different classes never suppress each other
+  float sigma = 0.5f;       // kSoftGaussian
+  bool class_aware = true;  // boxes of different classes never suppress each other
   int max_detections = 300;
 };
 
 struct ModelSpec {
   std::string name;
-  std::string file;            // absolute path of the model file
-  std::string sha256;          // of that file
-  std::string family;          // "yolox", "ultraface", ...: see detect/family.h
-  std::string layout;          // the family's variant of the outputs ("raw_deltas", "decoded", ...)
+  std::string file;    // absolute path of the model file
+  std::string sha256;  // of that file
+  std::string family;  // "yolox", "ultraface", ...: see detect/family.h
+  std::string layout;  // the family's variant of the outputs ("raw_deltas", "decoded", ...)
   std::shared_ptr<const LabelSet> labels;
   int classes = 0;    // 0 = as many as the outputs' shapes or the labels say
   int keypoints = 0;  // of each object; 0 = none, or as many as the outputs' shapes say
@@ -88,7 +88,7 @@ struct ModelSpec {
   // A second input, int64 [batch, 2], that takes the width and height of each source picture, for
   // models that give boxes in pixels of the source; "" = none.
   std::string size_input_name;
-  int batch = 1;               // the file's fixed batch; 0 = any
+  int batch = 1;  // the file's fixed batch; 0 = any
   std::vector<std::string> output_names;
   float confidence_threshold = 0.25f;
   NmsSettings nms;

@@ -12,7 +12,7 @@ namespace sightline {
 enum class DataType : uint8_t { kFloat32, kFloat16, kUint8, kInt64, kInt32, kBool, kOther };
 enum class TensorLayout : uint8_t { kNchw, kNhwc };
 
-size_t SizeOf(DataType type);            // bytes of one element; 0 for kOther
+size_t SizeOf(DataType type);              // bytes of one element; 0 for kOther
 std::string_view ToString(DataType type);  // "float32"
 
 // Name, element type and shape of a model's input or output; -1 is a dynamic dimension.

@@ -289,7 +289,7 @@ TEST(Preprocessor, CenterCropLiesWhereTorchvisionPutsIt) {
   r.rounding = Rounding::kFloor;
   EXPECT_EQ(PlaceImage(r, 480, 644).rows.first, 59) << "as transformers cuts it";
   r.rounding = Rounding::kNearest;
-  r.crop_from = 0;                 // 224
+  r.crop_from = 0;  // 224
   EXPECT_EQ(PlaceImage(r, 640, 480).columns.full, 298);
   EXPECT_EQ(PlaceImage(r, 640, 480).rows.first, 0);
   r.height = 100;

@@ -109,9 +109,8 @@ Placement PlaceImage(const TensorRecipe& recipe, int width, int height) {
   const double r = std::min(rx, ry);
   const auto side = [&](int source, int limit) {
     const double exact = source * r;
-    const double whole = recipe.rounding == Rounding::kNearest
-                             ? std::nearbyint(exact)
-                             : std::trunc(exact);
+    const double whole =
+        recipe.rounding == Rounding::kNearest ? std::nearbyint(exact) : std::trunc(exact);
     return std::clamp(static_cast<int>(whole), 1, limit);
   };
   PlaceWhole(side(width, recipe.width), side(height, recipe.height), place);

@@ -84,8 +84,9 @@ class DayClock final : public Clock {
 
   void GoOn(std::unique_lock<std::mutex>& lock) {
     // With a full disk frames stay on their way, and that is no reason to wait for them.
-    while (!disk_ && std::any_of(ledgers_.begin(), ledgers_.end(),
-                                 [](const FrameLedger* l) { return l->Snapshot().in_flight() > 0; })) {
+    while (!disk_ && std::any_of(ledgers_.begin(), ledgers_.end(), [](const FrameLedger* l) {
+      return l->Snapshot().in_flight() > 0;
+    })) {
       lock.unlock();
       std::this_thread::yield();
       lock.lock();
@@ -125,17 +126,21 @@ class DayClock final : public Clock {
 
 // How a camera tells the time.
 enum class Stamps {
-  kSender,   // by its own clock
+  kSender,  // by its own clock
   kArrival,  // by a counter of 33 bits that wraps soon after each connection; frames are dated on arrival
-  kBoth      // such a counter, and the sender's clock beside it
+  kBoth  // such a counter, and the sender's clock beside it
 };
 
 class DayConnection final : public FrameSource {
  public:
-  DayConnection(std::unique_ptr<FrameSource> sim, DayClock& clock, Stamps stamps, int64_t last_capture_utc_us)
-      : sim_(std::move(sim)), day_(clock), stamps_(stamps), clock_({
-            .stream = {.time_base_num = 1, .time_base_den = 90'000, .wrap_bits = 33, .fps = 0.5},
-            .last_capture_utc_us = last_capture_utc_us}) {}
+  DayConnection(std::unique_ptr<FrameSource> sim, DayClock& clock, Stamps stamps,
+                int64_t last_capture_utc_us)
+      : sim_(std::move(sim)),
+        day_(clock),
+        stamps_(stamps),
+        clock_(
+            {.stream = {.time_base_num = 1, .time_base_den = 90'000, .wrap_bits = 33, .fps = 0.5},
+             .last_capture_utc_us = last_capture_utc_us}) {}
   const SourceInfo& info() const override { return sim_->info(); }
   void Cancel() override { sim_->Cancel(); }
   absl::StatusOr<std::optional<Frame>> Next() override {
@@ -185,14 +190,36 @@ std::string FaultsOf(const std::vector<std::pair<double, std::string>>& faults) 
 std::vector<DayCamera> Cameras() {
   return {
       {"gate", Stamps::kSender,
-       FaultsOf({{1, "cut+40s"}, {2.5, "clockstep:+1h"}, {4, "freeze+30s"}, {5, "wrap"}, {9.99, "cut+60s"},
-                 {10.5, "cut+20s"}, {12.5, "garbage+60s"}, {14, "clockstep:+2h"}, {18, "stall+30s"}, {22, "wrap"}})},
+       FaultsOf({{1, "cut+40s"},
+                 {2.5, "clockstep:+1h"},
+                 {4, "freeze+30s"},
+                 {5, "wrap"},
+                 {9.99, "cut+60s"},
+                 {10.5, "cut+20s"},
+                 {12.5, "garbage+60s"},
+                 {14, "clockstep:+2h"},
+                 {18, "stall+30s"},
+                 {22, "wrap"}})},
       {"yard", Stamps::kArrival,
-       FaultsOf({{0.5, "stall+20s"}, {3.7, "cut+5s"}, {7, "refuse+90s"}, {8, "wrap"}, {10.2, "stall+40s"},
-                 {13, "resize+60s:320x240"}, {16, "slow+120s:0.3x"}, {19, "cut+100s"}, {23, "garbage+20s"}})},
+       FaultsOf({{0.5, "stall+20s"},
+                 {3.7, "cut+5s"},
+                 {7, "refuse+90s"},
+                 {8, "wrap"},
+                 {10.2, "stall+40s"},
+                 {13, "resize+60s:320x240"},
+                 {16, "slow+120s:0.3x"},
+                 {19, "cut+100s"},
+                 {23, "garbage+20s"}})},
       {"dock", Stamps::kBoth,
-       FaultsOf({{2, "cut+3s"}, {6.1, "clockstep:+20s"}, {9, "wrap"}, {10.98, "cut+90s"}, {11.5, "freeze+20s"},
-                 {15.5, "cut+1s"}, {17, "garbage+5s"}, {21, "clockstep:-30s"}, {23.5, "stall+15s"}})},
+       FaultsOf({{2, "cut+3s"},
+                 {6.1, "clockstep:+20s"},
+                 {9, "wrap"},
+                 {10.98, "cut+90s"},
+                 {11.5, "freeze+20s"},
+                 {15.5, "cut+1s"},
+                 {17, "garbage+5s"},
+                 {21, "clockstep:-30s"},
+                 {23.5, "stall+15s"}})},
   };
 }
 
@@ -200,8 +227,10 @@ EngineFactories FactoriesOf(DayClock& clock, const std::string& folder) {
   EngineFactories factories;
   factories.clock = &clock;
   factories.wait = [&clock](int64_t wait_us) { clock.Sleep(wait_us); };
-  factories.open_source = [](const SourceOptions&, const LiveConfig&, FrameLedger&)
-      -> absl::StatusOr<std::unique_ptr<FrameSource>> { return Internal("no recording here"); };
+  factories.open_source = [](const SourceOptions&, const LiveConfig&,
+                             FrameLedger&) -> absl::StatusOr<std::unique_ptr<FrameSource>> {
+    return Internal("no recording here");
+  };
   factories.open_live = [&clock](const SourceOptions& options, const LiveConfig&,
                                  FrameLedger& ledger) -> absl::StatusOr<ConnectSource> {
     SL_ASSIGN_OR_RETURN(sim::SimOptions parsed, sim::ParseSimUrl(options.url));
@@ -211,28 +240,45 @@ EngineFactories FactoriesOf(DayClock& clock, const std::string& folder) {
     for (const DayCamera& one : Cameras()) {
       if (one.id == options.camera->id) stamps = one.stamps;
     }
-    return ConnectSource([&clock, &ledger, options, camera, stamps](const ConnectRequest& request)
-                             -> absl::StatusOr<std::unique_ptr<FrameSource>> {
-      SL_ASSIGN_OR_RETURN(std::unique_ptr<sim::SimSource> source,
-                          sim::SimSource::Create(options, ledger,
-                                                 {.clock = &clock,
-                                                  .give_up = request.give_up,
-                                                  .poll_us = 2 * kSecond,
-                                                  .sleep = [&clock](int64_t us) { clock.Sleep(us); },
-                                                  .camera = camera}));
-      return std::make_unique<DayConnection>(std::move(source), clock, stamps, request.last_capture_utc_us);
-    });
+    return ConnectSource(
+        [&clock, &ledger, options, camera,
+         stamps](const ConnectRequest& request) -> absl::StatusOr<std::unique_ptr<FrameSource>> {
+          SL_ASSIGN_OR_RETURN(
+              std::unique_ptr<sim::SimSource> source,
+              sim::SimSource::Create(options, ledger,
+                                     {.clock = &clock,
+                                      .give_up = request.give_up,
+                                      .poll_us = 2 * kSecond,
+                                      .sleep = [&clock](int64_t us) { clock.Sleep(us); },
+                                      .camera = camera}));
+          return std::make_unique<DayConnection>(std::move(source), clock, stamps,
+                                                 request.last_capture_utc_us);
+        });
   };
-  factories.open_detector = [](const ModelConfig&) { return sim::MakeTruthDetectorFactory("truth", std::nullopt); };
+  factories.open_detector = [](const ModelConfig&) {
+    return sim::MakeTruthDetectorFactory("truth", std::nullopt);
+  };
   factories.plan_sinks = [folder](const Config&, bool) {
     return std::vector<SinkPlan>{
-        {.lane = "rows", .path = {}, .what = "sqlite",
-         .make = [folder](const SinkContext& context) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
-           return SqliteSink::Create({.path = folder + "/day.db", .batch_ms = 10'000, .clock = context.clock, .wait = context.wait});
+        {.lane = "rows",
+         .path = {},
+         .what = "sqlite",
+         .make =
+             [folder](const SinkContext& context) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
+           return SqliteSink::Create({.path = folder + "/day.db",
+                                      .batch_ms = 10'000,
+                                      .clock = context.clock,
+                                      .wait = context.wait});
          }},
-        {.lane = "rows", .path = {}, .what = "lines",
-         .make = [folder](const SinkContext& context) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
-           return JsonlSink::Create({.path = folder + "/day.jsonl", .append = true, .flush_ms = 10'000, .clock = context.clock,
+        {.lane = "rows",
+         .path = {},
+         .what = "lines",
+         .make =
+             [folder](const SinkContext& context) -> absl::StatusOr<std::unique_ptr<ResultSink>> {
+           return JsonlSink::Create({.path = folder + "/day.jsonl",
+                                     .append = true,
+                                     .flush_ms = 10'000,
+                                     .clock = context.clock,
                                      .wait = context.wait});
          }}};
   };
@@ -243,8 +289,12 @@ Config ConfigOfTheDay() {
   std::string text = "cameras:\n";
   for (const DayCamera& camera : Cameras()) {
     text += fmt::format(
-        "  - {{id: {}, source: \"sim://street?render=none&size=160x96&people=3&cars=0&bicycles=0&fps=0.5&duration={}s&faults={}\", "
-        "model: truth, coordinates: fraction, lines: [{{name: middle, from: [0.5, 1], to: [0.5, 0]}}], "
+        "  - {{id: {}, source: "
+        "\"sim://"
+        "street?render=none&size=160x96&people=3&cars=0&bicycles=0&fps=0.5&duration={}s&faults={}"
+        "\", "
+        "model: truth, coordinates: fraction, lines: [{{name: middle, from: [0.5, 1], to: [0.5, "
+        "0]}}], "
         "live: {{stall_after: 8s}}}}\n",
         camera.id, kDay / kSecond, camera.faults);
   }
@@ -252,7 +302,6 @@ Config ConfigOfTheDay() {
   EXPECT_TRUE(parsed.config.has_value()) << parsed.ErrorText();
   return *parsed.config;
 }
-
 
 // The only value of a query.
 int64_t Ask(DatabaseReader& database, const std::string& sql) {
@@ -287,13 +336,15 @@ TEST_F(DayOfCameras, NoRowIsLostOrDoubled) {
   EXPECT_TRUE(clock.disk_was_full());
   EXPECT_GE(clock.NowMonotonicUs(), kDay);
 
-  std::map<std::string, std::set<std::pair<uint32_t, uint64_t>>> lines;  // camera: epoch and number of its frames
+  std::map<std::string, std::set<std::pair<uint32_t, uint64_t>>>
+      lines;  // camera: epoch and number of its frames
   std::ifstream file(folder_ / "day.jsonl");
   for (std::string line; std::getline(file, line);) {
     const auto json = nlohmann::json::parse(line, nullptr, false);
     ASSERT_FALSE(json.is_discarded()) << line;
     if (!json.contains("frame")) continue;  // a camera's state
-    ASSERT_TRUE(lines[json["camera"]].emplace(json["epoch"], json["frame"]).second) << "twice: " << line;
+    ASSERT_TRUE(lines[json["camera"]].emplace(json["epoch"], json["frame"]).second)
+        << "twice: " << line;
   }
 
   auto opened = DatabaseReader::Open(folder_ / "day.db");
@@ -303,34 +354,48 @@ TEST_F(DayOfCameras, NoRowIsLostOrDoubled) {
     SCOPED_TRACE(camera.id);
     const FrameCounts& counts = camera.counts;
     const auto processed = static_cast<int64_t>(counts.processed);
-    const auto dropped = [&](DropReason reason) { return counts.dropped[static_cast<size_t>(reason)]; };
+    const auto dropped = [&](DropReason reason) {
+      return counts.dropped[static_cast<size_t>(reason)];
+    };
     EXPECT_EQ(counts.in_flight(), 0);
     // A frame every two seconds, but for an hour of full disk and some minutes of faults.
     constexpr int64_t kAll = kDay / kSecond / 2;
     EXPECT_GT(static_cast<int64_t>(counts.frames_in), kAll * 9 / 10 - 100);
     EXPECT_GT(processed, kAll * 8 / 10 - 100);
     EXPECT_GT(dropped(DropReason::kLate), 20u);  // while the disk was full
-    EXPECT_EQ(counts.total_dropped(), dropped(DropReason::kLate) + dropped(DropReason::kDecodeError));
+    EXPECT_EQ(counts.total_dropped(),
+              dropped(DropReason::kLate) + dropped(DropReason::kDecodeError));
 
     const std::string of = " WHERE camera_id = '" + camera.id + "'";
     EXPECT_EQ(Ask(database, "SELECT count(*) FROM frames" + of), processed);
     EXPECT_EQ(Ask(database, "SELECT count(DISTINCT frame) FROM frames" + of), processed);
     EXPECT_EQ(Ask(database, "SELECT count(*) FROM detections" + of),
               Ask(database, "SELECT sum(detections) FROM frames" + of));
-    EXPECT_EQ(Ask(database, "SELECT count(*) FROM events" + of), static_cast<int64_t>(camera.events));
-    EXPECT_EQ(Ask(database, "SELECT count(*) FROM tracks" + of), static_cast<int64_t>(camera.tracks));
+    EXPECT_EQ(Ask(database, "SELECT count(*) FROM events" + of),
+              static_cast<int64_t>(camera.events));
+    EXPECT_EQ(Ask(database, "SELECT count(*) FROM tracks" + of),
+              static_cast<int64_t>(camera.tracks));
     EXPECT_EQ(Ask(database, "SELECT sum(frames) FROM ledger" + of + " AND outcome != 'in'"),
               static_cast<int64_t>(counts.frames_in));
     // Within an epoch time goes forward with the frames, whatever the clocks did.
-    EXPECT_EQ(Ask(database, "SELECT count(*) FROM (SELECT timestamp - lag(timestamp) OVER (PARTITION BY epoch "
-                            "ORDER BY frame) AS step FROM frames" + of + ") WHERE step <= 0"), 0);
-    EXPECT_EQ(Ask(database, "SELECT count(*) FROM (SELECT epoch - lag(epoch) OVER (ORDER BY frame) AS step FROM frames" +
-                                of + ") WHERE step < 0"), 0);
+    EXPECT_EQ(
+        Ask(database,
+            "SELECT count(*) FROM (SELECT timestamp - lag(timestamp) OVER (PARTITION BY epoch "
+            "ORDER BY frame) AS step FROM frames" +
+                of + ") WHERE step <= 0"),
+        0);
+    EXPECT_EQ(Ask(database,
+                  "SELECT count(*) FROM (SELECT epoch - lag(epoch) OVER (ORDER BY frame) AS step "
+                  "FROM frames" +
+                      of + ") WHERE step < 0"),
+              0);
     EXPECT_GE(Ask(database, "SELECT count(*) FROM camera_states" + of + " AND state = 'live'"), 4);
 
     std::set<std::pair<uint32_t, uint64_t>> rows;
-    for (uint32_t epoch = 0; epoch <= Ask(database, "SELECT max(epoch) FROM frames" + of); ++epoch) {
-      const auto found = database.Query("SELECT frame FROM frames" + of + " AND epoch = " + std::to_string(epoch));
+    for (uint32_t epoch = 0; epoch <= Ask(database, "SELECT max(epoch) FROM frames" + of);
+         ++epoch) {
+      const auto found =
+          database.Query("SELECT frame FROM frames" + of + " AND epoch = " + std::to_string(epoch));
       ASSERT_TRUE(found.ok()) << found.status();
       for (const auto& row : found->rows) rows.emplace(epoch, std::stoull(row[0]));
     }

@@ -271,15 +271,21 @@ class AllocationTest : public testing::Test {
     using Made = absl::StatusOr<std::unique_ptr<ResultSink>>;
     factories.plan_sinks = [&](const Config&, bool) {
       return std::vector<SinkPlan>{
-          {.lane = "rows", .what = "gate", .make = [&](const SinkContext&) { return Made(std::make_unique<GateSink>(&gate_)); }},
-          {.lane = "rows", .what = "rows", .make = [&](const SinkContext&) -> Made {
-             SL_ASSIGN_OR_RETURN(std::unique_ptr<ResultSink> rows,
-                                 SqliteSink::Create({.path = folder_ + "/a.db", .batch_rows = 500}));
+          {.lane = "rows",
+           .what = "gate",
+           .make = [&](const SinkContext&) { return Made(std::make_unique<GateSink>(&gate_)); }},
+          {.lane = "rows",
+           .what = "rows",
+           .make = [&](const SinkContext&) -> Made {
+             SL_ASSIGN_OR_RETURN(
+                 std::unique_ptr<ResultSink> rows,
+                 SqliteSink::Create({.path = folder_ + "/a.db", .batch_rows = 500}));
              return rows;
            }},
           {.lane = "rows", .what = "lines", .make = [&](const SinkContext&) -> Made {
-             SL_ASSIGN_OR_RETURN(std::unique_ptr<ResultSink> lines,
-                                 JsonlSink::Create({.path = folder_ + "/a.jsonl", .flush_bytes = 65536}));
+             SL_ASSIGN_OR_RETURN(
+                 std::unique_ptr<ResultSink> lines,
+                 JsonlSink::Create({.path = folder_ + "/a.jsonl", .flush_bytes = 65536}));
              return lines;
            }}};
     };

@@ -205,8 +205,9 @@ namespace {
 
 constexpr Field kTlsFields[] = {
     Key<&LiveConfig::verify_tls>("verify", kBool)
-        .Says("Refuse a camera whose certificate nobody trusted vouches for. Without it, whoever is "
-              "in between can read and change the stream."),
+        .Says(
+            "Refuse a camera whose certificate nobody trusted vouches for. Without it, whoever is "
+            "in between can read and change the stream."),
     Key<&LiveConfig::ca_file>("ca", kPath)
         .Says("Certificates (PEM) of who may vouch for the camera.")
         .Unset("those that the system trusts")
@@ -247,8 +248,9 @@ constexpr Field kLiveFields[] = {
         .Says("A picture that has been the same to the bit for so long is frozen; `0s` never asks.")
         .Range(0, kDayUs),
     Key<&LiveConfig::max_backoff_us>("max_backoff", kDuration)
-        .Says("Longest wait between two attempts; the first is a quarter of a second, doubled every "
-              "time.")
+        .Says(
+            "Longest wait between two attempts; the first is a quarter of a second, doubled every "
+            "time.")
         .Range(0.25 * kSecondUs, kDayUs),
 };
 constexpr Section kLive = {"cameras[].live",
@@ -271,8 +273,9 @@ constexpr Field kCameraFields[] = {
         .LocatedBy(&Bind<&CameraConfig::source_at>::Locate)
         .Example("door.mp4"),
     Key<&CameraConfig::model>("model", kText)
-        .Says("A name under `models`, a built-in detector (`people`, `motion`, `faces`, `truth`), a "
-              "package added by `sightline models add`, or an ONNX file.")
+        .Says(
+            "A name under `models`, a built-in detector (`people`, `motion`, `faces`, `truth`), a "
+            "package added by `sightline models add`, or an ONNX file.")
         .Required()
         .LocatedBy(&Bind<&CameraConfig::model_at>::Locate)
         .Example("people"),
@@ -311,10 +314,10 @@ constexpr Field kCameraFields[] = {
 }  // namespace
 
 constinit const Section kCamera = {"cameras[]",
-                             "Where frames come from, and what is looked for in them.",
-                             kCameraFields,
-                             {},
-                             &Bind<&CameraConfig::at>::Locate};
+                                   "Where frames come from, and what is looked for in them.",
+                                   kCameraFields,
+                                   {},
+                                   &Bind<&CameraConfig::at>::Locate};
 
 namespace {
 
@@ -331,9 +334,11 @@ struct Defaults {
 const void* CameraDefaults(const Section& section) {
   static const Defaults defaults;
   const std::pair<const Section*, const void*> targets[] = {
-      {&kCamera, &defaults.camera}, {&kSelect, &defaults.camera},   {&kMotion, &defaults.motion},
-      {&kZone, &defaults.zone},     {&kLine, &defaults.line},       {&kDirections, &defaults.line},
-      {&kTracker, &defaults.tracker}, {&kLive, &defaults.camera.live}, {&kTls, &defaults.camera.live}};
+      {&kCamera, &defaults.camera},   {&kSelect, &defaults.camera},
+      {&kMotion, &defaults.motion},   {&kZone, &defaults.zone},
+      {&kLine, &defaults.line},       {&kDirections, &defaults.line},
+      {&kTracker, &defaults.tracker}, {&kLive, &defaults.camera.live},
+      {&kTls, &defaults.camera.live}};
   for (const auto& [known, target] : targets) {
     if (known == &section) return target;
   }

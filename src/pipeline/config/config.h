@@ -215,14 +215,14 @@ struct OutputConfig {
 };
 
 struct LimitsConfig {
-  int threads = 0;                     // inference threads over all models; 0 = one a core
-  int frames_in_flight = 0;            // of one camera, the reorder window; 0 = by the model's instances
-  uint64_t max_frames = 0;             // of one camera; 0 = all
+  int threads = 0;           // inference threads over all models; 0 = one a core
+  int frames_in_flight = 0;  // of one camera, the reorder window; 0 = by the model's instances
+  uint64_t max_frames = 0;   // of one camera; 0 = all
   std::optional<int64_t> duration_us;  // stop the run after this wall time
 };
 
 struct MetricsConfig {
-  std::string listen;  // as base/listen_address.h reads it; empty: nowhere
+  std::string listen;                  // as base/listen_address.h reads it; empty: nowhere
   int64_t hang_after_us = 30'000'000;  // chosen: longer than any write that comes back
 };
 

@@ -70,7 +70,8 @@ class Collector {
  private:
   void Add(const std::string& path, const std::string& camera, const std::string& key,
            std::string value, std::string shown) {
-    settings_.emplace(path, Setting{camera, key, std::move(value), std::move(shown), settings_.size()});
+    settings_.emplace(path,
+                      Setting{camera, key, std::move(value), std::move(shown), settings_.size()});
   }
 
   Settings& settings_;
@@ -124,8 +125,9 @@ void AddReplacedModels(const Config& before, const Config& after, ConfigDiff& di
 std::vector<std::string> OnlyIn(const Config& these, const Config& those) {
   std::vector<std::string> ids;
   for (const CameraConfig& camera : these.cameras) {
-    const bool there = std::any_of(those.cameras.begin(), those.cameras.end(),
-                                   [&](const CameraConfig& other) { return other.id == camera.id; });
+    const bool there =
+        std::any_of(those.cameras.begin(), those.cameras.end(),
+                    [&](const CameraConfig& other) { return other.id == camera.id; });
     if (!there) ids.push_back(camera.id);
   }
   return ids;

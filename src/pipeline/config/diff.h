@@ -24,8 +24,8 @@ struct SettingChange {
 };
 
 struct ConfigDiff {
-  std::vector<std::string> added;    // cameras by id, in the new configuration's order
-  std::vector<std::string> removed;  // in the old one's
+  std::vector<std::string> added;      // cameras by id, in the new configuration's order
+  std::vector<std::string> removed;    // in the old one's
   std::vector<SettingChange> changes;  // of what both have
 
   bool empty() const { return added.empty() && removed.empty() && changes.empty(); }

@@ -15,7 +15,9 @@ using testing::Not;
 
 Config Parsed(const std::string& text, const std::string& password = "a") {
   ParseOptions options;
-  options.environment = [password](const std::string&) { return std::optional<std::string>(password); };
+  options.environment = [password](const std::string&) {
+    return std::optional<std::string>(password);
+  };
   const ParsedConfig parsed = ParseConfig(text, "test.yaml", options);
   EXPECT_TRUE(parsed.config.has_value()) << parsed.ErrorText();
   return parsed.config.value_or(Config());
@@ -95,8 +97,9 @@ TEST(DiffConfigs, ASettingSaysWhoseItIsAndWhatItWas) {
   EXPECT_EQ(diff.changes[0].key, "zones");
   EXPECT_EQ(diff.changes[1].camera, "");
   EXPECT_EQ(diff.changes[1].key, "outputs");
-  EXPECT_EQ(DiffText(diff),
-            "~ cameras.gate.zones.door.enter_frames: 1 -> 3\n~ outputs.report.enabled: true -> false");
+  EXPECT_EQ(
+      DiffText(diff),
+      "~ cameras.gate.zones.door.enter_frames: 1 -> 3\n~ outputs.report.enabled: true -> false");
 }
 
 TEST(DiffConfigs, AZoneThatComesOrGoesIsItsCamerasChange) {

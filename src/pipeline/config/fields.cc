@@ -9,7 +9,6 @@
 namespace sightline::config {
 namespace {
 
-
 // The order of choices is the order of the enums' values.
 constexpr std::string_view kNmsKinds[] = {"hard", "soft_linear", "soft_gaussian", "none"};
 constexpr std::string_view kModelReferences[] = {"builtin", "package", "file"};
@@ -184,8 +183,9 @@ constexpr Field kOutputFields[] = {
     Map<&OutputConfig::video>("video", kVideo).Says("Annotated video."),
     Map<&OutputConfig::report>("report", kReport).Says("PNG report."),
     Key<&OutputConfig::trace>("trace", kBool)
-        .Says("Give every frame a W3C trace context (`traceparent`) in the JSON lines, and in those "
-              "of the log that speak of it."),
+        .Says(
+            "Give every frame a W3C trace context (`traceparent`) in the JSON lines, and in those "
+            "of the log that speak of it."),
 };
 constexpr Section kOutputs = {"outputs", "What is written, and where.", kOutputFields};
 
@@ -211,7 +211,8 @@ constexpr Section kLimits = {"limits", "Bounds on what a run takes.", kLimitFiel
 constexpr Field kMetricsFields[] = {
     Key<&MetricsConfig::listen>("listen", kText)
         .Says("Where `/metrics`, `/healthz` and `/readyz` are served: a port (this machine alone), "
-              "`:PORT` (every address of this machine) or `ADDRESS:PORT`; port 0 is any that is free.")
+              "`:PORT` (every address of this machine) or `ADDRESS:PORT`; port 0 is any that is "
+              "free.")
         .GetBy([](const void* target) {
           const auto& metrics = *static_cast<const MetricsConfig*>(target);
           return metrics.listen.empty() ? Value() : Value(metrics.listen);
@@ -219,7 +220,8 @@ constexpr Field kMetricsFields[] = {
         .Unset("nowhere")
         .Example("localhost:9100"),
     Key<&MetricsConfig::hang_after_us>("hang_after", kDuration)
-        .Says("`/healthz` fails when a thread has been at one piece of work (a write, a batch, a frame) "
+        .Says("`/healthz` fails when a thread has been at one piece of work (a write, a batch, a "
+              "frame) "
               "for so long.")
         .Range(kSecondUs, kDayUs),
 };

@@ -264,10 +264,9 @@ class Validator {
     if (camera.source.empty()) return;
     const std::string source_path = path + ".source";
     if (camera.source_is_url) {
-      static constexpr std::string_view kSchemes[] = {"rtsp", "rtsps", "http", "https",
-                                                      "rtmp", "rtmps", "srt",  "udp",
-                                                      "rtp",  "tcp",   "file", "s3",
-                                                      "sim"};
+      static constexpr std::string_view kSchemes[] = {"rtsp",  "rtsps", "http", "https", "rtmp",
+                                                      "rtmps", "srt",   "udp",  "rtp",   "tcp",
+                                                      "file",  "s3",    "sim"};
       const std::string& shown = camera.source.shown();
       const std::string scheme = shown.substr(0, shown.find("://"));
       if (std::find(std::begin(kSchemes), std::end(kSchemes), scheme) == std::end(kSchemes)) {

@@ -36,7 +36,8 @@ absl::Status FailureOf(const beast::error_code& error, const std::string& socket
 absl::StatusOr<HttpResponse> PostOverUnixSocket(const std::string& socket, const std::string& path,
                                                 const std::string& json, int64_t timeout_us) {
   // sockaddr_un's own bound; asio throws beyond it.
-  if (socket.size() > 107) return NotFound("nobody listens at {}: no socket has so long a path", socket);
+  if (socket.size() > 107)
+    return NotFound("nobody listens at {}: no socket has so long a path", socket);
   asio::io_context context(1);
   Stream stream(context);
   std::optional<beast::error_code> result;

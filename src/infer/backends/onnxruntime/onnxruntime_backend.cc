@@ -13,10 +13,10 @@
 #include "base/ascii_text.h"
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/whole_file.h"
 #include "infer/backends/onnxruntime/onnxruntime_library.h"
 #include "infer/backends/onnxruntime/onnxruntime_session_internal.h"
 #include "infer/onnx_file.h"
-#include "base/whole_file.h"
 
 namespace sightline {
 namespace {
