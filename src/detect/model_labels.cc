@@ -138,10 +138,11 @@ ModelLabels LabelsFor(const std::map<std::string, std::string>& metadata, const 
     const auto entry = metadata.find(key);
     if (entry == metadata.end()) continue;
     std::vector<std::string> names = ParseLabelList(entry->second);
-    const bool fits = names.size() == static_cast<size_t>(classes);
+    const size_t count = names.size();
+    const bool fits = count == static_cast<size_t>(classes);
     if (fits || (classes == 0 && !names.empty())) {
       return {std::make_shared<LabelSet>(LabelSet{std::move(names)}),
-              fmt::format("from the file's metadata \"{}\"", key), ""};
+              fmt::format("{} from the file's metadata \"{}\"", count, key), ""};
     }
     mismatch = fmt::format(
         "the file's metadata \"{}\" gives {} names where its outputs are for {} "
