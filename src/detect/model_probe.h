@@ -29,7 +29,7 @@ using ModelProbe = std::function<absl::StatusOr<std::vector<ProbeOutput>>(
 bool IsSizeInput(const TensorInfo& input);
 
 // Over a backend: opens the file at the first call and keeps it open. `backend` must live as long.
-// Threads: one at a time. Values and shapes are copied, at most 256 MiB of them.
+// Threads: one at a time. Values and shapes are copied, at most 256 MiB of each output.
 ModelProbe ProbeWith(InferenceBackend& backend, std::string model_file);
 
 // A picture with edges, a gradient and some noise, the same every time, as `recipe` would make it

@@ -7,7 +7,8 @@
 //
 // A picture that no tensor can be made of fails alone (kInvalidArgument); when the model fails, so
 // do all pictures of that run, with the runtime's words.
-// Cost: that of its parts; nothing of ours is allocated per frame once a picture size was seen.
+// Cost: that of its parts; nothing of ours is allocated per frame once a picture size was
+// seen, for families that give boxes alone.
 // Threads: a factory may be called from any thread; each detector is used by one at a time.
 #pragma once
 

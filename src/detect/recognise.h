@@ -9,7 +9,7 @@
 // Input preparation cannot be seen in a file, so it is the family's own: that of its reference
 // implementation. A family whose models differ in it says so in `warnings`.
 //
-// Cost: two to four runs of the model. Threads: reentrant, as far as the probe is.
+// Cost: one run of the model, one for each family whose shapes fit, three for an open batch. Threads: reentrant, as far as the probe is.
 #pragma once
 
 #include <string>

@@ -1,7 +1,7 @@
 // A model's raw outputs to results: one class per family of models, one file each.
 //
-// In: every output tensor of the model, in the file's order, float32; the way from picture to
-// tensor; the least confidence. Out, in three steps as in the families' references: Decode gives
+// In: every output tensor of the model, in the file's order, float32 (labels also integers); the way
+// from picture to tensor; the least confidence. Out, in three steps as in the families' references: Decode gives
 // the boxes above that confidence (strictly), in pixels of the source picture, neither clipped to
 // it nor suppressed; Suppress leaves one box an object; after clipping, Complete adds what the
 // family says beside the box (keypoints, masks), for the boxes that are left alone. Rows with a box
@@ -11,7 +11,8 @@
 // outputs that do not keep to the declared shapes, hold nothing but NaN, or hold scores above 1,
 // are DataLoss in Decode. Silently finding nothing is never the answer to a wrong model. Threads:
 // const calls may run at the same time. Cost: one pass over the objectness; the rest is read for
-// boxes above the threshold only. Nothing is allocated but room in `out`.
+// boxes above the threshold only. Decode allocates nothing but room in `out`; what lies beside boxes
+// (turned boxes, masks, maps) takes some memory per picture.
 #pragma once
 
 #include <cmath>

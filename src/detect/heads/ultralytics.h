@@ -23,8 +23,8 @@ ExportNotes NotesOf(const SeenModel& seen);
 // Letterboxed in the middle of grey, RGB, 0..1; IoU 0.7, confidence 0.25, 300 boxes.
 ModelSpec PredictorDefaults(std::string_view family, int width, int height);
 
-// The number of boxes of an anchor-free head at strides 8, 16, 32 (and 64): whether `boxes` is that
-// number for this input, in 3 or 4 levels (2 to 5 for heads with a P2 level: from stride 4).
+// Whether `boxes` is the number of cells that an anchor-free head has for this input: two or more
+// grids at strides that double, from 8 or (heads with a P2 level) from 4, up to 128.
 bool IsCellCount(int64_t boxes, int width, int height);
 
 }  // namespace sightline::ultralytics
