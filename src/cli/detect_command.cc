@@ -142,8 +142,6 @@ void AddPictureWords(const Detections& detections, std::vector<std::string>* wor
                                        static_cast<double>(detections.class_map.class_ids.size())));
     }
   }
-  if (detections.anomaly_score)
-    words->push_back(fmt::format("anomaly {:.4g}", *detections.anomaly_score));
 }
 
 absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,

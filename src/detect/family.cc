@@ -41,6 +41,35 @@ absl::StatusOr<const ModelFamily*> FindFamily(std::string_view name) {
                          fmt::join(names, ", "));
 }
 
+ModelSpec DefaultSpec(std::string_view family, int width, int height, ChannelOrder channels,
+                      float scale) {
+  ModelSpec spec;
+  spec.family = family;
+  spec.input.width = width;
+  spec.input.height = height;
+  spec.input.channels = channels;
+  spec.input.scale.fill(scale);
+  return spec;
+}
+
+void NormaliseAsImageNet(TensorRecipe* recipe) {
+  recipe->mean = {123.675f, 116.28f, 103.53f};
+  recipe->scale = {1 / 58.395f, 1 / 57.12f, 1 / 57.375f};
+  if (recipe->channels == ChannelOrder::kRgb) return;
+  std::swap(recipe->mean[0], recipe->mean[2]);
+  std::swap(recipe->scale[0], recipe->scale[2]);
+}
+
+bool AreWithinUnit(std::span<const float> values) {
+  return std::ranges::all_of(values, IsWithinUnit);
+}
+
+double ShareWithinUnit(std::span<const float> values) {
+  if (values.empty()) return 1;
+  return static_cast<double>(std::ranges::count_if(values, IsWithinUnit)) /
+         static_cast<double>(values.size());
+}
+
 double Median(std::vector<double> values) {
   if (values.empty()) return 0;
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);

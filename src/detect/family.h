@@ -124,6 +124,18 @@ const ModelFamily& RtdetrFamily();
 // Of the values seen, this share must be as the family has them: nearly all, for rounding's sake.
 inline constexpr double kNearlyAll = 0.99;
 
+// What every family's Defaults begins with: values scale * (0..255), the rest as ModelSpec has it.
+ModelSpec DefaultSpec(std::string_view family, int width, int height, ChannelOrder channels,
+                      float scale = 1);
+
+// ImageNet's mean and deviation as most training code has them, on 0..255, in the recipe's order.
+void NormaliseAsImageNet(TensorRecipe* recipe);
+
+// Within 0..1, or beyond it by rounding.
+inline bool IsWithinUnit(float v) { return v >= -1e-3f && v <= 1.01f; }
+bool AreWithinUnit(std::span<const float> values);
+double ShareWithinUnit(std::span<const float> values);  // 1 of none
+
 // The middle value; 0 of none.
 double Median(std::vector<double> values);
 

@@ -123,6 +123,12 @@ absl::StatusOr<std::vector<ProbeOutput>> RunOnce(InferenceSession& session,
 
 }  // namespace
 
+std::vector<TensorInfo> InfosOf(std::span<const ProbeOutput> outputs) {
+  std::vector<TensorInfo> infos;
+  for (const ProbeOutput& output : outputs) infos.push_back(output.info);
+  return infos;
+}
+
 bool IsSizeInput(const TensorInfo& input) {
   return input.dtype == DataType::kInt64 && input.shape.size() == 2 && input.shape[1] == 2;
 }

@@ -18,6 +18,9 @@ struct ProbeOutput {
   std::vector<float> values;
 };
 
+// Their names, types and shapes.
+std::vector<TensorInfo> InfosOf(std::span<const ProbeOutput> outputs);
+
 // Runs the model on one input tensor of the given shape; `values` are turned into the model's own
 // element type. A second input that takes the picture's size is given that of the input. Outputs
 // come in the file's order; those that are neither floats nor integers have no values.

@@ -101,12 +101,6 @@ std::vector<float> Repeat(const std::vector<float>& picture, int times) {
   return all;
 }
 
-std::vector<TensorInfo> InfosOf(const std::vector<ProbeOutput>& outputs) {
-  std::vector<TensorInfo> infos;
-  for (const ProbeOutput& o : outputs) infos.push_back(o.info);
-  return infos;
-}
-
 // What cannot be read as numbers at all.
 absl::Status CheckValues(const ProbeOutput& output) {
   if (output.info.dtype == DataType::kInt64 || output.info.dtype == DataType::kInt32) {

@@ -88,9 +88,6 @@ void DrawPictureResults(const Detections& detections, const Pen& pen, cv::Mat& p
     lines.push_back(fmt::format("{} {:.2f}", NameOf(detections.labels.get(), score.class_id),
                                 score.confidence));
   }
-  if (detections.anomaly_score) {
-    lines.push_back(fmt::format("anomaly {:.3g}", *detections.anomaly_score));
-  }
   int y = 0;
   for (const std::string& line : lines) {
     int below = 0;

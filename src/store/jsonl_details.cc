@@ -133,10 +133,6 @@ void AppendPictureResults(const Detections& detections, std::string& out) {
     out += "]";
   }
   if (detections.class_map.width > 0) AppendClassMap(detections.class_map, out);
-  if (detections.anomaly_score) {
-    out += ",\"anomaly_score\":";
-    AppendFloat(*detections.anomaly_score, out);
-  }
 }
 
 }  // namespace sightline

@@ -38,7 +38,6 @@ void AppendDetails(const Detections& detections, const Detection& detection, std
 // ,"classes":[{"class_id","class","confidence"},...]
 // ,"embedding":[...]
 // ,"class_map":{"extent_px":[x1,y1,x2,y2],"width":w,"height":h,"runs":[class,count,...]}
-// ,"anomaly_score":s
 // each where the model gives it.
 void AppendPictureResults(const Detections& detections, std::string& out);
 

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -85,7 +84,6 @@ struct Detections {
   std::vector<ClassScore> classes;  // best first
   std::vector<float> embedding;     // of length 1
   ClassMap class_map;
-  std::optional<float> anomaly_score;  // the higher the stranger; its scale is the model's
 
   // Exchanges all but frame and labels with `other`; room goes along.
   void SwapResults(Detections& other) {
@@ -97,7 +95,6 @@ struct Detections {
     classes.swap(other.classes);
     embedding.swap(other.embedding);
     std::swap(class_map, other.class_map);
-    std::swap(anomaly_score, other.anomaly_score);
   }
 
   // Empties all but frame and labels; room is kept.
@@ -111,7 +108,6 @@ struct Detections {
     embedding.clear();
     class_map.width = class_map.height = 0;
     class_map.class_ids.clear();
-    anomaly_score.reset();
   }
 };
 

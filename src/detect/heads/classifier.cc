@@ -33,16 +33,12 @@ int64_t ClassesOf(const std::vector<int64_t>& shape) {
   return flat && shape[1] >= 2 && shape[1] <= 100'000 ? shape[1] : 0;
 }
 
-class ClassifierHead : public Head {
+class ClassifierHead : public WholePictureHead {
  public:
   ClassifierHead(size_t output, int classes, Scores scores, float least, int most)
       : output_(output), classes_(classes), scores_(scores), least_(least), most_(most) {}
 
   int classes() const override { return classes_; }
-
-  absl::Status Decode(const RawResult&, float, std::vector<Detection>*) const override {
-    return absl::OkStatus();
-  }
 
   absl::Status Complete(const RawResult& raw, Detections* result) const override {
     std::array<int64_t, 4> wanted = {-1, classes_, 1, 1};
@@ -97,17 +93,12 @@ class Classifier : public ModelFamily {
   // torchvision's evaluation: the shorter side an eighth larger than the crop, ImageNet's mean and
   // deviation.
   ModelSpec Defaults(int width, int height) const override {
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kRgb);
     spec.input.resize = ResizeMode::kCenterCrop;
     spec.input.rounding = Rounding::kNearest;
     spec.input.crop_from = static_cast<int>(std::lround(std::max(width, height) * 256.0 / 224.0));
     spec.input.interpolation = Interpolation::kBilinearAntialias;
-    spec.input.channels = ChannelOrder::kRgb;
-    spec.input.mean = {123.675f, 116.28f, 103.53f};
-    spec.input.scale = {1 / 58.395f, 1 / 57.12f, 1 / 57.375f};
+    NormaliseAsImageNet(&spec.input);
     spec.confidence_threshold = 0;
     spec.nms.kind = NmsSettings::Kind::kNone;
     spec.nms.max_detections = 5;

@@ -26,16 +26,10 @@ class SetFamily : public ModelFamily {
   }
 
   ModelSpec Defaults(int width, int height) const override {
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kRgb, 1 / 255.0f);
     spec.input.interpolation = Interpolation::kBilinearAntialias;
-    spec.input.channels = ChannelOrder::kRgb;
-    spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
     if (is_normalised()) {
-      spec.input.mean = {123.675f, 116.28f, 103.53f};
-      spec.input.scale = {1 / 58.395f, 1 / 57.12f, 1 / 57.375f};
+      NormaliseAsImageNet(&spec.input);
     }
     spec.confidence_threshold = 0.5f;
     spec.nms.kind = NmsSettings::Kind::kNone;

@@ -17,15 +17,11 @@ using namespace head_internal;  // NOLINT: these families' share of it
 
 constexpr int64_t kMostNumbers = 65'536;  // chosen
 
-class EmbeddingHead : public Head {
+class EmbeddingHead : public WholePictureHead {
  public:
   EmbeddingHead(size_t output, int numbers) : output_(output), numbers_(numbers) {}
 
   int classes() const override { return 0; }
-
-  absl::Status Decode(const RawResult&, float, std::vector<Detection>*) const override {
-    return absl::OkStatus();
-  }
 
   absl::Status Complete(const RawResult& raw, Detections* result) const override {
     SL_ASSIGN_OR_RETURN(const float* row,
@@ -54,16 +50,11 @@ class Embedding : public ModelFamily {
   bool preparation_varies() const override { return true; }
 
   ModelSpec Defaults(int width, int height) const override {
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kRgb);
     spec.input.resize = ResizeMode::kCenterCrop;
     spec.input.crop_from = CropFrom(width, height);
     spec.input.interpolation = Interpolation::kCubicAntialias;
-    spec.input.channels = ChannelOrder::kRgb;
-    spec.input.mean = {123.675f, 116.28f, 103.53f};
-    spec.input.scale = {1 / 58.395f, 1 / 57.12f, 1 / 57.375f};
+    NormaliseAsImageNet(&spec.input);
     spec.nms.kind = NmsSettings::Kind::kNone;
     return spec;
   }

@@ -105,16 +105,11 @@ class Fastestdet : public ModelFamily {
   std::string_view outputs() const override { return "[batch, 5 + classes, rows, columns]"; }
 
   ModelSpec Defaults(int width, int height) const override {
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kBgr, 1 / 255.0f);
     // Its repository contradicts itself: training and test.py shrink with INTER_LINEAR, the ONNX
     // example with INTER_AREA. What the model was trained with is taken; input.interpolation: area
     // in model.yaml gives the other.
-    spec.input.channels = ChannelOrder::kBgr;
     spec.input.interpolation = Interpolation::kBilinear;
-    spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
     spec.confidence_threshold = 0.5f;
     spec.nms.iou_threshold = 0.45f;
     return spec;

@@ -173,7 +173,7 @@ absl::Status CheckGflScores(const SeenModel& seen, const GflForm& form, std::str
     int64_t fine = 0, rows = 0;
     for (size_t at = 0; at + step <= output.values.size(); at += step, ++rows) {
       fine += std::all_of(output.values.begin() + at, output.values.begin() + at + form.classes,
-                          [](float v) { return v >= -1e-3f && v <= 1.01f; });
+                          IsWithinUnit);
     }
     if (static_cast<double>(fine) < kNearlyAll * static_cast<double>(rows)) {
       return InvalidArgument(

@@ -62,6 +62,14 @@ class Head {
   virtual int classes() const = 0;
 };
 
+// A head that speaks of the whole picture: there are no boxes, and Complete does all the work.
+class WholePictureHead : public Head {
+ public:
+  absl::Status Decode(const RawResult&, float, std::vector<Detection>*) const final {
+    return absl::OkStatus();
+  }
+};
+
 // The head of spec.family in spec.layout, for a model with these outputs (as the session declares
 // them, -1 for what is dynamic). spec.output_names, where given, says which outputs are meant and
 // in which order; otherwise they are found by their shapes. InvalidArgument: unknown family or

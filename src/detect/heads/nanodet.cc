@@ -13,16 +13,10 @@ namespace {
 
 using namespace head_internal;  // NOLINT: these families' share of it
 
-std::vector<TensorInfo> InfosOf(const SeenModel& seen) {
-  std::vector<TensorInfo> infos;
-  for (const ProbeOutput& output : seen.outputs) infos.push_back(output.info);
-  return infos;
-}
-
 class GflFamily : public ModelFamily {
  public:
   std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
-    const std::vector<TensorInfo> infos = InfosOf(seen);
+    const std::vector<TensorInfo> infos = InfosOf(seen.outputs);
     const auto form = Find(infos, seen.width, seen.height);
     if (!form) return std::nullopt;
     FamilyMatch match{{}, form->classes, 0, ""};
@@ -37,7 +31,7 @@ class GflFamily : public ModelFamily {
 
   absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
                                              const FamilyMatch&) const override {
-    const auto form = Find(InfosOf(seen), seen.width, seen.height);
+    const auto form = Find(InfosOf(seen.outputs), seen.width, seen.height);
     SL_RETURN_IF_ERROR(CheckGflScores(seen, *form, name()));
     return "distributions";
   }
@@ -69,11 +63,9 @@ class GflFamily : public ModelFamily {
   virtual float point() const { return 0.5f; }
   virtual size_t pairs() const { return 0; }  // 0: one output of all cells
 
-  ModelSpec CommonDefaults(int width, int height) const {
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
+  ModelSpec CommonDefaults(int width, int height, ChannelOrder channels) const {
+    ModelSpec spec = DefaultSpec(name(), width, height, channels);
+    NormaliseAsImageNet(&spec.input);
     spec.confidence_threshold = 0.35f;
     spec.nms.iou_threshold = 0.6f;
     spec.nms.max_detections = 100;
@@ -89,11 +81,8 @@ class Nanodet : public GflFamily {
   }
 
   ModelSpec Defaults(int width, int height) const override {  // config/nanodet-m.yml, demo/demo.py
-    ModelSpec spec = CommonDefaults(width, height);
+    ModelSpec spec = CommonDefaults(width, height, ChannelOrder::kBgr);
     spec.input.resize = ResizeMode::kLetterboxCenter;
-    spec.input.channels = ChannelOrder::kBgr;
-    spec.input.mean = {103.53f, 116.28f, 123.675f};
-    spec.input.scale = {1 / 57.375f, 1 / 57.12f, 1 / 58.395f};
     return spec;
   }
 
@@ -127,11 +116,8 @@ class Picodet : public GflFamily {
   }
 
   ModelSpec Defaults(int width, int height) const override {  // configs/picodet, deploy/python
-    ModelSpec spec = CommonDefaults(width, height);
+    ModelSpec spec = CommonDefaults(width, height, ChannelOrder::kRgb);
     spec.input.interpolation = Interpolation::kCubic;
-    spec.input.channels = ChannelOrder::kRgb;
-    spec.input.mean = {123.675f, 116.28f, 103.53f};
-    spec.input.scale = {1 / 58.395f, 1 / 57.12f, 1 / 57.375f};
     return spec;
   }
 

@@ -181,14 +181,9 @@ class PoseHeatmaps : public ModelFamily {
   bool preparation_varies() const override { return true; }
 
   ModelSpec Defaults(int width, int height) const override {
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kRgb);
     spec.input.resize = ResizeMode::kLetterboxCenter;
-    spec.input.channels = ChannelOrder::kRgb;
-    spec.input.mean = {123.675f, 116.28f, 103.53f};
-    spec.input.scale = {1 / 58.395f, 1 / 57.12f, 1 / 57.375f};
+    NormaliseAsImageNet(&spec.input);
     spec.confidence_threshold = 0;
     spec.nms.kind = NmsSettings::Kind::kNone;
     return spec;

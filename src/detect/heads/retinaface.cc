@@ -113,12 +113,8 @@ class Retinaface : public ModelFamily {
   }
 
   ModelSpec Defaults(int width, int height) const override {  // the reference's test_widerface.py
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kBgr);
     spec.input.resize = ResizeMode::kStretch;
-    spec.input.channels = ChannelOrder::kBgr;
     spec.input.mean = {104, 117, 123};
     spec.confidence_threshold = 0.5f;
     spec.nms.iou_threshold = 0.4f;
@@ -127,8 +123,7 @@ class Retinaface : public ModelFamily {
   }
 
   std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
-    std::vector<TensorInfo> infos;
-    for (const ProbeOutput& output : seen.outputs) infos.push_back(output.info);
+    const std::vector<TensorInfo> infos = InfosOf(seen.outputs);
     const int64_t rows = PriorCount(seen.width, seen.height);
     const auto found = FindOutputs(infos, rows);
     if (!found) return std::nullopt;

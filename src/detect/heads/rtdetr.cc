@@ -11,6 +11,7 @@
 #include <array>
 #include <cmath>
 
+#include "detect/heads/detection_lists.h"
 #include "detect/heads/scored_boxes.h"
 #include "detect/heads/ultralytics.h"
 #include "detect/known_strangers.h"
@@ -23,33 +24,9 @@ using namespace head_internal;  // NOLINT: this family's share of it
 constexpr int64_t kMostQueries = 5'000;  // chosen; the families have 300
 constexpr int64_t kMostRows = 1'000;     // the same where rows alone say what it is
 
-// Indices of labels, boxes, scores.
-struct Lists {
-  size_t labels = 0;
-  size_t boxes = 0;
-  size_t scores = 0;
-};
-
-std::optional<Lists> FindLists(std::span<const TensorInfo> outputs) {
-  if (outputs.size() != 3) return std::nullopt;
-  std::optional<size_t> labels, boxes, scores;
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    const std::vector<int64_t>& s = outputs[i].shape;
-    const DataType type = outputs[i].dtype;
-    std::optional<size_t>* slot = nullptr;
-    if (s.size() == 3 && s[2] == 4) slot = &boxes;
-    if (s.size() == 2)
-      slot = type == DataType::kInt64 || type == DataType::kInt32 ? &labels : &scores;
-    if (slot == nullptr || slot->has_value()) return std::nullopt;
-    if (slot != &labels && type != DataType::kFloat32) return std::nullopt;
-    *slot = i;
-  }
-  return Lists{*labels, *boxes, *scores};
-}
-
 class DeployedHead : public Head {
  public:
-  DeployedHead(const Lists& lists, int classes) : lists_(lists), classes_(classes) {}
+  DeployedHead(const DetectionLists& lists, int classes) : lists_(lists), classes_(classes) {}
 
   int classes() const override { return classes_; }
 
@@ -74,9 +51,7 @@ class DeployedHead : public Head {
       if (!(scores[q] > min_confidence) || !std::isfinite(scores[q])) continue;
       if (scores[q] > kMaxScore) return NotProbabilities(scores[q]);
       const int64_t at = raw.batch_index * queries + q;
-      const int64_t label = labels.dtype == DataType::kInt64
-                                ? static_cast<const int64_t*>(labels.data)[at]
-                                : static_cast<const int32_t*>(labels.data)[at];
+      const int64_t label = IntegerAt(labels, at);
       if (label < 0 || label > 1'000'000 || (classes_ > 0 && label >= classes_)) {
         return DataLoss("the model gave label {} where it should know {} classes", label, classes_);
       }
@@ -89,7 +64,7 @@ class DeployedHead : public Head {
   }
 
  private:
-  const Lists lists_;
+  const DetectionLists lists_;
   const int classes_;  // 0: not known
 };
 
@@ -156,22 +131,16 @@ class Rtdetr : public ModelFamily {
   }
 
   ModelSpec Defaults(int width, int height) const override {
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kRgb, 1 / 255.0f);
     spec.input.interpolation = Interpolation::kBilinearAntialias;
-    spec.input.channels = ChannelOrder::kRgb;
-    spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
     spec.confidence_threshold = 0.5f;
     spec.nms.kind = NmsSettings::Kind::kNone;
     return spec;
   }
 
   std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
-    std::vector<TensorInfo> infos;
-    for (const ProbeOutput& output : seen.outputs) infos.push_back(output.info);
-    if (const auto lists = FindLists(infos)) {
+    const std::vector<TensorInfo> infos = InfosOf(seen.outputs);
+    if (const auto lists = FindDetectionLists(infos, /*batched=*/true)) {
       return FamilyMatch{{lists->labels, lists->boxes, lists->scores},
                          0,
                          0,
@@ -235,7 +204,7 @@ class Rtdetr : public ModelFamily {
       classes = static_cast<int>(spec.labels->names.size());
     }
     if (spec.layout == "deployed") {
-      const auto lists = FindLists(outputs);
+      const auto lists = FindDetectionLists(outputs, /*batched=*/true);
       if (!lists || spec.size_input_name.empty()) {
         return InvalidArgument(
             "model {}: family rtdetr in layout deployed has labels [batch, queries], boxes [batch, "

@@ -176,11 +176,4 @@ bool HasLabels(const SeenModel& seen, int classes) {
   return seen.metadata != nullptr && NamesIn(*seen.metadata, classes);
 }
 
-double ShareWithinUnit(std::span<const float> values) {
-  if (values.empty()) return 1;
-  const auto fine =
-      std::ranges::count_if(values, [](float v) { return v >= -1e-3f && v <= 1.01f; });
-  return static_cast<double>(fine) / static_cast<double>(values.size());
-}
-
 }  // namespace sightline

@@ -65,7 +65,4 @@ absl::StatusOr<ScoredBoxes> ScoredBoxesFor(const ModelSpec& spec,
 // Whether the exporter's metadata name this many classes.
 bool HasLabels(const SeenModel& seen, int classes);
 
-// Share of the values within 0..1, a hair more for rounding; 1 of none.
-double ShareWithinUnit(std::span<const float> values);
-
 }  // namespace sightline

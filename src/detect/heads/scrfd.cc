@@ -127,12 +127,8 @@ class Scrfd : public ModelFamily {
   }
 
   ModelSpec Defaults(int width, int height) const override {  // insightface's SCRFD.detect
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kRgb);
     spec.input.resize = ResizeMode::kLetterboxTopLeft;
-    spec.input.channels = ChannelOrder::kRgb;
     spec.input.mean = {127.5f, 127.5f, 127.5f};
     spec.input.scale = {1 / 128.0f, 1 / 128.0f, 1 / 128.0f};
     spec.confidence_threshold = 0.5f;
@@ -142,8 +138,7 @@ class Scrfd : public ModelFamily {
   }
 
   std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
-    std::vector<TensorInfo> infos;
-    for (const ProbeOutput& output : seen.outputs) infos.push_back(output.info);
+    const std::vector<TensorInfo> infos = InfosOf(seen.outputs);
     const auto found = FindOutputs(infos, seen.width, seen.height);
     if (!found) return std::nullopt;
     FamilyMatch match{{}, 1, found->landmarks ? FaceRowsHead::kLandmarks : 0, ""};
@@ -162,8 +157,7 @@ class Scrfd : public ModelFamily {
                                              const FamilyMatch& match) const override {
     for (size_t i = 0; i < kStrides.size(); ++i) {
       const ProbeOutput& output = seen.outputs[match.outputs[i]];
-      const bool unit =
-          std::ranges::all_of(output.values, [](float v) { return v >= -1e-3f && v <= 1.01f; });
+      const bool unit = AreWithinUnit(output.values);
       if (!unit) {
         return InvalidArgument(
             "its outputs have the shapes of SCRFD's, but {} is not within 0..1: "

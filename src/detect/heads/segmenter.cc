@@ -21,7 +21,7 @@ constexpr float kMostLogit = 100;              // of a map of logits; chosen
 constexpr int64_t kMostClasses = 4096;         // chosen
 constexpr int64_t kMostCells = 4096ll * 4096;  // of a map; chosen
 
-class SegmenterHead : public Head {
+class SegmenterHead : public WholePictureHead {
  public:
   SegmenterHead(size_t output, int channels, float threshold, int width, int height)
       : output_(output),
@@ -31,10 +31,6 @@ class SegmenterHead : public Head {
         height_(height) {}
 
   int classes() const override { return std::max(channels_, 2); }
-
-  absl::Status Decode(const RawResult&, float, std::vector<Detection>*) const override {
-    return absl::OkStatus();
-  }
 
   absl::Status Complete(const RawResult& raw, Detections* result) const override {
     std::array<int64_t, 4> wanted = {-1, channels_, -1, -1};
@@ -97,13 +93,8 @@ class Segmenter : public ModelFamily {
   // The picture stretched to the input, ImageNet's mean and deviation (torchvision, SegFormer,
   // segmentation_models).
   ModelSpec Defaults(int width, int height) const override {
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
-    spec.input.channels = ChannelOrder::kRgb;
-    spec.input.mean = {123.675f, 116.28f, 103.53f};
-    spec.input.scale = {1 / 58.395f, 1 / 57.12f, 1 / 57.375f};
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kRgb);
+    NormaliseAsImageNet(&spec.input);
     spec.nms.kind = NmsSettings::Kind::kNone;
     return spec;
   }

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "detect/family.h"
+#include "detect/heads/detection_lists.h"
 #include "detect/heads/mask_runs.h"
 
 namespace sightline {
@@ -20,40 +21,9 @@ constexpr float kMaskThreshold = 0.5f;       // the reference's demonstration
 constexpr int64_t kMostClasses = 1'000'000;  // chosen
 constexpr int64_t kMostBoxes = 100'000;      // chosen; the families give 100 to 300
 
-bool IsInteger(DataType type) { return type == DataType::kInt64 || type == DataType::kInt32; }
-
-// Indices among the outputs.
-struct Lists {
-  size_t boxes = 0;
-  size_t labels = 0;
-  size_t scores = 0;
-  std::optional<size_t> masks;
-};
-
-std::optional<Lists> FindLists(std::span<const TensorInfo> outputs) {
-  std::optional<size_t> boxes, labels, scores, masks;
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    const std::vector<int64_t>& s = outputs[i].shape;
-    std::optional<size_t>* slot = nullptr;
-    if (s.size() == 2 && s[1] == 4) slot = &boxes;
-    if (s.size() == 1) slot = IsInteger(outputs[i].dtype) ? &labels : &scores;
-    if (s.size() == 4 && s[1] == 1) slot = &masks;
-    if (slot == nullptr || slot->has_value()) return std::nullopt;
-    if (slot != &labels && outputs[i].dtype != DataType::kFloat32) return std::nullopt;
-    *slot = i;
-  }
-  if (!boxes || !labels || !scores) return std::nullopt;
-  return Lists{*boxes, *labels, *scores, masks};
-}
-
-int64_t IntegerAt(const TensorView& view, int64_t i) {
-  return view.dtype == DataType::kInt64 ? static_cast<const int64_t*>(view.data)[i]
-                                        : static_cast<const int32_t*>(view.data)[i];
-}
-
 class TorchvisionHead : public Head {
  public:
-  TorchvisionHead(const Lists& lists, int classes, int first_class, int width, int height)
+  TorchvisionHead(const DetectionLists& lists, int classes, int first_class, int width, int height)
       : lists_(lists),
         classes_(classes),
         first_class_(first_class),
@@ -112,9 +82,8 @@ class TorchvisionHead : public Head {
   absl::Status Check(const RawResult& raw) const {
     std::vector<TensorInfo> seen;
     for (const TensorView& view : raw.outputs) seen.push_back({"", view.dtype, view.shape});
-    const std::optional<Lists> found = FindLists(seen);
-    const bool same = found && found->boxes == lists_.boxes && found->labels == lists_.labels &&
-                      found->scores == lists_.scores && found->masks == lists_.masks;
+    const std::optional<DetectionLists> found = FindDetectionLists(seen, /*batched=*/false);
+    const bool same = found == lists_;
     const int64_t count = same ? seen[lists_.scores].shape[0] : -1;
     if (raw.batch_index == 0 && same && count <= kMostBoxes &&
         seen[lists_.boxes].shape[0] == count && seen[lists_.labels].shape[0] == count &&
@@ -125,7 +94,7 @@ class TorchvisionHead : public Head {
                     DescribeTensors(seen));
   }
 
-  const Lists lists_;
+  const DetectionLists lists_;
   const int classes_;      // 0: not known
   const int first_class_;  // 1 where the background has no label
   const int width_;        // of the input tensor
@@ -138,12 +107,7 @@ class Torchvision : public ModelFamily {
   std::string_view outputs() const override { return "boxes [n, 4], labels [n], scores [n]"; }
 
   ModelSpec Defaults(int width, int height) const override {
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
-    spec.input.channels = ChannelOrder::kRgb;
-    spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kRgb, 1 / 255.0f);
     spec.confidence_threshold = 0.5f;
     spec.nms.kind = NmsSettings::Kind::kNone;
     spec.nms.max_detections = 1000;
@@ -151,9 +115,8 @@ class Torchvision : public ModelFamily {
   }
 
   std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
-    std::vector<TensorInfo> infos;
-    for (const ProbeOutput& output : seen.outputs) infos.push_back(output.info);
-    const std::optional<Lists> lists = FindLists(infos);
+    const std::vector<TensorInfo> infos = InfosOf(seen.outputs);
+    const std::optional<DetectionLists> lists = FindDetectionLists(infos, /*batched=*/false);
     if (!lists) return std::nullopt;
     FamilyMatch match{{lists->boxes, lists->labels, lists->scores}, 0, 0, ""};
     if (lists->masks) match.outputs.push_back(*lists->masks);
@@ -167,7 +130,7 @@ class Torchvision : public ModelFamily {
   absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
                                              const FamilyMatch& match) const override {
     const std::vector<float>& scores = seen.outputs[match.outputs[2]].values;
-    if (!std::ranges::all_of(scores, [](float v) { return v >= -1e-3f && v <= 1.01f; })) {
+    if (!AreWithinUnit(scores)) {
       return InvalidArgument(
           "its outputs are lists as torchvision's detectors give them, but the "
           "scores are not within 0..1");
@@ -177,7 +140,7 @@ class Torchvision : public ModelFamily {
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
-    const std::optional<Lists> lists = FindLists(outputs);
+    const std::optional<DetectionLists> lists = FindDetectionLists(outputs, /*batched=*/false);
     if (!lists || (spec.layout == "masks") != lists->masks.has_value() ||
         (spec.layout != "masks" && spec.layout != "boxes")) {
       return InvalidArgument(

@@ -168,11 +168,7 @@ class Ultraface : public ModelFamily {
   std::string_view outputs() const override { return "[batch, priors, 2] and [batch, priors, 4]"; }
 
   ModelSpec Defaults(int width, int height) const override {  // run_video_face_detect_onnx.py
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
-    spec.input.channels = ChannelOrder::kRgb;
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kRgb);
     spec.input.mean = {127, 127, 127};
     spec.input.scale = {1 / 128.0f, 1 / 128.0f, 1 / 128.0f};
     spec.confidence_threshold = 0.7f;

@@ -45,14 +45,9 @@ ExportNotes NotesOf(const SeenModel& seen) {
 }
 
 ModelSpec PredictorDefaults(std::string_view family, int width, int height) {
-  ModelSpec spec;
-  spec.family = family;
-  spec.input.width = width;
-  spec.input.height = height;
+  ModelSpec spec = DefaultSpec(family, width, height, ChannelOrder::kRgb, 1 / 255.0f);
   spec.input.resize = ResizeMode::kLetterboxCenter;
   spec.input.rounding = Rounding::kNearest;
-  spec.input.channels = ChannelOrder::kRgb;
-  spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
   spec.input.pad_value = {114, 114, 114};
   spec.confidence_threshold = 0.25f;
   spec.nms.iou_threshold = 0.7f;

@@ -4,7 +4,7 @@
 #include <array>
 #include <span>
 
-#include "detect/family.h"
+#include "detect/heads/ultralytics.h"
 
 namespace sightline {
 namespace {
@@ -14,6 +14,44 @@ using namespace head_internal;  // NOLINT: the heads' own
 // Boxes looked at together: their running maxima fit the first-level cache, and each plane's share
 // is some cache lines in a row.
 constexpr int64_t kTile = 512;
+
+absl::Status CheckScores(const ProbeOutput& output, int classes, std::string_view family) {
+  const int64_t boxes = output.info.shape[2];
+  const auto scores = std::span(output.values).subspan(4 * boxes, classes * boxes);
+  const auto fine = std::ranges::count_if(scores, IsWithinUnit);
+  if (static_cast<double>(fine) >= kNearlyAll * static_cast<double>(scores.size())) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument(
+      "its {} has the shape of {}, but only {:.0f} % of its class scores are within 0..1: its "
+      "export lacks the last sigmoid, or it is another task (keypoints, oriented boxes) or family; "
+      "describe it by `family` and `classes` if you know it",
+      ToString(output.info), family, 100.0 * fine / std::max<size_t>(scores.size(), 1));
+}
+
+absl::Status CheckBoxes(const ProbeOutput& output, int width, int height, std::string_view family) {
+  const int64_t boxes = output.info.shape[2];
+  const float* x = output.values.data();
+  const float* y = x + boxes;
+  const auto centres = std::span(output.values).first(2 * boxes);
+  const double span = std::max(width, height);
+  const auto inside =
+      std::ranges::count_if(centres, [&](float v) { return v > -span * 0.5 && v < span * 1.5; });
+  double spread = 0;
+  for (int64_t i = 0; i < boxes; ++i) spread = std::max<double>({spread, x[i], y[i]});
+  // A grid over the whole picture reaches to its far side, whatever it sees there.
+  if (static_cast<double>(inside) >= 0.9 * static_cast<double>(centres.size()) &&
+      spread > 0.5 * std::min(width, height)) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument(
+      "its {} has the shape of {}, but its boxes are not in pixels of the {}x{} input (the largest "
+      "centre is {:.3g}){}",
+      ToString(output.info), family, width, height, spread,
+      spread <= 1.5 ? "; they look like fractions of the picture: export it to ONNX by Ultralytics "
+                      "itself, which gives pixels"
+                    : "");
+}
 
 }  // namespace
 
@@ -94,44 +132,17 @@ absl::StatusOr<YoloColumns> ColumnsFor(const ModelSpec& spec, std::span<const Te
   return YoloColumns{output, classes, planes - 4 - classes};
 }
 
-absl::Status CheckColumnScores(const ProbeOutput& output, int classes, std::string_view family) {
-  const int64_t boxes = output.info.shape[2];
-  const auto scores = std::span(output.values).subspan(4 * boxes, classes * boxes);
-  const auto fine =
-      std::ranges::count_if(scores, [](float v) { return v >= -1e-3f && v <= 1.01f; });
-  if (static_cast<double>(fine) >= kNearlyAll * static_cast<double>(scores.size())) {
-    return absl::OkStatus();
-  }
-  return InvalidArgument(
-      "its {} has the shape of {}, but only {:.0f} % of its class scores are within 0..1: its "
-      "export lacks the last sigmoid, or it is another task (keypoints, oriented boxes) or family; "
-      "describe it by `family` and `classes` if you know it",
-      ToString(output.info), family, 100.0 * fine / std::max<size_t>(scores.size(), 1));
+bool AreColumns(const TensorInfo& output, int64_t least, const SeenModel& seen) {
+  const std::vector<int64_t>& s = output.shape;
+  return s.size() == 3 && s[1] >= least && s[1] <= 100'000 &&
+         ultralytics::IsCellCount(s[2], seen.width, seen.height);
 }
 
-absl::Status CheckColumnBoxes(const ProbeOutput& output, int width, int height,
-                              std::string_view family) {
-  const int64_t boxes = output.info.shape[2];
-  const float* x = output.values.data();
-  const float* y = x + boxes;
-  const auto centres = std::span(output.values).first(2 * boxes);
-  const double span = std::max(width, height);
-  const auto inside =
-      std::ranges::count_if(centres, [&](float v) { return v > -span * 0.5 && v < span * 1.5; });
-  double spread = 0;
-  for (int64_t i = 0; i < boxes; ++i) spread = std::max<double>({spread, x[i], y[i]});
-  // A grid over the whole picture reaches to its far side, whatever it sees there.
-  if (static_cast<double>(inside) >= 0.9 * static_cast<double>(centres.size()) &&
-      spread > 0.5 * std::min(width, height)) {
-    return absl::OkStatus();
-  }
-  return InvalidArgument(
-      "its {} has the shape of {}, but its boxes are not in pixels of the {}x{} input (the largest "
-      "centre is {:.3g}){}",
-      ToString(output.info), family, width, height, spread,
-      spread <= 1.5 ? "; they look like fractions of the picture: export it to ONNX by Ultralytics "
-                      "itself, which gives pixels"
-                    : "");
+absl::Status CheckColumns(const SeenModel& seen, const FamilyMatch& match,
+                          std::string_view family) {
+  const ProbeOutput& output = seen.outputs[match.outputs[0]];
+  SL_RETURN_IF_ERROR(CheckScores(output, match.classes, family));
+  return CheckBoxes(output, seen.width, seen.height, family);
 }
 
 }  // namespace sightline

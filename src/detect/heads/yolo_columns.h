@@ -8,8 +8,8 @@
 #include <optional>
 #include <string_view>
 
+#include "detect/family.h"
 #include "detect/heads/head.h"
-#include "detect/model_probe.h"
 
 namespace sightline {
 
@@ -47,10 +47,11 @@ class YoloColumnsHead : public Head {
 absl::StatusOr<YoloColumns> ColumnsFor(const ModelSpec& spec, std::span<const TensorInfo> outputs,
                                        size_t output, std::optional<int> extra);
 
+// Whether an output has these shapes: `least` planes or more, and a box for each cell.
+bool AreColumns(const TensorInfo& output, int64_t least, const SeenModel& seen);
+
 // Whether a trial run's values can be this: class scores within 0..1, and boxes in pixels about
-// their own cells (`width` and `height` are the input's). InvalidArgument, with what was seen.
-absl::Status CheckColumnScores(const ProbeOutput& output, int classes, std::string_view family);
-absl::Status CheckColumnBoxes(const ProbeOutput& output, int width, int height,
-                              std::string_view family);
+// their own cells. InvalidArgument, with what was seen.
+absl::Status CheckColumns(const SeenModel& seen, const FamilyMatch& match, std::string_view family);
 
 }  // namespace sightline

@@ -176,7 +176,7 @@ class YoloEndToEnd : public ModelFamily {
     for (size_t at = 0; at + numbers <= output.values.size(); at += numbers, ++rows) {
       const float* r = output.values.data() + at;
       const bool corners = rotated ? r[2] >= 0 && r[3] >= 0 : r[2] >= r[0] && r[3] >= r[1];
-      const bool score = r[4] >= -1e-3f && r[4] <= 1.01f;
+      const bool score = IsWithinUnit(r[4]);
       fine += corners && score && r[5] >= 0 && r[5] == std::floor(r[5]);
       beyond_unit += std::max({std::abs(r[0]), std::abs(r[1]), r[2], r[3]}) > 2.0f;
     }

@@ -177,20 +177,14 @@ class YoloFastestV2 : public ModelFamily {
   }
 
   ModelSpec Defaults(int width, int height) const override {  // test.py
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
-    spec.input.channels = ChannelOrder::kBgr;
-    spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kBgr, 1 / 255.0f);
     spec.confidence_threshold = 0.3f;
     spec.nms.iou_threshold = 0.4f;
     return spec;
   }
 
   std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
-    std::vector<TensorInfo> infos;
-    for (const ProbeOutput& output : seen.outputs) infos.push_back(output.info);
+    const std::vector<TensorInfo> infos = InfosOf(seen.outputs);
     const auto form = FindForm(infos, seen.width, seen.height);
     if (!form) return std::nullopt;
     FamilyMatch match{{}, form->classes, 0, ""};
@@ -206,8 +200,7 @@ class YoloFastestV2 : public ModelFamily {
                                              const FamilyMatch& match) const override {
     bool unit = true;
     for (const size_t i : match.outputs) {
-      unit = unit && std::ranges::all_of(seen.outputs[i].values,
-                                         [](float v) { return v >= -1e-3f && v <= 1.01f; });
+      unit = unit && AreWithinUnit(seen.outputs[i].values);
     }
     const bool maps = match.outputs.size() == 6;
     if (maps != unit) return maps ? "maps" : "activated";

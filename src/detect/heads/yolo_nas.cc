@@ -84,12 +84,7 @@ class ScoredFamily : public ModelFamily {
   virtual bool AreInOrder(const BoxesAndScores& found) const { return found.boxes < found.scores; }
 
   ModelSpec CommonDefaults(int width, int height) const {
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
-    spec.input.channels = ChannelOrder::kRgb;
-    spec.input.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kRgb, 1 / 255.0f);
     return spec;
   }
 };

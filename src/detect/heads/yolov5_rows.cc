@@ -34,8 +34,7 @@ absl::Status CheckRows(const SeenModel& seen, const RowsFound& rows, int classes
         for (int x = 0; x < seen.width / stride; ++x, ++row) {
           const float* r = output.values.data() + row * rows.numbers;
           off.push_back(std::abs(r[0] / stride - x - 0.5) + std::abs(r[1] / stride - y - 0.5));
-          fine += std::all_of(r + 4, r + 5 + classes,
-                              [](float v) { return v >= -1e-3f && v <= 1.01f; });
+          fine += std::all_of(r + 4, r + 5 + classes, IsWithinUnit);
         }
       }
     }

@@ -52,8 +52,7 @@ class Yolov6 : public ModelFamily {
     for (int64_t r = 0; r < rows; ++r) {
       const float* row = output.values.data() + r * numbers;
       ones += row[4] > 0.9999f && row[4] < 1.0001f;
-      fine +=
-          std::all_of(row + 5, row + numbers, [](float v) { return v >= -1e-3f && v <= 1.01f; });
+      fine += std::all_of(row + 5, row + numbers, IsWithinUnit);
     }
     const auto nearly_all = kNearlyAll * static_cast<double>(rows);
     if (static_cast<double>(ones) >= nearly_all && static_cast<double>(fine) >= nearly_all) {

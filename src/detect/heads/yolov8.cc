@@ -26,8 +26,7 @@ class Yolov8 : public ModelFamily {
     if (!notes.task.empty() && notes.task != "detect") return std::nullopt;
     if (seen.outputs.size() != 1) return std::nullopt;
     const std::vector<int64_t>& s = seen.outputs[0].info.shape;
-    if (s.size() != 3 || s[1] < 5 || s[1] > 100'000) return std::nullopt;
-    if (!ultralytics::IsCellCount(s[2], seen.width, seen.height)) return std::nullopt;
+    if (!AreColumns(seen.outputs[0].info, 5, seen)) return std::nullopt;
     const auto classes = static_cast<int>(s[1] - 4);
     return FamilyMatch{
         {0},
@@ -40,9 +39,7 @@ class Yolov8 : public ModelFamily {
 
   absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
                                              const FamilyMatch& match) const override {
-    const ProbeOutput& output = seen.outputs[match.outputs[0]];
-    SL_RETURN_IF_ERROR(CheckColumnScores(output, match.classes, name()));
-    SL_RETURN_IF_ERROR(CheckColumnBoxes(output, seen.width, seen.height, name()));
+    SL_RETURN_IF_ERROR(CheckColumns(seen, match, name()));
     return "columns";
   }
 

@@ -59,8 +59,7 @@ class Yolov8Obb : public ModelFamily {
     if (!notes.task.empty() && notes.task != "obb") return std::nullopt;
     if (seen.outputs.size() != 1) return std::nullopt;
     const std::vector<int64_t>& s = seen.outputs[0].info.shape;
-    if (s.size() != 3 || s[1] < 6 || s[1] > 100'000) return std::nullopt;
-    if (!ultralytics::IsCellCount(s[2], seen.width, seen.height)) return std::nullopt;
+    if (!AreColumns(seen.outputs[0].info, 6, seen)) return std::nullopt;
     const auto classes = static_cast<int>(s[1] - 5);
     return FamilyMatch{
         {0},
@@ -74,8 +73,7 @@ class Yolov8Obb : public ModelFamily {
   absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
                                              const FamilyMatch& match) const override {
     const ProbeOutput& output = seen.outputs[match.outputs[0]];
-    SL_RETURN_IF_ERROR(CheckColumnScores(output, match.classes, name()));
-    SL_RETURN_IF_ERROR(CheckColumnBoxes(output, seen.width, seen.height, name()));
+    SL_RETURN_IF_ERROR(CheckColumns(seen, match, name()));
     if (!ultralytics::NotesOf(seen).task.empty()) return "columns";
     // Without the exporter's word: angles reach below 0 or above 1, class scores do not.
     const int64_t boxes = output.info.shape[2];

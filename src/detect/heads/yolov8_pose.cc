@@ -52,8 +52,7 @@ class Yolov8Pose : public ModelFamily {
   std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
     if (seen.outputs.size() != 1) return std::nullopt;
     const std::vector<int64_t>& s = seen.outputs[0].info.shape;
-    if (s.size() != 3 || s[1] < 5 || s[1] > 100'000) return std::nullopt;
-    if (!ultralytics::IsCellCount(s[2], seen.width, seen.height)) return std::nullopt;
+    if (!AreColumns(seen.outputs[0].info, 5, seen)) return std::nullopt;
     const auto notes = ultralytics::NotesOf(seen);
     int classes = notes.classes, keypoints = notes.keypoints;
     if (notes.task.empty()) {
@@ -79,8 +78,7 @@ class Yolov8Pose : public ModelFamily {
   absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
                                              const FamilyMatch& match) const override {
     const ProbeOutput& output = seen.outputs[match.outputs[0]];
-    SL_RETURN_IF_ERROR(CheckColumnScores(output, match.classes, name()));
-    SL_RETURN_IF_ERROR(CheckColumnBoxes(output, seen.width, seen.height, name()));
+    SL_RETURN_IF_ERROR(CheckColumns(seen, match, name()));
     const int64_t boxes = output.info.shape[2];
     const int64_t first = (4 + match.classes) * boxes;
     const auto beyond = std::count_if(output.values.begin() + first, output.values.end(),

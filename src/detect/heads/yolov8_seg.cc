@@ -52,8 +52,7 @@ class Yolov8Seg : public ModelFamily {
     const size_t boxes = seen.outputs[0].info.shape.size() == 3 ? 0 : 1;
     const std::vector<int64_t>& s = seen.outputs[boxes].info.shape;
     const std::vector<int64_t>& p = seen.outputs[1 - boxes].info.shape;
-    if (s.size() != 3 || p.size() != 4 || s[1] < 5 + p[1] || s[1] > 100'000) return std::nullopt;
-    if (!ultralytics::IsCellCount(s[2], seen.width, seen.height)) return std::nullopt;
+    if (p.size() != 4 || !AreColumns(seen.outputs[boxes].info, 5 + p[1], seen)) return std::nullopt;
     const auto classes = static_cast<int>(s[1] - 4 - p[1]);
     return FamilyMatch{{boxes, 1 - boxes},
                        classes,
@@ -66,9 +65,7 @@ class Yolov8Seg : public ModelFamily {
 
   absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
                                              const FamilyMatch& match) const override {
-    const ProbeOutput& output = seen.outputs[match.outputs[0]];
-    SL_RETURN_IF_ERROR(CheckColumnScores(output, match.classes, name()));
-    SL_RETURN_IF_ERROR(CheckColumnBoxes(output, seen.width, seen.height, name()));
+    SL_RETURN_IF_ERROR(CheckColumns(seen, match, name()));
     return "columns";
   }
 

@@ -36,8 +36,7 @@ struct YoloxShape {
 };
 
 std::optional<YoloxShape> FindYolox(std::span<const ProbeOutput> outputs, int width, int height) {
-  std::vector<TensorInfo> infos;
-  for (const ProbeOutput& output : outputs) infos.push_back(output.info);
+  const std::vector<TensorInfo> infos = InfosOf(outputs);
   // One of several outputs may be it only if together they look like nothing else.
   if (outputs.size() > 1 && !NameStranger(width, height, infos).name.empty()) {
     return std::nullopt;
@@ -70,8 +69,7 @@ absl::StatusOr<std::string> YoloxLayout(const ProbeOutput& output, const YoloxSh
         decoded.push_back(std::abs(r[0] / stride - x - 0.5) + std::abs(r[1] / stride - y - 0.5));
         fractions.push_back(std::abs(r[0] * width / stride - x - 0.5) +
                             std::abs(r[1] * height / stride - y - 0.5));
-        in_range +=
-            std::all_of(r + 4, r + numbers, [](float v) { return v >= -1e-3f && v <= 1.01f; });
+        in_range += std::all_of(r + 4, r + numbers, IsWithinUnit);
         ones += r[4] > 0.9999f;
       }
     }
@@ -107,12 +105,8 @@ class Yolox : public ModelFamily {
   std::string_view outputs() const override { return "[batch, cells, 5 + classes]"; }
 
   ModelSpec Defaults(int width, int height) const override {  // demo/ONNXRuntime and tools/demo.py
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kBgr);
     spec.input.resize = ResizeMode::kLetterboxTopLeft;
-    spec.input.channels = ChannelOrder::kBgr;
     spec.input.pad_value = {114, 114, 114};
     spec.confidence_threshold = 0.25f;
     spec.nms.iou_threshold = 0.45f;

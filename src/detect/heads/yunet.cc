@@ -108,11 +108,7 @@ class Yunet : public ModelFamily {
   }
 
   ModelSpec Defaults(int width, int height) const override {  // OpenCV's FaceDetectorYN
-    ModelSpec spec;
-    spec.family = name();
-    spec.input.width = width;
-    spec.input.height = height;
-    spec.input.channels = ChannelOrder::kBgr;
+    ModelSpec spec = DefaultSpec(name(), width, height, ChannelOrder::kBgr);
     spec.confidence_threshold = 0.6f;
     spec.nms.iou_threshold = 0.3f;
     spec.nms.max_detections = 5000;
@@ -120,8 +116,7 @@ class Yunet : public ModelFamily {
   }
 
   std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
-    std::vector<TensorInfo> infos;
-    for (const ProbeOutput& output : seen.outputs) infos.push_back(output.info);
+    const std::vector<TensorInfo> infos = InfosOf(seen.outputs);
     const auto found = FindOutputs(infos, seen.width, seen.height);
     if (!found) return std::nullopt;
     FamilyMatch match{{}, 1, kLandmarks, ""};
@@ -138,8 +133,7 @@ class Yunet : public ModelFamily {
                                              const FamilyMatch& match) const override {
     for (size_t i = 0; i < 2 * kStrides.size(); ++i) {
       const ProbeOutput& output = seen.outputs[match.outputs[i]];
-      const bool unit =
-          std::ranges::all_of(output.values, [](float v) { return v >= -1e-3f && v <= 1.01f; });
+      const bool unit = AreWithinUnit(output.values);
       if (!unit) {
         return InvalidArgument(
             "its outputs have the shapes and names of YuNet's, but {} is not "
