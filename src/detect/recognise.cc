@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <optional>
 
 #include "base/uuid.h"
 #include "detect/family.h"
@@ -168,9 +167,9 @@ struct Fit {
 };
 
 // Runs the model with the picture prepared as the family wants it, to see the values.
-absl::StatusOr<Fit> FitByValues(const ModelFamily& family, FamilyMatch match, const SeenModel& seen,
+absl::StatusOr<Fit> FitByValues(const ModelFamily& family, const SeenModel& seen,
                                 const PictureInput& input, const ModelProbe& probe) {
-  Fit fit{std::move(match), family.Defaults(seen.width, seen.height), {}};
+  Fit fit{{}, family.Defaults(seen.width, seen.height), {}};
   family.Adjust(seen, &fit.spec);
   if (family.preparation_varies()) {
     fit.warnings.push_back(
@@ -189,13 +188,13 @@ absl::StatusOr<Fit> FitByValues(const ModelFamily& family, FamilyMatch match, co
   }
   SL_ASSIGN_OR_RETURN(const std::vector<ProbeOutput> outputs, ProbeAs(probe, input, recipe));
   const SeenModel prepared{seen.width, seen.height, outputs, seen.metadata};
-  // Shapes may depend on the pixels.
-  auto again = family.MatchShapes(prepared);
-  if (!again) {
+  // Shapes may depend on the pixels, so those of the first run do not count any more.
+  auto match = family.MatchShapes(prepared);
+  if (!match) {
     return InvalidArgument("its outputs have other shapes for another picture: {}",
                            DescribeTensors(InfosOf(outputs)));
   }
-  fit.match = *std::move(again);
+  fit.match = *std::move(match);
   for (const size_t i : fit.match.outputs) {
     SL_RETURN_IF_ERROR(CheckValues(outputs[i]));
     fit.spec.output_names.push_back(outputs[i].info.name);
@@ -263,11 +262,10 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
   }
   std::vector<Fit> fits;
   std::string misfits;
+  const SeenModel seen{recipe.width, recipe.height, *shapes_run, &file.metadata};
   for (const ModelFamily* family : Families()) {
-    const SeenModel seen{recipe.width, recipe.height, *shapes_run, &file.metadata};
-    std::optional<FamilyMatch> match = family->MatchShapes(seen);
-    if (!match) continue;
-    auto fit = FitByValues(*family, *std::move(match), seen, input, probe);
+    if (!family->MatchShapes(seen)) continue;
+    auto fit = FitByValues(*family, seen, input, probe);
     if (fit.ok()) {
       fits.push_back(*std::move(fit));
     } else {
