@@ -81,6 +81,32 @@ std::string NameOf(const LabelSet* labels, int32_t class_id) {
   return ToDrawable(labels == nullptr ? LabelSet().NameOf(class_id) : labels->NameOf(class_id));
 }
 
+// What further models said of an object, for its label: ", red 0.93".
+std::string StageWords(const Detections& detections, size_t item) {
+  std::string words;
+  for (const StageResult& stage : detections.stages) {
+    if (stage.item < 0 || static_cast<size_t>(stage.item) != item) continue;
+    if (stage.result.classes.empty()) continue;
+    const ClassScore& best = stage.result.classes.front();
+    words += fmt::format(", {} {:.2f}", NameOf(stage.result.labels.get(), best.class_id),
+                         best.confidence);
+  }
+  return words;
+}
+
+// And where in it they found something.
+void DrawStages(const Detections& detections, const Pen& pen, cv::Mat& picture) {
+  for (const StageResult& stage : detections.stages) {
+    const Detections& found = stage.result;
+    for (const Detection& detection : found.items) {
+      const Color color = PaletteColor(detection.class_id + 1);
+      const bool turned = DrawDetails(found, detection, color, pen.width_px, picture);
+      DrawBox(picture, pen, detection.box_px, color, NameOf(found.labels.get(), detection.class_id),
+              !turned);
+    }
+  }
+}
+
 // What was said of the whole picture, line by line from the top left.
 void DrawPictureResults(const Detections& detections, const Pen& pen, cv::Mat& picture) {
   std::vector<std::string> lines;
@@ -110,10 +136,11 @@ void AnnotateDetections(const Detections& detections, const BgrPicture& picture)
     const Color color = PaletteColor(detection.class_id);
     const bool turned = DrawDetails(detections, detection, color, pen.width_px, mat);
     DrawBox(mat, pen, detection.box_px, color,
-            fmt::format("{} {:.2f}", NameOf(detections.labels.get(), detection.class_id),
-                        detection.confidence),
+            fmt::format("{} {:.2f}{}", NameOf(detections.labels.get(), detection.class_id),
+                        detection.confidence, StageWords(detections, i)),
             !turned);
   }
+  DrawStages(detections, pen, mat);
   DrawPictureResults(detections, pen, mat);
 }
 
@@ -228,10 +255,12 @@ void Annotator::DrawObjects(const FrameResult& result, const BgrPicture& picture
                             result.detections.items[static_cast<size_t>(object.detection)], color,
                             pen.width_px, mat);
     DrawBox(mat, pen, object.box_px, color,
-            fmt::format("{} {}", NameOf(result.detections.labels.get(), object.class_id),
-                        object.track_id),
+            fmt::format(
+                "{} {}{}", NameOf(result.detections.labels.get(), object.class_id), object.track_id,
+                seen ? StageWords(result.detections, static_cast<size_t>(object.detection)) : ""),
             !turned);
   }
+  DrawStages(result.detections, pen, mat);
   DrawPictureResults(result.detections, pen, mat);
 }
 

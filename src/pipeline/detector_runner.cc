@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "pipeline/reorder_window.h"
+#include "pipeline/detection_job.h"
 
 namespace sightline {
 
@@ -19,10 +19,10 @@ void DetectorRunner::Run(std::span<BatchJob* const> batch) {
   busy_.Begin(begin_us);
   jobs_.clear();
   for (BatchJob* job : batch) {
-    auto* slot = static_cast<FrameSlot*>(job);
-    slot->detections.ClearResults();
-    slot->model_began_us = begin_us;
-    jobs_.push_back({.frame = &slot->frame, .result = &slot->detections, .status = {}});
+    auto* one = static_cast<DetectionJob*>(job);
+    one->detections.ClearResults();
+    one->model_began_us = begin_us;
+    jobs_.push_back({.frame = &one->frame, .result = &one->detections, .status = {}});
   }
   detector_->Detect(jobs_);
   busy_.End();
@@ -36,7 +36,7 @@ void DetectorRunner::Run(std::span<BatchJob* const> batch) {
     metrics_->inference.Observe(clock_.NowMonotonicUs() - begin_us);
   }
   for (size_t i = 0; i < batch.size(); ++i) {
-    static_cast<FrameSlot*>(batch[i])->failure = jobs_[i].failure;
+    static_cast<DetectionJob*>(batch[i])->failure = jobs_[i].failure;
     batch[i]->Done(jobs_[i].status);
   }
 }

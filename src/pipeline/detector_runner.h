@@ -1,4 +1,4 @@
-// A detector as the batcher sees it: a batch of frame slots in, each slot's detections filled.
+// A detector as the batcher sees it: a batch of pictures in, the detections of each filled.
 // Threads: one at a time.
 #pragma once
 
@@ -18,7 +18,7 @@ class DetectorRunner final : public BatchRunner {
   DetectorRunner(std::unique_ptr<Detector> detector, std::shared_ptr<ModelMetrics> metrics,
                  size_t instance, const Clock& clock);
   int max_batch() const override { return detector_->info().max_batch; }
-  // Jobs are FrameSlots. Detector::Detect does preprocess, inference and postprocess of each.
+  // Jobs are DetectionJobs. Detector::Detect does preprocess, inference and postprocess of each.
   void Run(std::span<BatchJob* const> batch) override;
 
  private:

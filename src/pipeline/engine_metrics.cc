@@ -52,6 +52,16 @@ constexpr MetricInfo kModelStage = {
 constexpr MetricInfo kModelBatches = {"sightline_model_batches_total", kCounter, "Batches run"};
 constexpr MetricInfo kModelFrames = {"sightline_model_frames_total", kCounter,
                                      "Frames of these batches"};
+constexpr MetricInfo kGraphAsked = {
+    "sightline_graph_asked_total", kCounter,
+    "Frames given to a fallback, and objects given to a stage of crops"};
+constexpr MetricInfo kGraphFailed = {"sightline_graph_failed_total", kCounter,
+                                     "Of those, the ones without an answer"};
+constexpr MetricInfo kGraphNotKept = {"sightline_graph_not_kept_total", kCounter,
+                                      "Objects that a stage did not confirm, taken out"};
+constexpr MetricInfo kGraphLeftOut = {
+    "sightline_graph_left_out_total", kCounter,
+    "Objects that a stage did not look at: too small, or beyond the most of a frame"};
 constexpr MetricInfo kModelInstances = {"sightline_model_instances", kGauge,
                                         "Copies of the model, by what they do: busy, idle"};
 constexpr MetricInfo kQueueDepth = {
@@ -207,6 +217,22 @@ void FindStuck(const CameraPipeline& camera, int64_t now_us, int64_t hang_after_
                                camera.camera().id, Seconds(busy_us)));
 }
 
+void CollectGraphMetrics(std::string_view model, const GraphMetrics& graph, MetricWriter& writer) {
+  const auto write = [&](const GraphStepMetrics& step, bool crops) {
+    const auto count = [&](const MetricInfo& metric, const Counter& counter) {
+      writer.Write(metric, {{"model", model}, {"step", step.step}},
+                   static_cast<double>(counter.value()));
+    };
+    count(kGraphAsked, step.asked);
+    count(kGraphFailed, step.failed);
+    if (!crops) return;
+    count(kGraphNotKept, step.not_kept);
+    count(kGraphLeftOut, step.left_out);
+  };
+  for (const GraphStepMetrics& step : graph.fallbacks) write(step, /*crops=*/false);
+  for (const GraphStepMetrics& step : graph.crops) write(step, /*crops=*/true);
+}
+
 void FindStuck(std::string_view model, const ModelMetrics& metrics, int64_t now_us,
                int64_t hang_after_us, std::vector<std::string>* stuck) {
   for (size_t i = 0; i < metrics.busy.size(); ++i) {
@@ -237,10 +263,18 @@ void FindStuck(const DeliverLane& lane, int64_t now_us, int64_t hang_after_us,
 struct Engine::Graph {
   explicit Graph(const Cameras& all) : cameras(all) {
     for (const auto& camera : cameras) {
-      AddOnce(camera->model, &models);
+      AddModel(camera->model);
       outlets.push_back(camera->pipeline->outlets());
       for (const auto& lane : outlets.back()->lanes) AddOnce(lane, &lanes);
     }
+  }
+  // With the parts that it is made of.
+  void AddModel(const std::shared_ptr<Model>& model) {
+    AddOnce(model, &models);
+    if (model->graph == nullptr) return;
+    for (const GraphPart& part : model->graph->ensemble) AddModel(part.model);
+    for (const GraphFallback& fallback : model->graph->fallbacks) AddModel(fallback.part.model);
+    for (const GraphCrops& crops : model->graph->crops) AddModel(crops.model);
   }
   template <typename T>
   static void AddOnce(const std::shared_ptr<T>& part, std::vector<std::shared_ptr<T>>* to) {
@@ -281,6 +315,7 @@ void Engine::CollectMetrics(MetricWriter& writer) const {
     if (!seen.insert("model " + name + " " + owner).second) continue;
     CollectModelMetrics(name, owner, model->batcher->Stats(), model->batcher_options.queue_capacity,
                         *model->metrics, writer);
+    if (model->graph != nullptr) CollectGraphMetrics(name, *model->graph->metrics, writer);
   }
   for (const auto& lane : graph.lanes) {
     if (seen.insert("lane " + lane->name()).second) CollectLaneMetrics(*lane, writer);

@@ -128,8 +128,12 @@ std::string Engine::ExplainJson() const {
   }
   json models = json::array();
   for (const auto& model : models_.InUse()) {
+    json parts = json::array();
+    ForEachPart(model->config,
+                [&](const std::string& name, ConfigLocation) { parts.push_back(name); });
     models.push_back({{"name", model->config.name},
                       {"detector", model->info.describe},
+                      {"parts", parts},
                       {"instances", model->instances},
                       {"max_batch", model->info.max_batch},
                       {"stateful", model->info.stateful},

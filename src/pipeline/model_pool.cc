@@ -1,6 +1,7 @@
 #include "pipeline/model_pool.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "pipeline/as_failure.h"
@@ -8,12 +9,26 @@
 
 namespace sightline {
 
+namespace {
+
+bool SameParts(const ModelConfig& a, const ModelConfig& b) {
+  return a.ensemble == b.ensemble && a.fusion_iou == b.fusion_iou && a.fallback == b.fallback &&
+         a.crops == b.crops &&
+         std::equal(a.parts.begin(), a.parts.end(), b.parts.begin(), b.parts.end(),
+                    [](const auto& x, const auto& y) {
+                      return x.first == y.first && SameModel(*x.second, *y.second);
+                    });
+}
+
+}  // namespace
+
 bool SameModel(const ModelConfig& a, const ModelConfig& b) {
   const bool same_content = a.content == b.content || a.content.empty() || b.content.empty();
   return same_content && a.name == b.name && a.origin == b.origin && a.reference == b.reference &&
          a.confidence == b.confidence && a.nms == b.nms && a.labels == b.labels &&
          a.max_batch == b.max_batch && a.max_batch_delay_us == b.max_batch_delay_us &&
-         a.instances == b.instances && a.threads == b.threads && a.providers == b.providers;
+         a.instances == b.instances && a.threads == b.threads && a.providers == b.providers &&
+         SameParts(a, b);
 }
 
 ModelPool::ModelPool(OpenDetector open, int worker_threads, const Clock& clock)
@@ -30,12 +45,35 @@ absl::StatusOr<std::shared_ptr<Model>> ModelPool::Get(const ModelConfig& wanted)
   return model;
 }
 
-absl::StatusOr<std::shared_ptr<Model>> ModelPool::Open(const ModelConfig& wanted) const {
-  const absl::StatusOr<DetectorFactory> factory = open_(wanted);
+// The detectors of a model and its parts, which are opened; model->graph is set where there are any.
+absl::StatusOr<DetectorFactory> ModelPool::OpenFactory(const ModelConfig& wanted, Model* model) {
+  DetectorFactory first;
+  std::optional<DetectorInfo> info;
+  if (wanted.ensemble.empty()) {
+    SL_ASSIGN_OR_RETURN(first, open_(wanted));
+    if (!IsGraph(wanted)) return first;
+    SL_ASSIGN_OR_RETURN(const std::unique_ptr<Detector> one, first());
+    info = one->info();
+  }
+  SL_ASSIGN_OR_RETURN(model->graph,
+                      MakeModelGraph(wanted, info ? &*info : nullptr,
+                                     [this](const ModelConfig& part) { return Get(part); }));
+  return DetectorFactory(
+      [graph = model->graph, first]() -> absl::StatusOr<std::unique_ptr<Detector>> {
+        std::unique_ptr<Detector> one;
+        if (first) {
+          SL_ASSIGN_OR_RETURN(one, first());
+        }
+        return MakeGraphDetector(graph, std::move(one));
+      });
+}
+
+absl::StatusOr<std::shared_ptr<Model>> ModelPool::Open(const ModelConfig& wanted) {
+  auto model = std::make_shared<Model>();
+  const absl::StatusOr<DetectorFactory> factory = OpenFactory(wanted, model.get());
   if (!factory.ok()) return AsFailure(factory.status());
   absl::StatusOr<std::unique_ptr<Detector>> made = (*factory)();
   if (!made.ok()) return AsFailure(made.status());
-  auto model = std::make_shared<Model>();
   model->config = wanted;
   model->info = (*made)->info();
   // A model with threads of its own gets fewer instances, so that all of them fill the cores once.

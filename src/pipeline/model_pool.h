@@ -1,7 +1,7 @@
 // The models of a run, each opened once and shared by the cameras that name it with the same
 // settings.
 //
-// A model lives as long as a camera holds it. A stateful detector remembers one camera's pictures and
+// A model lives as long as a camera, or a graph that it is a part of, holds it. A stateful detector remembers one camera's pictures and
 // is never shared.
 // Threads: one at a time.
 #pragma once
@@ -15,6 +15,7 @@
 #include "infer/batcher.h"
 #include "pipeline/camera_metrics.h"
 #include "pipeline/config/config.h"
+#include "pipeline/graph/model_graph.h"
 #include "types/detector.h"
 
 namespace sightline {
@@ -24,8 +25,9 @@ struct Model {
   DetectorInfo info;
   int instances = 0;
   std::shared_ptr<ModelMetrics> metrics;
+  std::shared_ptr<const ModelGraph> graph;  // null unless it has parts
   BatcherOptions batcher_options;
-  std::unique_ptr<Batcher> batcher;
+  std::unique_ptr<Batcher> batcher;  // last: its threads use the rest
 };
 
 class ModelPool {
@@ -43,7 +45,8 @@ class ModelPool {
   std::vector<std::shared_ptr<Model>> InUse() const;
 
  private:
-  absl::StatusOr<std::shared_ptr<Model>> Open(const ModelConfig& wanted) const;
+  absl::StatusOr<std::shared_ptr<Model>> Open(const ModelConfig& wanted);
+  absl::StatusOr<DetectorFactory> OpenFactory(const ModelConfig& wanted, Model* model);
 
   const OpenDetector open_;
   const int worker_threads_;

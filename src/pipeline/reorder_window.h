@@ -21,26 +21,20 @@
 
 #include "base/mutex.h"
 #include "base/status.h"
-#include "infer/batcher.h"
-#include "types/camera.h"
-#include "types/detections.h"
-#include "types/frame.h"
+#include "pipeline/detection_job.h"
 
 namespace sightline {
 
 class ReorderWindow;
 
 // One frame on its way: what the batcher carries.
-class FrameSlot final : public BatchJob {
+// `failure` is what a tombstone counts as.
+class FrameSlot final : public DetectionJob {
  public:
   void Done(const absl::Status& status) override;
 
-  Frame frame;
-  Detections detections;                             // capacity is reused from frame to frame
-  absl::Status status;                               // not OK: a tombstone
-  DropReason failure = DropReason::kInferenceError;  // what a tombstone counts as
-  int64_t read_us = 0;                               // when it was read, by Clock::NowMonotonicUs()
-  int64_t model_began_us = 0;                        // when the model began with it; 0: not yet
+  absl::Status status;  // not OK: a tombstone
+  int64_t read_us = 0;  // when it was read, by Clock::NowMonotonicUs()
 
  private:
   friend class ReorderWindow;

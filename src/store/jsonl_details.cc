@@ -61,6 +61,22 @@ void AppendClassMap(const ClassMap& map, std::string& out) {
   out += "]}";
 }
 
+// What each further model said of the object: "NAME":{"detections":[...],"classes":...}.
+void AppendStages(const Detections& detections, size_t index, std::string& out) {
+  bool any = false;
+  for (const StageResult& stage : detections.stages) {
+    if (stage.item < 0 || static_cast<size_t>(stage.item) != index) continue;
+    out += any ? "," : ",\"stages\":{";
+    any = true;
+    AppendJsonString(*stage.stage, out);
+    out += ":{\"detections\":";
+    AppendItems(stage.result, out);
+    AppendPictureResults(stage.result, out);
+    out += "}";
+  }
+  if (any) out += "}";
+}
+
 }  // namespace
 
 void AppendBox(const Box& box, std::string& out) {
@@ -85,7 +101,20 @@ void AppendClassName(const LabelSet* labels, int32_t class_id, std::string& out)
   out += "\"";
 }
 
-void AppendDetails(const Detections& detections, const Detection& detection, std::string& out) {
+void AppendObject(int32_t class_id, float confidence, const Box& box_px, const LabelSet* labels,
+                  std::string& out) {
+  out += "\"class_id\":";
+  AppendNumber(class_id, out);
+  out += ",\"class\":";
+  AppendClassName(labels, class_id, out);
+  out += ",\"confidence\":";
+  AppendFloat(confidence, out);
+  out += ",\"box_xyxy_px\":";
+  AppendBox(box_px, out);
+}
+
+void AppendDetails(const Detections& detections, size_t index, std::string& out) {
+  const Detection& detection = detections.items[index];
   if (Has(detections.rotated_boxes, detection)) {
     AppendRotatedBox(detections.rotated_boxes[static_cast<size_t>(detection.detail)], out);
   }
@@ -108,6 +137,20 @@ void AppendDetails(const Detections& detections, const Detection& detection, std
   if (Has(detections.masks, detection)) {
     AppendMask(detections.masks[static_cast<size_t>(detection.detail)], out);
   }
+  AppendStages(detections, index, out);
+}
+
+void AppendItems(const Detections& detections, std::string& out) {
+  out += "[";
+  for (size_t i = 0; i < detections.items.size(); ++i) {
+    const Detection& detection = detections.items[i];
+    out += i == 0 ? "{" : ",{";
+    AppendObject(detection.class_id, detection.confidence, detection.box_px,
+                 detections.labels.get(), out);
+    AppendDetails(detections, i, out);
+    out += "}";
+  }
+  out += "]";
 }
 
 void AppendPictureResults(const Detections& detections, std::string& out) {

@@ -29,11 +29,19 @@ void AppendBox(const Box& box, std::string& out);  // [x1,y1,x2,y2]
 
 void AppendClassName(const LabelSet* labels, int32_t class_id, std::string& out);
 
+// "class_id":7,"class":"car","confidence":0.9,"box_xyxy_px":[x1,y1,x2,y2]
+void AppendObject(int32_t class_id, float confidence, const Box& box_px, const LabelSet* labels,
+                  std::string& out);
+
 // ,"rotated_box":{"center_px":[x,y],"size_px":[w,h],"angle_rad":a}
 // ,"keypoints_px":[[x,y,confidence],...]
 // ,"mask":{"extent_px":[x1,y1,x2,y2],"width":w,"height":h,"runs":[background,object,...]}
-// each where the detection has it.
-void AppendDetails(const Detections& detections, const Detection& detection, std::string& out);
+// ,"stages":{"NAME":{"detections":[...],"classes":...},...}
+// each where items[index] has it; what a stage said is written as that of a picture is.
+void AppendDetails(const Detections& detections, size_t index, std::string& out);
+
+// [{"class_id","class","confidence","box_xyxy_px","..."},...] with details.
+void AppendItems(const Detections& detections, std::string& out);
 
 // ,"classes":[{"class_id","class","confidence"},...]
 // ,"embedding":[...]

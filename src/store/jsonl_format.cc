@@ -122,19 +122,6 @@ void AppendUtc(int64_t utc_us, std::string& out) {
   out.append(text, static_cast<size_t>(p - text));
 }
 
-// "class_id":0,"class":"person","confidence":0.9,"box_xyxy_px":[1,2,3,4]
-void AppendObject(int32_t class_id, float confidence, const Box& box_px, const LabelSet* labels,
-                  std::string& out) {
-  out += "\"class_id\":";
-  AppendNumber(class_id, out);
-  out += ",\"class\":";
-  AppendClassName(labels, class_id, out);
-  out += ",\"confidence\":";
-  AppendFloat(confidence, out);
-  out += ",\"box_xyxy_px\":";
-  AppendBox(box_px, out);
-}
-
 void AppendEvent(const Event& event, const LabelSet* labels, std::string& out) {
   out += "{\"id\":";
   AppendUuid(event.id, out);
@@ -256,7 +243,7 @@ void AppendFrameLine(const FrameResult& result, std::string& line,
     } else {
       line += "null";
     }
-    AppendDetails(result.detections, detection, line);
+    AppendDetails(result.detections, i, line);
     line += "}";
   }
   line += "]";
@@ -296,16 +283,8 @@ void AppendDetectLine(std::string_view input, const Detections& detections, std:
   line += ",\"pts_us\":";
   AppendNumber(detections.frame.time.pts_us, line);
   AppendSize(detections.frame, line);
-  line += ",\"detections\":[";
-  for (size_t i = 0; i < detections.items.size(); ++i) {
-    const Detection& detection = detections.items[i];
-    line += i == 0 ? "{" : ",{";
-    AppendObject(detection.class_id, detection.confidence, detection.box_px,
-                 detections.labels.get(), line);
-    AppendDetails(detections, detection, line);
-    line += "}";
-  }
-  line += "]";
+  line += ",\"detections\":";
+  AppendItems(detections, line);
   AppendPictureResults(detections, line);
   line += "}\n";
 }

@@ -68,6 +68,8 @@ struct LabelSet {
   }
 };
 
+struct StageResult;
+
 // Ordered by falling confidence unless the producer says otherwise.
 struct Detections {
   FrameMeta frame;
@@ -85,30 +87,46 @@ struct Detections {
   std::vector<float> embedding;     // of length 1
   ClassMap class_map;
 
-  // Exchanges all but frame and labels with `other`; room goes along.
-  void SwapResults(Detections& other) {
-    items.swap(other.items);
-    std::swap(keypoints_per_item, other.keypoints_per_item);
-    keypoints.swap(other.keypoints);
-    rotated_boxes.swap(other.rotated_boxes);
-    masks.swap(other.masks);
-    classes.swap(other.classes);
-    embedding.swap(other.embedding);
-    std::swap(class_map, other.class_map);
-  }
+  // What further models said of single items.
+  std::vector<StageResult> stages;
 
+  // Exchanges all but frame and labels with `other`; room goes along.
+  inline void SwapResults(Detections& other);
   // Empties all but frame and labels; room is kept.
-  void ClearResults() {
-    items.clear();
-    keypoints_per_item = 0;
-    keypoints.clear();
-    rotated_boxes.clear();
-    masks.clear();
-    classes.clear();
-    embedding.clear();
-    class_map.width = class_map.height = 0;
-    class_map.class_ids.clear();
-  }
+  inline void ClearResults();
 };
+
+// What a further model said of one item, of which it was shown a crop. Places are those of the source
+// picture.
+struct StageResult {
+  std::shared_ptr<const std::string> stage;  // its name, as configured
+  int32_t item = 0;                          // index into Detections::items
+  Detections result;                         // with labels of its own
+};
+
+void Detections::SwapResults(Detections& other) {
+  items.swap(other.items);
+  std::swap(keypoints_per_item, other.keypoints_per_item);
+  keypoints.swap(other.keypoints);
+  rotated_boxes.swap(other.rotated_boxes);
+  masks.swap(other.masks);
+  classes.swap(other.classes);
+  embedding.swap(other.embedding);
+  std::swap(class_map, other.class_map);
+  stages.swap(other.stages);
+}
+
+void Detections::ClearResults() {
+  items.clear();
+  keypoints_per_item = 0;
+  keypoints.clear();
+  rotated_boxes.clear();
+  masks.clear();
+  classes.clear();
+  embedding.clear();
+  class_map.width = class_map.height = 0;
+  class_map.class_ids.clear();
+  stages.clear();
+}
 
 }  // namespace sightline

@@ -12,6 +12,8 @@
 
 #include <cstdint>
 #include <iosfwd>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -160,7 +162,8 @@ struct CameraConfig {
 enum class ModelOrigin : uint8_t {
   kBuiltin,  // "people", "motion", "faces", "truth"
   kPackage,  // a name in the model store
-  kFile      // an ONNX file or a package folder
+  kFile,     // an ONNX file or a package folder
+  kEnsemble  // of other models
 };
 
 // What `model:` and --model mean without a file or package of that name.
@@ -176,10 +179,43 @@ struct NmsConfig {
   bool operator==(const NmsConfig&) const = default;
 };
 
+// A model that is asked instead where the first is not sure.
+struct FallbackConfig {
+  std::string model;   // as written
+  float from = 0.05f;  // of the best confidence, inclusive
+  float below = 0.5f;  // exclusive
+  ConfigLocation at;
+  bool operator==(const FallbackConfig& other) const {
+    return model == other.model && from == other.from && below == other.below;
+  }
+};
+
+// A model that looks at the objects that were found, each cut out of the picture.
+struct CropsConfig {
+  std::string name;                       // unique within the model
+  std::string model;                      // as written
+  std::vector<std::string> classes;       // of objects; empty = all
+  float margin = 0;                       // on each side, of the box's width and height
+  int min_side = 8;                       // px; smaller objects are left out
+  int most = 64;                          // objects of a frame
+  std::optional<float> keep_above;        // objects of which the model is less sure are taken out
+  std::vector<std::string> keep_classes;  // the model's own that count for this; empty = any
+  ConfigLocation at;
+  bool operator==(const CropsConfig& other) const {
+    return name == other.name && model == other.model && classes == other.classes &&
+           margin == other.margin && min_side == other.min_side && most == other.most &&
+           keep_above == other.keep_above && keep_classes == other.keep_classes;
+  }
+};
+
 struct ModelConfig {
   std::string name;  // unique; for a camera's direct reference the reference itself
   ModelOrigin origin = ModelOrigin::kPackage;
-  std::string reference;  // builtin name, package name or absolute path
+  std::string reference;  // builtin name, package name or absolute path; empty of an ensemble
+  std::vector<std::string> ensemble;  // models as written; or else there is a reference
+  float fusion_iou = 0.55f;           // of an ensemble's boxes
+  std::vector<FallbackConfig> fallback;
+  std::vector<CropsConfig> crops;
   std::optional<float> confidence;
   NmsConfig nms;
   std::vector<std::string> labels;  // class names by id; empty = the package's
@@ -192,7 +228,17 @@ struct ModelConfig {
   // A hash of what its files hold, in hex, by whoever opens them; no setting of the file. Empty: not
   // looked at, or built in.
   std::string content = {};
+  // What ensemble, fallback and crops name, by that name; filled when the whole file is read. No cycles.
+  std::map<std::string, std::shared_ptr<const ModelConfig>> parts = {};
 };
+
+// Calls visit(name, at) for every model that `model` names as a part.
+template <typename Visit>
+void ForEachPart(const ModelConfig& model, const Visit& visit) {
+  for (const std::string& name : model.ensemble) visit(name, model.at);
+  for (const FallbackConfig& fallback : model.fallback) visit(fallback.model, fallback.at);
+  for (const CropsConfig& crops : model.crops) visit(crops.model, crops.at);
+}
 
 struct OutputConfig {
   std::string dir = "out";  // absolute once read from a file

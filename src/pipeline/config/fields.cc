@@ -11,7 +11,7 @@ namespace {
 
 // The order of choices is the order of the enums' values.
 constexpr std::string_view kNmsKinds[] = {"hard", "soft_linear", "soft_gaussian", "none"};
-constexpr std::string_view kModelReferences[] = {"builtin", "package", "file"};
+constexpr std::string_view kModelReferences[] = {"builtin", "package", "file", "ensemble"};
 
 using enum FieldType;
 
@@ -65,7 +65,10 @@ constexpr Field kBatchFields[] = {
 };
 constexpr Section kBatch = {"models[].batch", "How frames share a run of the model.", kBatchFields};
 
-// Three keys fill origin and reference; kModel demands exactly one of them.
+constexpr std::string_view kOneIsNeeded =
+    "one of `builtin`, `package`, `file` and `ensemble` is needed";
+
+// Three keys fill origin and reference; kModel demands exactly one of them, or `ensemble`.
 template <ModelOrigin kOrigin>
 constexpr Row Reference(std::string_view key, FieldType type) {
   return Row(key, type)
@@ -79,7 +82,7 @@ constexpr Row Reference(std::string_view key, FieldType type) {
         const bool is_this = model.origin == kOrigin && !model.reference.empty();
         return is_this ? Value(model.reference) : Value();
       })
-      .Unset("one of `builtin`, `package` and `file` is needed");
+      .Unset(kOneIsNeeded);
 }
 
 // The same for `builtin`, whose value is a choice.
@@ -113,6 +116,28 @@ constexpr Field kModelFields[] = {
     Reference<ModelOrigin::kFile>("file", kPath)
         .Says("An ONNX file or a package's folder.")
         .Example("yolox_nano.onnx"),
+    Key<&ModelConfig::ensemble>("ensemble", kTextList)
+        .Says("Models that all look at every frame; their boxes become one set by weighted boxes "
+              "fusion. Masks, keypoints and classes of the picture are not fused.")
+        .AffectsResults()
+        .Items(2, 16)
+        .SetBy([](void* target, Value&& value) {
+          auto& model = *static_cast<ModelConfig*>(target);
+          model.origin = ModelOrigin::kEnsemble;
+          model.ensemble = std::get<std::vector<std::string>>(std::move(value));
+        })
+        .Unset(kOneIsNeeded)
+        .Example("[fast, large]"),
+    Key<&ModelConfig::fusion_iou>("fusion_iou", kNumber)
+        .Says("Overlap (IoU) from which boxes of an ensemble are one object.")
+        .AffectsResults()
+        .Range(0, 1),
+    Maps<&ModelConfig::fallback>("fallback", kFallback)
+        .Says("Models that are asked where this one is not sure, in this order.")
+        .Items(1, 8),
+    Maps<&ModelConfig::crops>("crops", kCrops)
+        .Says("Models that look at the objects that were found, in this order.")
+        .Items(1, 16),
     Key<&ModelConfig::confidence>("confidence", kNumber)
         .Says("Detections below this confidence are left out.")
         .AffectsResults()
@@ -264,6 +289,8 @@ void Collect(const Section& section, std::vector<const Section*>& into) {
 struct Defaults {
   Config config;
   ModelConfig model;
+  FallbackConfig fallback;
+  CropsConfig crops;
 };
 
 }  // namespace
@@ -283,6 +310,8 @@ const void* DefaultTarget(const Section& section) {
       {&kModel, &defaults.model},
       {&kNms, &defaults.model.nms},
       {&kBatch, &defaults.model},
+      {&kFallback, &defaults.fallback},
+      {&kCrops, &defaults.crops},
       {&kOutputs, &defaults.config.outputs},
       {&kSqlite, &defaults.config.outputs.sqlite},
       {&kJsonl, &defaults.config.outputs.jsonl},

@@ -355,5 +355,66 @@ TEST(IdentityOf, ChangesWithWhatChangesResultsAndNothingElse) {
   EXPECT_THAT(differs(identity({{"FORWARD", "inn"}})), ElementsAre(false, false, false, true));
 }
 
+// --- graphs of models ------------------------------------------------------------------------
+
+std::string GraphText(const std::string& models) {
+  return "models:\n" + models + "cameras: [{id: a, source: a.mp4, model: graph}]\n";
+}
+
+TEST(ParseConfig, GraphsOfModelsAreResolved) {
+  const Config config = Good(GraphText(R"(  - {name: fast, builtin: people, confidence: 0.2}
+  - {name: both, ensemble: [fast, large.onnx], fusion_iou: 0.6}
+  - name: graph
+    package: yolox
+    fallback: [{model: both, from: 0.1, below: 0.4}]
+    crops: [{name: colour, model: car_colour, classes: [car], margin: 0.1, keep_above: 0.7}]
+)"));
+  const ModelConfig& graph = config.models[config.cameras[0].model_index];
+  EXPECT_EQ(graph.origin, ModelOrigin::kPackage);
+  ASSERT_EQ(graph.parts.size(), 2u);
+  const ModelConfig& both = *graph.parts.at("both");
+  EXPECT_EQ(both.origin, ModelOrigin::kEnsemble);
+  EXPECT_EQ(both.fusion_iou, 0.6f);
+  EXPECT_EQ(both.parts.at("fast")->confidence, 0.2f);
+  EXPECT_EQ(both.parts.at("large.onnx")->reference, "/etc/sightline/large.onnx");
+  EXPECT_EQ(graph.parts.at("car_colour")->origin, ModelOrigin::kPackage);
+  EXPECT_EQ(graph.crops[0].keep_above, 0.7f);
+  EXPECT_EQ(ParseConfig(GraphText("  - {name: graph, ensemble: [people, motion]}\n"), "f.yaml")
+                .WarningText(),
+            "");
+}
+
+TEST(ParseConfig, GraphsThatCannotBeAreRefused) {
+  EXPECT_EQ(Errors(GraphText("  - {name: graph, package: a, ensemble: [a, b]}\n")),
+            "f.yaml:2:5: models[0] has more than one of builtin, package, file, ensemble; exactly "
+            "one is needed");
+  EXPECT_EQ(
+      Errors(GraphText(R"(  - {name: graph, package: a, crops: [{name: x, model: two}]}
+  - {name: two, package: b, fallback: [{model: graph}]}
+)")),
+      "f.yaml:3:40: model \"two\": its part \"graph\" needs \"two\" in turn: models cannot go "
+      "round in a circle");
+  EXPECT_EQ(
+      Errors(GraphText("  - {name: graph, ensemble: [graph, people]}\n")),
+      "f.yaml:2:5: model \"graph\": its part \"graph\" needs itself in turn: models cannot go "
+      "round in a circle");
+  EXPECT_THAT(
+      Errors(GraphText("  - {name: graph, package: a, fallback: [{model: a, from: 0.5, below: "
+                       "0.5}]}\n")),
+      HasSubstr("models[0].fallback[0].from: 0.5 is not below `below`, 0.5"));
+  EXPECT_THAT(Errors(GraphText("  - {name: graph, package: a, crops: [{name: x, model: a}, {name: "
+                               "x, model: b}]}\n")),
+              HasSubstr("two crops of the model have the name \"x\""));
+  ParseOptions known;
+  known.known_packages = {"yolox"};
+  EXPECT_THAT(Errors(GraphText("  - {name: graph, package: yolox, crops: [{name: x, model: "
+                               "yolx}]}\n"),
+                     known),
+              HasSubstr("no model \"yolx\"; did you mean \"yolox\"?"));
+  EXPECT_THAT(Errors(GraphText("  - {name: graph, package: a, crops: [{name: x, model: a, "
+                               "keep_classes: [b]}]}\n")),
+              HasSubstr("keep_above"));
+}
+
 }  // namespace
 }  // namespace sightline

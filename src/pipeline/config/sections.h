@@ -5,8 +5,10 @@
 
 namespace sightline::config {
 
-extern const Section kCamera;   // fills a CameraConfig
-extern const Section kTracker;  // fills a TrackerConfig
+extern const Section kCamera;    // fills a CameraConfig
+extern const Section kTracker;   // fills a TrackerConfig
+extern const Section kFallback;  // fills a FallbackConfig
+extern const Section kCrops;     // fills a CropsConfig
 
 // As DefaultTarget(), for the sections of camera_fields.cc; null for others.
 const void* CameraDefaults(const Section& section);

@@ -102,10 +102,38 @@ class Validator {
                                          Quote(model.name), config_.models[first->second].at.line));
         continue;
       }
-      const bool used = std::any_of(config_.cameras.begin(), config_.cameras.end(),
-                                    [&](const auto& camera) { return camera.model == model.name; });
-      if (!used) Warn(path, fmt::format("no camera uses the model {}", Quote(model.name)));
+      if (!IsUsed(model.name)) {
+        Warn(path, fmt::format("no camera uses the model {}", Quote(model.name)));
+      }
       CheckModelFile(model, path + ".file");
+      CheckGraph(model, path);
+    }
+  }
+
+  bool IsUsed(const std::string& name) const {
+    const auto is_part = [&](const ModelConfig& model) {
+      bool found = false;
+      ForEachPart(model, [&](const std::string& part, ConfigLocation) { found |= part == name; });
+      return found;
+    };
+    return std::any_of(config_.cameras.begin(), config_.cameras.end(),
+                       [&](const auto& camera) { return camera.model == name; }) ||
+           std::any_of(config_.models.begin(), config_.models.end(), is_part);
+  }
+
+  void CheckGraph(const ModelConfig& model, const std::string& path) {
+    for (size_t i = 0; i < model.fallback.size(); ++i) {
+      const FallbackConfig& fallback = model.fallback[i];
+      if (fallback.from < fallback.below) continue;
+      Fail(fmt::format("{}.fallback[{}].from", path, i),
+           fmt::format("{:g} is not below `below`, {:g}: the model would never be asked",
+                       fallback.from, fallback.below));
+    }
+    std::set<std::string_view> names;
+    for (size_t i = 0; i < model.crops.size(); ++i) {
+      if (model.crops[i].name.empty() || names.insert(model.crops[i].name).second) continue;
+      Fail(fmt::format("{}.crops[{}].name", path, i),
+           fmt::format("two crops of the model have the name {}", Quote(model.crops[i].name)));
     }
   }
 
@@ -307,7 +335,7 @@ bool IsPackageName(std::string_view text) {
   });
 }
 
-// Where the model stands that `name` means, which may be made; nullopt after an error.
+// Finds the models that cameras and other models name.
 class ModelResolver {
  public:
   ModelResolver(Config& config, const std::string& folder, const ParseOptions& options,
@@ -324,8 +352,15 @@ class ModelResolver {
     for (size_t i = 0; i < entries_; ++i) CheckPackage(config_.models[i]);
     for (size_t i = 0; i < config_.cameras.size(); ++i) {
       CameraConfig& camera = config_.cameras[i];
-      if (!camera.model.empty()) Resolve(camera, fmt::format("cameras[{}].model", i));
+      if (camera.model.empty()) continue;
+      const std::optional<size_t> index =
+          IndexOf({.name = camera.model,
+                   .at = camera.model_at,
+                   .path = fmt::format("cameras[{}].model{}", i,
+                                       camera.id.empty() ? "" : ": camera " + Quote(camera.id))});
+      if (index) camera.model_index = *index;
     }
+    for (size_t i = 0; i < entries_; ++i) ResolveParts(i);
   }
 
  private:
@@ -351,23 +386,28 @@ class ModelResolver {
                      near.empty() ? "" : fmt::format(" (did you mean {}?)", Quote(near)))});
   }
 
-  void Resolve(CameraConfig& camera, const std::string& path) {
-    const std::string& name = camera.model;
+  // A place of the file that names a model.
+  struct Reference {
+    const std::string& name;
+    ConfigLocation at;
+    std::string path;  // for messages
+  };
+
+  // Which of config_.models is meant; it may be made. Nothing after an error.
+  std::optional<size_t> IndexOf(const Reference& wanted) {
+    const std::string& name = wanted.name;
     for (size_t i = 0; i < entries_; ++i) {
-      if (config_.models[i].name == name) {
-        camera.model_index = i;
-        return;
-      }
+      if (config_.models[i].name == name) return i;
     }
     ModelConfig model;
     model.name = name;
-    model.at = camera.model_at;
+    model.at = wanted.at;
     const std::string extension = std::filesystem::path(name).extension().string();
     if (LooksLikeUrl(name)) {
       findings_.errors.push_back(
-          {camera.model_at,
-           fmt::format("{}: {} is a URL; a local file or a name is wanted", path, Quote(name))});
-      return;
+          {wanted.at, fmt::format("{}: {} is a URL; a local file or a name is wanted", wanted.path,
+                                  Quote(name))});
+      return std::nullopt;
     }
     // What the truth of a simulated camera is told goes behind a question mark: truth?miss=0.1.
     if (std::find(std::begin(kBuiltInModels), std::end(kBuiltInModels), name) !=
@@ -381,40 +421,64 @@ class ModelResolver {
       std::error_code error;
       if (options_.check_files && !std::filesystem::exists(model.reference, error)) {
         findings_.errors.push_back(
-            {camera.model_at, fmt::format("{}: camera {}: no model file {}", path, Quote(camera.id),
-                                          Quote(model.reference))});
-        return;
+            {wanted.at, fmt::format("{}: no model file {}", wanted.path, Quote(model.reference))});
+        return std::nullopt;
       }
     } else if (IsPackageName(name) && IsKnownPackage(name)) {
       model.origin = ModelOrigin::kPackage;
       model.reference = name;
     } else {
-      if (!names_damaged_) FailUnknown(camera, path);
-      return;
+      if (!names_damaged_) FailUnknown(wanted);
+      return std::nullopt;
     }
-    camera.model_index = IndexOf(std::move(model));
-  }
-
-  // Cameras that name the same thing share one entry.
-  size_t IndexOf(ModelConfig&& model) {
+    // Those who name the same thing share one entry.
     const auto [it, fresh] =
         direct_.try_emplace({model.origin, model.reference}, config_.models.size());
     if (fresh) config_.models.push_back(std::move(model));
     return it->second;
   }
 
-  void FailUnknown(const CameraConfig& camera, const std::string& path) {
+  // Fills `parts` of an entry of the file, of those that it names first.
+  void ResolveParts(size_t index) {
+    if (resolved_.size() < entries_) resolved_.resize(entries_, Resolved::kNo);
+    if (resolved_[index] != Resolved::kNo) return;
+    resolved_[index] = Resolved::kBegun;
+    std::map<std::string, std::shared_ptr<const ModelConfig>> parts;
+    const std::string owner = config_.models[index].name;
+    const ModelConfig named = config_.models[index];  // IndexOf() moves the entries
+    ForEachPart(named, [&](const std::string& name, ConfigLocation at) {
+      if (name.empty() || parts.count(name) > 0) return;
+      const std::string path = fmt::format("model {}", Quote(owner));
+      const std::optional<size_t> part = IndexOf({.name = name, .at = at, .path = path});
+      if (!part) return;
+      if (*part < entries_) {
+        if (resolved_[*part] == Resolved::kBegun) {
+          findings_.errors.push_back(
+              {at, fmt::format("{}: its part {} needs {} in turn: models cannot go round in a "
+                               "circle",
+                               path, Quote(name), *part == index ? "itself" : Quote(owner))});
+          return;
+        }
+        ResolveParts(*part);
+      }
+      parts[name] = std::make_shared<const ModelConfig>(config_.models[*part]);
+    });
+    config_.models[index].parts = std::move(parts);
+    resolved_[index] = Resolved::kDone;
+  }
+
+  void FailUnknown(const Reference& wanted) {
     std::vector<std::string_view> known;
     for (size_t i = 0; i < entries_; ++i) known.push_back(config_.models[i].name);
     known.insert(known.end(), std::begin(kBuiltInModels), std::end(kBuiltInModels));
     if (options_.known_packages) {
       known.insert(known.end(), options_.known_packages->begin(), options_.known_packages->end());
     }
-    const std::string near = NearestWord(camera.model, known);
+    const std::string near = NearestWord(wanted.name, known);
     findings_.errors.push_back(
-        {camera.model_at,
+        {wanted.at,
          fmt::format(
-             "{}: camera {}: no model {}; {}", path, Quote(camera.id), Quote(camera.model),
+             "{}: no model {}; {}", wanted.path, Quote(wanted.name),
              near.empty()
                  ? fmt::format("known are {}; add one with \"sightline models add FILE.onnx\"",
                                fmt::join(known.begin(),
@@ -426,8 +490,10 @@ class ModelResolver {
   const std::string& folder_;
   const ParseOptions& options_;
   Findings& findings_;
-  const size_t entries_;        // of the file; those behind are direct references
-  bool names_damaged_ = false;  // some entry's name was refused: "unknown" may be untrue
+  const size_t entries_;  // of the file; those behind are direct references
+  enum class Resolved : uint8_t { kNo, kBegun, kDone };
+  std::vector<Resolved> resolved_;  // of the entries' parts
+  bool names_damaged_ = false;      // some entry's name was refused: "unknown" may be untrue
   std::map<std::pair<ModelOrigin, std::string>, size_t> direct_;
 };
 
