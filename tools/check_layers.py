@@ -13,6 +13,7 @@ import sys
 ALLOWED = {
     "base": [],
     "types": ["base"],
+    "net": ["base"],
     "media": ["base", "types"],
     "vision": ["base", "types"],
     "infer": ["base", "types"],
@@ -22,12 +23,14 @@ ALLOWED = {
     "evaluate": ["base", "types", "vision"],
     "store": ["base", "types"],
     "sim": ["base", "types", "media", "vision"],
-    "pipeline": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "store"],
+    "remote": ["base", "types", "net", "media", "vision"],
+    "pipeline": ["base", "types", "net", "media", "vision", "infer", "detect", "track", "events",
+                 "store", "remote"],
     "observe": ["base", "types", "vision", "store"],
-    "serve": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "evaluate",
-              "store", "sim", "pipeline", "observe"],
-    "cli": ["base", "types", "media", "vision", "infer", "detect", "track", "events", "evaluate",
-            "store", "sim", "pipeline", "observe", "serve"],
+    "serve": ["base", "types", "net", "media", "vision", "infer", "detect", "track", "events",
+              "evaluate", "store", "sim", "remote", "pipeline", "observe"],
+    "cli": ["base", "types", "net", "media", "vision", "infer", "detect", "track", "events",
+            "evaluate", "store", "sim", "remote", "pipeline", "observe", "serve"],
 }
 # header prefix: the only modules whose headers may show it.
 ADAPTED = {
@@ -39,6 +42,7 @@ ADAPTED = {
     "yaml-cpp/": [],
     "sqlite3.h": [],
     "boost/": [],
+    "curl/": [],
     "CLI/": ["cli"],
 }
 FORBIDDEN_NAMES = {"util", "utils", "common", "misc", "helper", "helpers", "manager"}

@@ -48,4 +48,14 @@ bool NextPair(std::string_view* query, std::string_view* key, std::string_view* 
   return true;
 }
 
+std::string ShownText(std::string_view text, size_t max_bytes) {
+  std::string shown(text.substr(0, max_bytes));
+  for (char& c : shown) {
+    if (c == '\n' || c == '\r' || c == '\t') c = ' ';
+    if (c < 0x20 || c >= 0x7F) c = '?';
+  }
+  if (text.size() > max_bytes) shown += "...";
+  return shown;
+}
+
 }  // namespace sightline

@@ -1,6 +1,7 @@
 // Letters and escapes of ASCII text, whatever the locale. Threads: reentrant.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -16,5 +17,9 @@ bool PercentDecode(std::string_view text, std::string* decoded);
 // Cuts the first key=value off a query "a=1&b=2" (empty pairs are passed over); false at its end.
 // Values are as they stand; a key without "=" has an empty one.
 bool NextPair(std::string_view* query, std::string_view* key, std::string_view* value);
+
+// Someone else's words made fit for logs and terminals: one line of printable ASCII, everything else
+// as "?", cut after max_bytes with "...".
+std::string ShownText(std::string_view text, size_t max_bytes);
 
 }  // namespace sightline

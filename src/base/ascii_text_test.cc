@@ -19,6 +19,13 @@ TEST(AsciiText, DecodesEscapesAndKeepsTheRest) {
   }
 }
 
+TEST(AsciiText, ShowsOthersWordsOnOneLine) {
+  EXPECT_EQ(ShownText("a b", 10), "a b");
+  EXPECT_EQ(ShownText("\x1b[2J\r\n\x7f\xC3\x84", 10), "?[2J  ???");
+  EXPECT_EQ(ShownText("0123456789a", 10), "0123456789...");
+  EXPECT_EQ(ShownText("", 10), "");
+}
+
 TEST(NextPair, TakesAQueryApart) {
   std::string_view query = "&a=1&&b=&c&d=x=y&";
   std::string_view key;

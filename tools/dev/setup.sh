@@ -5,7 +5,7 @@ APT_PACKAGES=(
   g++ cmake ninja-build ccache pkg-config python3 python3-pip unzip ca-certificates
   # libraries
   libabsl-dev libfmt-dev libspdlog-dev libssl-dev libeigen3-dev nlohmann-json3-dev libcli11-dev
-  libboost-dev
+  libboost-dev libcurl4-openssl-dev
   libyaml-cpp-dev libsqlite3-dev libxxhash-dev libhwy-dev
   libturbojpeg0-dev libwebp-dev libpng-dev
   libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
