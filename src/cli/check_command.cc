@@ -106,6 +106,8 @@ void Print(const ParsedConfig& parsed) {
 
 // The classes of a model as far as they can be had without running it; null when not.
 std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model) {
+  // Its parts may add classes.
+  if (!model.ensemble.empty() || !model.fallback.empty()) return nullptr;
   if (!model.labels.empty()) return std::make_shared<LabelSet>(LabelSet{model.labels});
   if (model.origin == ModelOrigin::kBuiltin) {
     const auto factory = OpenConfiguredDetector(model);

@@ -19,6 +19,7 @@
 #include "media/video_writer.h"
 #include "observe/report_sink.h"
 #include "observe/video_sink.h"
+#include "remote/vision_language_model.h"
 #include "sim/truth_detector.h"
 #include "store/jsonl_sink.h"
 #include "store/sqlite_sink.h"
@@ -229,7 +230,40 @@ absl::StatusOr<std::string> ModelFileOf(const std::string& model) {
   return package.spec.file;
 }
 
+namespace {
+
+absl::StatusOr<DetectorFactory> OpenConfiguredVisionLanguage(const ModelConfig& model) {
+  const VisionLanguageConfig& config = *model.vision_language;
+  VisionLanguageOptions options;
+  options.name = model.name;
+  options.endpoint = config.endpoint;
+  options.model = config.model;
+  options.api_key = config.key.Reveal();
+  options.tls.ca_file = config.ca_file;
+  options.labels = model.labels;
+  options.question = config.ask;
+  options.answer = config.answer == VisionLanguageConfig::Answer::kOne ? AnswerKind::kOneLabel
+                   : config.answer == VisionLanguageConfig::Answer::kSeveral
+                       ? AnswerKind::kSeveralLabels
+                       : AnswerKind::kBoxes;
+  options.may_find_none = config.may_find_none;
+  options.max_picture_side_px = config.max_side;
+  options.timeout_us = config.timeout_us;
+  options.connect_timeout_us = std::min(options.connect_timeout_us, config.timeout_us);
+  options.max_at_once = config.max_at_once;
+  options.budget = {.requests_per_minute = config.requests_per_minute,
+                    .requests_per_hour = config.requests_per_hour,
+                    .requests_per_day = config.requests_per_day,
+                    .tokens_per_day = config.tokens_per_day};
+  options.cache_entries = static_cast<size_t>(config.cache_entries);
+  options.cache_ttl_us = config.cache_ttl_us;
+  return OpenVisionLanguageModel(options);
+}
+
+}  // namespace
+
 absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model) {
+  if (model.vision_language) return OpenConfiguredVisionLanguage(model);
   if (sim::IsTruthModel(model.reference)) {
     return sim::MakeTruthDetectorFactory(model.reference, model.confidence);
   }

@@ -33,6 +33,14 @@ std::string ContentOf(const ModelConfig& model) {
   return fmt::format("{:016x}{:016x}", hash.high, hash.low);
 }
 
+// A copy of the model as it stands in the configuration, with parts that are such copies.
+std::shared_ptr<const ModelConfig> Relinked(const Config& config, const ModelConfig& model) {
+  const auto entry = std::ranges::find(config.models, model.name, &ModelConfig::name);
+  auto copy = std::make_shared<ModelConfig>(entry == config.models.end() ? model : *entry);
+  for (auto& [name, part] : copy->parts) part = Relinked(config, *part);
+  return copy;
+}
+
 }  // namespace
 
 std::vector<std::string> FilesOf(const ModelConfig& model) {
@@ -69,6 +77,9 @@ void LookAtModels(const Config* before, Config& config) {
         model.content = earlier.content;
       }
     }
+  }
+  for (ModelConfig& model : config.models) {
+    for (auto& [name, part] : model.parts) part = Relinked(config, *part);
   }
 }
 

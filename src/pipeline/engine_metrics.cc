@@ -315,6 +315,7 @@ void Engine::CollectMetrics(MetricWriter& writer) const {
     if (!seen.insert("model " + name + " " + owner).second) continue;
     CollectModelMetrics(name, owner, model->batcher->Stats(), model->batcher_options.queue_capacity,
                         *model->metrics, writer);
+    if (model->info.collect_metrics) model->info.collect_metrics(name, writer);
     if (model->graph != nullptr) CollectGraphMetrics(name, *model->graph->metrics, writer);
   }
   for (const auto& lane : graph.lanes) {

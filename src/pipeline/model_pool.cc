@@ -28,7 +28,7 @@ bool SameModel(const ModelConfig& a, const ModelConfig& b) {
          a.confidence == b.confidence && a.nms == b.nms && a.labels == b.labels &&
          a.max_batch == b.max_batch && a.max_batch_delay_us == b.max_batch_delay_us &&
          a.instances == b.instances && a.threads == b.threads && a.providers == b.providers &&
-         SameParts(a, b);
+         a.vision_language == b.vision_language && SameParts(a, b);
 }
 
 ModelPool::ModelPool(OpenDetector open, int worker_threads, const Clock& clock)

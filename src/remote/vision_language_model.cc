@@ -224,6 +224,43 @@ DetectorInfo InfoOf(const VisionLanguageOptions& options, const Question& questi
   return info;
 }
 
+constexpr MetricInfo kPictures = {
+    "sightline_vision_language_pictures_total", MetricType::kCounter,
+    "Pictures by what became of them: answer, cache_hit, error, or not asked and why"};
+constexpr MetricInfo kRequests = {"sightline_vision_language_requests_total", MetricType::kCounter,
+                                  "Requests sent, retries included"};
+constexpr MetricInfo kRetries = {"sightline_vision_language_retries_total", MetricType::kCounter,
+                                 "Requests that were sent again"};
+constexpr MetricInfo kTokens = {"sightline_vision_language_tokens_total", MetricType::kCounter,
+                                "Tokens, as the endpoint counts them"};
+constexpr MetricInfo kWithoutUsage = {
+    "sightline_vision_language_replies_without_usage_total", MetricType::kCounter,
+    "Answers of which the endpoint did not say how many tokens they took"};
+
+void Collect(const VisionLanguageCounters& counters, std::string_view model, MetricWriter& writer) {
+  const auto picture = [&](std::string_view outcome, const Counter& counter) {
+    writer.Write(kPictures, {{"model", model}, {"outcome", outcome}},
+                 static_cast<double>(counter.value()));
+  };
+  picture("answer", counters.answers);
+  picture("cache_hit", counters.cache_hits);
+  picture("error", counters.errors);
+  picture("budget", counters.refused_by_budget);
+  picture("paused", counters.refused_while_paused);
+  picture("waiting", counters.refused_waiting);
+  const auto tokens = [&](std::string_view kind, const Counter& counter) {
+    writer.Write(kTokens, {{"model", model}, {"kind", kind}}, static_cast<double>(counter.value()));
+  };
+  tokens("prompt", counters.prompt_tokens);
+  tokens("answer", counters.answer_tokens);
+  const auto count = [&](const MetricInfo& metric, const Counter& counter) {
+    writer.Write(metric, {{"model", model}}, static_cast<double>(counter.value()));
+  };
+  count(kRequests, counters.requests);
+  count(kRetries, counters.retries);
+  count(kWithoutUsage, counters.replies_without_usage);
+}
+
 int AnswerTokens(const VisionLanguageOptions& options) {
   if (options.max_answer_tokens > 0) return options.max_answer_tokens;
   switch (options.answer) {
@@ -257,6 +294,10 @@ absl::StatusOr<std::shared_ptr<SharedModel>> Share(const VisionLanguageOptions& 
   SL_ASSIGN_OR_RETURN(model->endpoint,
                       ChatEndpoint::Create(options, question, max_tokens, model->counters));
   model->info = InfoOf(options, question, max_tokens, model->endpoint->origin());
+  model->info.collect_metrics = [counters = model->counters](std::string_view name,
+                                                             MetricWriter& writer) {
+    Collect(*counters, name, writer);
+  };
   SL_ASSIGN_OR_RETURN(model->threads,
                       AskThreads::Start(options.name, options.max_at_once, options.max_waiting,
                                         model->endpoint.get()));

@@ -6,7 +6,9 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
+#include "base/metrics.h"
 #include "base/status.h"
 #include "base/uuid.h"
 #include "types/detections.h"
@@ -20,6 +22,8 @@ struct DetectorInfo {
   std::shared_ptr<const LabelSet> labels;
   bool stateful = false;  // needs every frame of one camera in order: one instance per camera
   int max_batch = 1;
+  // What it measures of itself beside its times, for a model of that name; empty: nothing. Any thread.
+  std::function<void(std::string_view model, MetricWriter& writer)> collect_metrics = {};
 };
 
 // One frame's part of a Detect call. `status` is the frame's own: one bad frame does not fail the

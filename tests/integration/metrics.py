@@ -223,9 +223,16 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="sightline-metrics-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     config = folder / "two.yaml"
+    # The models of the graph are never asked: nothing is that large, and the truth is always sure.
     config.write_text("""
+models:
+  - name: scene
+    builtin: truth
+    fallback: [{model: ask, from: 0.1, below: 0.2}]
+    crops: [{name: look, model: ask, min_side: 8192}]
+  - {name: ask, vision_language: {endpoint: "http://127.0.0.1:9/v1", model: nobody}, labels: [person]}
 cameras:
-  - {id: gate, source: "sim://street?render=none&fps=20&people=5", model: truth}
+  - {id: gate, source: "sim://street?render=none&fps=20&people=5", model: scene}
   - {id: yard, source: "sim://street?render=none&fps=20&people=5&faults=cut@2s+2h", model: truth}
 outputs: {dir: results, jsonl: {path: LINES}, video: {enabled: false}, report: {enabled: false}, trace: true}
 metrics: {hang_after: 1s}

@@ -50,6 +50,7 @@ class SecretText {
   const std::string& shown() const { return shown_; }
   const std::string& Reveal() const { return value_; }
   bool empty() const { return value_.empty(); }
+  bool operator==(const SecretText&) const = default;
   friend std::ostream& operator<<(std::ostream& out, const SecretText& text);
 
  private:
@@ -160,10 +161,11 @@ struct CameraConfig {
 };
 
 enum class ModelOrigin : uint8_t {
-  kBuiltin,  // "people", "motion", "faces", "truth"
-  kPackage,  // a name in the model store
-  kFile,     // an ONNX file or a package folder
-  kEnsemble  // of other models
+  kBuiltin,        // "people", "motion", "faces", "truth"
+  kPackage,        // a name in the model store
+  kFile,           // an ONNX file or a package folder
+  kEnsemble,       // of other models
+  kVisionLanguage  // on another machine
 };
 
 // What `model:` and --model mean without a file or package of that name.
@@ -208,14 +210,38 @@ struct CropsConfig {
   }
 };
 
+// A vision-language model behind an OpenAI-compatible endpoint. Zeros and empty texts are as in
+// remote/vision_language_model.h, where the defaults come from.
+struct VisionLanguageConfig {
+  enum class Answer : uint8_t { kOne, kSeveral, kBoxes };
+  std::string endpoint;
+  std::string model;
+  SecretText key;
+  std::string ask;
+  Answer answer = Answer::kOne;
+  bool may_find_none = false;
+  int max_side = 768;               // px
+  int64_t timeout_us = 30'000'000;  // of a picture, retries included
+  int max_at_once = 4;              // requests
+  int64_t requests_per_minute = 0;  // 0: without limit, as those below
+  int64_t requests_per_hour = 0;
+  int64_t requests_per_day = 0;
+  int64_t tokens_per_day = 0;
+  int cache_entries = 10'000;
+  int64_t cache_ttl_us = 3'600'000'000;
+  std::string ca_file;  // PEM; empty: whom the system trusts
+  bool operator==(const VisionLanguageConfig&) const = default;
+};
+
 struct ModelConfig {
   std::string name;  // unique; for a camera's direct reference the reference itself
   ModelOrigin origin = ModelOrigin::kPackage;
-  std::string reference;  // builtin name, package name or absolute path; empty of an ensemble
+  std::string reference;              // builtin name, package name or absolute path; else empty
   std::vector<std::string> ensemble;  // models as written; or else there is a reference
   float fusion_iou = 0.55f;           // of an ensemble's boxes
   std::vector<FallbackConfig> fallback;
   std::vector<CropsConfig> crops;
+  std::optional<VisionLanguageConfig> vision_language;  // of that origin
   std::optional<float> confidence;
   NmsConfig nms;
   std::vector<std::string> labels;  // class names by id; empty = the package's

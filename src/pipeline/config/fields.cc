@@ -11,7 +11,8 @@ namespace {
 
 // The order of choices is the order of the enums' values.
 constexpr std::string_view kNmsKinds[] = {"hard", "soft_linear", "soft_gaussian", "none"};
-constexpr std::string_view kModelReferences[] = {"builtin", "package", "file", "ensemble"};
+constexpr std::string_view kModelReferences[] = {"builtin", "package", "file", "ensemble",
+                                                 "vision_language"};
 
 using enum FieldType;
 
@@ -66,9 +67,9 @@ constexpr Field kBatchFields[] = {
 constexpr Section kBatch = {"models[].batch", "How frames share a run of the model.", kBatchFields};
 
 constexpr std::string_view kOneIsNeeded =
-    "one of `builtin`, `package`, `file` and `ensemble` is needed";
+    "one of `builtin`, `package`, `file`, `ensemble` and `vision_language` is needed";
 
-// Three keys fill origin and reference; kModel demands exactly one of them, or `ensemble`.
+// Three keys fill origin and reference; kModel demands exactly one of them or of the two others.
 template <ModelOrigin kOrigin>
 constexpr Row Reference(std::string_view key, FieldType type) {
   return Row(key, type)
@@ -132,6 +133,16 @@ constexpr Field kModelFields[] = {
         .Says("Overlap (IoU) from which boxes of an ensemble are one object.")
         .AffectsResults()
         .Range(0, 1),
+    Map<&ModelConfig::vision_language>("vision_language", kVisionLanguage)
+        .Says("A vision-language model on another machine.")
+        .Of(
+            kVisionLanguage,
+            [](void* target) -> void* {
+              auto& model = *static_cast<ModelConfig*>(target);
+              model.origin = ModelOrigin::kVisionLanguage;
+              return &model.vision_language.emplace();
+            },
+            &Bind<&ModelConfig::vision_language>::Inner),
     Maps<&ModelConfig::fallback>("fallback", kFallback)
         .Says("Models that are asked where this one is not sure, in this order.")
         .Items(1, 8),
@@ -291,6 +302,7 @@ struct Defaults {
   ModelConfig model;
   FallbackConfig fallback;
   CropsConfig crops;
+  VisionLanguageConfig vision_language;
 };
 
 }  // namespace
@@ -312,6 +324,7 @@ const void* DefaultTarget(const Section& section) {
       {&kBatch, &defaults.model},
       {&kFallback, &defaults.fallback},
       {&kCrops, &defaults.crops},
+      {&kVisionLanguage, &defaults.vision_language},
       {&kOutputs, &defaults.config.outputs},
       {&kSqlite, &defaults.config.outputs.sqlite},
       {&kJsonl, &defaults.config.outputs.jsonl},

@@ -31,6 +31,7 @@ enum class FieldType : uint8_t {
   kText,        // std::string
   kPath,        // std::string, made absolute
   kSource,      // SecretText
+  kSecret,      // SecretText, with a reference in it: nobody writes a key into the file
   kTextList,    // std::vector<std::string>
   kPoint,       // PointF
   kPoints,      // std::vector<PointF>

@@ -106,6 +106,8 @@ std::string WantedWords(const Field& field) {
       return "a path";
     case FieldType::kSource:
       return "a path or URL";
+    case FieldType::kSecret:
+      return "${env:NAME} or ${file:PATH}";
     case FieldType::kTextList:
       return "a list of names such as [person, car]";
     case FieldType::kPoint:

@@ -1,4 +1,4 @@
-// The keys of graphs of models: what one model hands on to others.
+// The keys of graphs of models: what one model hands on to others, on this machine and elsewhere.
 #include "pipeline/config/binding.h"
 #include "pipeline/config/sections.h"
 
@@ -75,8 +75,80 @@ constexpr Field kCropsFields[] = {
         .Example("[defect]"),
 };
 
+constexpr std::string_view kAnswerKinds[] = {"one", "several", "boxes"};
+constexpr std::string_view kNoLimit = "`0`, without limit";
+
+constexpr Field kVisionLanguageFields[] = {
+    Key<&VisionLanguageConfig::endpoint>("endpoint", kText)
+        .Says("The base address of an OpenAI-compatible server; `/chat/completions` is added.")
+        .Required()
+        .Example("https://models.example.org/v1"),
+    Key<&VisionLanguageConfig::model>("model", kText)
+        .Says("The model's name there.")
+        .Required()
+        .AffectsResults()
+        .Example("qwen2.5-vl-7b"),
+    Key<&VisionLanguageConfig::key>("key", kSecret)
+        .Says("The key that is sent along. It is never printed.")
+        .Unset("none is sent")
+        .Example("${env:MODEL_KEY}"),
+    Key<&VisionLanguageConfig::ask>("ask", kText)
+        .Says("The question; how to answer is added to it.")
+        .AffectsResults()
+        .Unset("one made of the labels")
+        .Example("Is there fire or smoke in this picture?"),
+    Key<&VisionLanguageConfig::answer>("answer", kChoice)
+        .Says("One of the model's `labels`, any number of them, or boxes with one each.")
+        .AffectsResults()
+        .OneOf(kAnswerKinds),
+    Key<&VisionLanguageConfig::may_find_none>("may_find_none", kBool)
+        .Says("With `one`: none of the labels is an answer, too.")
+        .AffectsResults(),
+    Key<&VisionLanguageConfig::max_side>("max_side", kInteger)
+        .Says("Larger pictures are scaled down to this many pixels before they are sent.")
+        .AffectsResults()
+        .Range(64, 4096),
+    Key<&VisionLanguageConfig::timeout_us>("timeout", kDuration)
+        .Says("How long a picture may wait for its answer, retries included.")
+        .Range(kSecondUs / 10, 600 * kSecondUs),
+    Key<&VisionLanguageConfig::max_at_once>("max_at_once", kInteger)
+        .Says("Most requests at a time.")
+        .Range(1, 64),
+    Key<&VisionLanguageConfig::requests_per_minute>("requests_per_minute", kInteger)
+        .Says("Beyond the budget nothing is asked; it is counted.")
+        .Range(0, 1e9)
+        .Unset(kNoLimit),
+    Key<&VisionLanguageConfig::requests_per_hour>("requests_per_hour", kInteger)
+        .Says("The same for an hour.")
+        .Range(0, 1e9)
+        .Unset(kNoLimit),
+    Key<&VisionLanguageConfig::requests_per_day>("requests_per_day", kInteger)
+        .Says("The same for a day of UTC.")
+        .Range(0, 1e9)
+        .Unset(kNoLimit),
+    Key<&VisionLanguageConfig::tokens_per_day>("tokens_per_day", kInteger)
+        .Says("Tokens of questions and answers, as the server counts them, in a day of UTC.")
+        .Range(0, 1e12)
+        .Unset(kNoLimit),
+    Key<&VisionLanguageConfig::cache_entries>("cache_entries", kInteger)
+        .Says("Most answers that are remembered for pictures that come again; 0 is none.")
+        .Range(0, 1e6),
+    Key<&VisionLanguageConfig::cache_ttl_us>("cache_ttl", kDuration)
+        .Says("How long they are.")
+        .Range(0, 30 * kDayUs),
+    Key<&VisionLanguageConfig::ca_file>("ca", kPath)
+        .Says("Certificates (PEM) of who may vouch for the server.")
+        .Unset("those that the system trusts")
+        .Example("site-ca.pem"),
+};
+
 }  // namespace
 
+constexpr Section kVisionLanguage = {
+    "models[].vision_language",
+    "A vision-language model on another machine, behind an OpenAI-compatible endpoint; the model's "
+    "`labels` are the answers that it may give. docs/vision_language_models.md.",
+    kVisionLanguageFields};
 constexpr Section kFallback = {
     "models[].fallback[]",
     "A second look at frames of which a model is not sure: while the best "

@@ -386,8 +386,8 @@ TEST(ParseConfig, GraphsOfModelsAreResolved) {
 
 TEST(ParseConfig, GraphsThatCannotBeAreRefused) {
   EXPECT_EQ(Errors(GraphText("  - {name: graph, package: a, ensemble: [a, b]}\n")),
-            "f.yaml:2:5: models[0] has more than one of builtin, package, file, ensemble; exactly "
-            "one is needed");
+            "f.yaml:2:5: models[0] has more than one of builtin, package, file, ensemble, "
+            "vision_language; exactly one is needed");
   EXPECT_EQ(
       Errors(GraphText(R"(  - {name: graph, package: a, crops: [{name: x, model: two}]}
   - {name: two, package: b, fallback: [{model: graph}]}

@@ -312,7 +312,13 @@ bool Reader::ReadText(const Field& field, const YamlNode& node, const std::strin
                                        Quote(text)));
     }
   }
-  if (field.type == FieldType::kSource) {
+  if (field.type == FieldType::kSecret && !HasReference(text)) {
+    return Fail(node.at,
+                fmt::format("{}: a secret does not belong into this file; name where it is: "
+                            "${{env:NAME}} or ${{file:PATH}}",
+                            path));
+  }
+  if (field.type == FieldType::kSource || field.type == FieldType::kSecret) {
     absl::StatusOr<SecretText> resolved = ResolveSecrets(text, sources_);
     if (!resolved.ok()) {
       return Fail(node.at, fmt::format("{}: {}", path, MessageOf(resolved.status())));
@@ -321,7 +327,8 @@ bool Reader::ReadText(const Field& field, const YamlNode& node, const std::strin
     return true;
   }
   if (HasReference(text)) {
-    return Fail(node.at, fmt::format("{}: ${{...}} is taken only in a camera's source", path));
+    return Fail(node.at,
+                fmt::format("{}: ${{...}} is taken only in a camera's source and in keys", path));
   }
   switch (field.type) {
     case FieldType::kId:

@@ -83,6 +83,7 @@ void AddType(const Field& field, Json& schema) {
     case FieldType::kText:
     case FieldType::kPath:
     case FieldType::kSource:
+    case FieldType::kSecret:
       schema["type"] = TextTypes();
       schema["minLength"] = 1;
       break;
@@ -187,6 +188,8 @@ std::string TypeCell(const Field& field) {
       return "path";
     case FieldType::kSource:
       return "path or URL";
+    case FieldType::kSecret:
+      return "`${env:NAME}` or `${file:PATH}`";
     case FieldType::kTextList:
       return "list of names";
     case FieldType::kPoint:

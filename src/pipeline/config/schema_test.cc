@@ -40,7 +40,7 @@ TEST(ConfigJsonSchema, DescribesWhatTheParserTakes) {
   EXPECT_EQ(area["exclusiveMinimum"], 0);
   EXPECT_EQ(area["maximum"], 1);
   EXPECT_EQ(At(camera, {"select", "motion", "hold"})["default"], "2s");
-  EXPECT_EQ(At(schema, {"models", "[]"})["oneOf"].size(), 4u);
+  EXPECT_EQ(At(schema, {"models", "[]"})["oneOf"].size(), 5u);
   EXPECT_EQ(At(schema, {"outputs", "sqlite", "enabled"})["default"], true);
 }
 

@@ -5,10 +5,11 @@
 
 namespace sightline::config {
 
-extern const Section kCamera;    // fills a CameraConfig
-extern const Section kTracker;   // fills a TrackerConfig
-extern const Section kFallback;  // fills a FallbackConfig
-extern const Section kCrops;     // fills a CropsConfig
+extern const Section kCamera;          // fills a CameraConfig
+extern const Section kTracker;         // fills a TrackerConfig
+extern const Section kFallback;        // fills a FallbackConfig
+extern const Section kCrops;           // fills a CropsConfig
+extern const Section kVisionLanguage;  // fills a VisionLanguageConfig
 
 // As DefaultTarget(), for the sections of camera_fields.cc; null for others.
 const void* CameraDefaults(const Section& section);

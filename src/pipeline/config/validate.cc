@@ -107,6 +107,7 @@ class Validator {
       }
       CheckModelFile(model, path + ".file");
       CheckGraph(model, path);
+      CheckVisionLanguage(model, path);
     }
   }
 
@@ -119,6 +120,20 @@ class Validator {
     return std::any_of(config_.cameras.begin(), config_.cameras.end(),
                        [&](const auto& camera) { return camera.model == name; }) ||
            std::any_of(config_.models.begin(), config_.models.end(), is_part);
+  }
+
+  void CheckVisionLanguage(const ModelConfig& model, const std::string& path) {
+    if (!model.vision_language) return;
+    if (model.labels.empty()) {
+      Fail(path + ".vision_language",
+           "the model needs `labels`: the answers that it may give, such as labels: [fire, fog]");
+    }
+    const std::string& endpoint = model.vision_language->endpoint;
+    if (!endpoint.starts_with("http://") && !endpoint.starts_with("https://")) {
+      Fail(path + ".vision_language.endpoint",
+           fmt::format("{} is no address that begins with http:// or https://",
+                       Quote(MaskSecrets(endpoint))));
+    }
   }
 
   void CheckGraph(const ModelConfig& model, const std::string& path) {
@@ -223,7 +238,7 @@ class Validator {
                     const std::string& path) {
     const auto model = std::find_if(config_.models.begin(), config_.models.end(),
                                     [&](const auto& m) { return m.name == camera.model; });
-    if (model == config_.models.end() || model->labels.empty()) return;
+    if (model == config_.models.end() || model->labels.empty() || !model->fallback.empty()) return;
     const std::vector<std::string_view> known(model->labels.begin(), model->labels.end());
     for (size_t i = 0; i < classes.size(); ++i) {
       if (std::find(known.begin(), known.end(), classes[i]) != known.end()) continue;

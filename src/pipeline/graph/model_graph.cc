@@ -197,7 +197,7 @@ class GraphDetector final : public Detector {
       Submit(*step.part.model, job);
     }
     Collect([&](PartJob& part) {
-      if (!part.status.ok()) return Failed(*step.part.model, part.status, metrics);
+      if (!part.status.ok()) return Failed(part.status, metrics);
       MapClasses(step.part.class_ids, &part.detections);
       jobs[part.of].result->SwapResults(part.detections);
     });
@@ -209,7 +209,7 @@ class GraphDetector final : public Detector {
     }
     // Items that go are marked by their class and taken out when all answers are in.
     Collect([&](PartJob& part) {
-      if (!part.status.ok()) return Failed(*stage.model, part.status, metrics);
+      if (!part.status.ok()) return Failed(part.status, metrics);
       Detections& result = *jobs[part.of].result;
       MoveBy(part.x, part.y, &part.detections);
       part.detections.labels = stage.model->info.labels;
@@ -283,13 +283,13 @@ class GraphDetector final : public Detector {
     });
   }
 
-  void Failed(const Model& model, const absl::Status& status, GraphStepMetrics& metrics) {
+  void Failed(const absl::Status& status, GraphStepMetrics& metrics) {
     // The first of them, for whoever looks for the reason; the rest are in the counters.
     const bool first = metrics.failed.value() == 0;
     metrics.failed.Add();
     if (first) {
-      Log().warn("model {}: {} {}: {}; this and what follows is counted", graph_->info.name,
-                 model.config.name, metrics.step, MessageOf(status));
+      Log().warn("model {}: {}: {}; this and what follows is counted", graph_->info.name,
+                 metrics.step, MessageOf(status));
     }
   }
 
