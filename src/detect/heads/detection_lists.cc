@@ -24,6 +24,12 @@ std::optional<DetectionLists> FindDetectionLists(std::span<const TensorInfo> out
   return DetectionLists{*boxes, *labels, *scores, masks};
 }
 
+DetectionLists PlacedAmongAll(const DetectionLists& lists, std::span<const size_t> meant) {
+  DetectionLists placed{meant[lists.boxes], meant[lists.labels], meant[lists.scores], {}};
+  if (lists.masks) placed.masks = meant[*lists.masks];
+  return placed;
+}
+
 int64_t IntegerAt(const TensorView& view, int64_t i) {
   return view.dtype == DataType::kInt64 ? static_cast<const int64_t*>(view.data)[i]
                                         : static_cast<const int32_t*>(view.data)[i];

@@ -24,6 +24,9 @@ struct DetectionLists {
 // Nothing when the outputs are not exactly that.
 std::optional<DetectionLists> FindDetectionLists(std::span<const TensorInfo> outputs, bool batched);
 
+// Their places among all of a model's outputs, where `lists` are among the meant ones alone.
+DetectionLists PlacedAmongAll(const DetectionLists& lists, std::span<const size_t> meant);
+
 // Element `i` of a tensor of int64 or int32.
 int64_t IntegerAt(const TensorView& view, int64_t i);
 

@@ -42,8 +42,12 @@ float MeanOf(const float* logits, int bins) {
 // The rows of the picture's entry in the output that has [batch, rows, numbers] or, of one picture,
 // [rows, numbers]; `skip` of those are passed over. By the real shapes: there are files whose
 // declared ones belong to other outputs.
-absl::StatusOr<const float*> RowsOf(const RawResult& raw, int64_t rows, int64_t numbers, int skip) {
-  for (size_t i = 0; i < raw.outputs.size(); ++i) {
+absl::StatusOr<const float*> RowsOf(const RawResult& raw, std::span<const size_t> meant,
+                                    int64_t rows, int64_t numbers, int skip) {
+  const size_t count = meant.empty() ? raw.outputs.size() : meant.size();
+  for (size_t k = 0; k < count; ++k) {
+    const size_t i = meant.empty() ? k : meant[k];
+    if (i >= raw.outputs.size()) break;
     const std::vector<int64_t>& s = raw.outputs[i].shape;
     const bool batched = s.size() == 3 && s[1] == rows && s[2] == numbers;
     const bool alone = s.size() == 2 && s[0] == rows && s[1] == numbers && raw.batch_index == 0;
@@ -84,8 +88,8 @@ absl::Status GflHead::Decode(const RawResult& raw, float min_confidence,
     } else {
       // With 32 classes both look alike: scores come first then.
       const int second = form_.classes == distances ? 1 : 0;
-      SL_ASSIGN_OR_RETURN(scores, RowsOf(raw, count, score_step, 0));
-      SL_ASSIGN_OR_RETURN(distributions, RowsOf(raw, count, distances, second));
+      SL_ASSIGN_OR_RETURN(scores, RowsOf(raw, form_.meant, count, score_step, 0));
+      SL_ASSIGN_OR_RETURN(distributions, RowsOf(raw, form_.meant, count, distances, second));
     }
     for (int64_t cell = 0; cell < count; ++cell) {
       const std::span row(scores + cell * score_step, static_cast<size_t>(form_.classes));

@@ -24,6 +24,7 @@ struct GflLevel {
 };
 
 struct GflForm {
+  std::vector<size_t> meant;  // outputs that are looked at, in this order; empty: all of them
   std::vector<GflLevel> levels;
   int classes = 0;
   int bins = 8;  // R + 1

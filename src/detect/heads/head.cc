@@ -47,28 +47,40 @@ std::string DescribeTensors(std::span<const TensorInfo> tensors) {
 
 namespace head_internal {
 
-absl::StatusOr<std::vector<size_t>> MeantOutputs(const ModelSpec& spec,
-                                                 std::span<const TensorInfo> outputs) {
-  std::vector<size_t> meant;
+absl::StatusOr<MeantTensors> NamedOutputs(const ModelSpec& spec,
+                                          std::span<const TensorInfo> outputs) {
+  MeantTensors meant;
   for (const std::string& name : spec.output_names) {
     const auto found = std::ranges::find(outputs, name, &TensorInfo::name);
     if (found == outputs.end()) {
       return InvalidArgument("model {}: it has no output \"{}\"; its outputs are {}", spec.name,
                              name, DescribeTensors(outputs));
     }
-    meant.push_back(found - outputs.begin());
+    const auto at = static_cast<size_t>(found - outputs.begin());
+    if (std::ranges::find(meant.index, at) != meant.index.end()) {
+      return InvalidArgument("model {}: `outputs` in its model.yaml names \"{}\" twice", spec.name,
+                             name);
+    }
+    meant.index.push_back(at);
   }
-  if (meant.empty()) {
-    for (size_t i = 0; i < outputs.size(); ++i) meant.push_back(i);
+  if (meant.index.empty()) {
+    for (size_t i = 0; i < outputs.size(); ++i) meant.index.push_back(i);
   }
-  for (const size_t i : meant) {
-    if (outputs[i].dtype != DataType::kFloat32) {
+  for (const size_t i : meant.index) meant.infos.push_back(outputs[i]);
+  return meant;
+}
+
+absl::StatusOr<std::vector<size_t>> MeantOutputs(const ModelSpec& spec,
+                                                 std::span<const TensorInfo> outputs) {
+  SL_ASSIGN_OR_RETURN(MeantTensors meant, NamedOutputs(spec, outputs));
+  for (const TensorInfo& info : meant.infos) {
+    if (info.dtype != DataType::kFloat32) {
       return InvalidArgument(
           "model {}: its output {} is not float32; export it with float32 outputs", spec.name,
-          ToString(outputs[i]));
+          ToString(info));
     }
   }
-  return meant;
+  return std::move(meant.index);
 }
 
 absl::StatusOr<std::vector<size_t>> MeantOutputs(const ModelSpec& spec,

@@ -89,7 +89,19 @@ inline constexpr float kMaxScore = 1.01f;
 inline constexpr size_t kMostCandidates = 1'000'000;
 absl::Status TooManyCandidates();
 
-// Which of `outputs` are meant: those of spec.output_names if given, else all of them.
+// Of a model's outputs those that are meant.
+struct MeantTensors {
+  std::vector<size_t> index;      // where each is among all of them
+  std::vector<TensorInfo> infos;  // as the session declares them
+};
+
+// Those of spec.output_names in that order if given, else all of them. For families that tell their
+// outputs apart themselves; element types are not looked at. InvalidArgument for a name that no
+// output has, or that stands there twice.
+absl::StatusOr<MeantTensors> NamedOutputs(const ModelSpec& spec,
+                                          std::span<const TensorInfo> outputs);
+
+// Which of `outputs` are meant, as above; all of them must be float32.
 absl::StatusOr<std::vector<size_t>> MeantOutputs(const ModelSpec& spec,
                                                  std::span<const TensorInfo> outputs);
 

@@ -40,9 +40,10 @@ class GflFamily : public ModelFamily {
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
     SL_RETURN_IF_ERROR(CheckLayout(spec, {"distributions"}));
     SL_RETURN_IF_ERROR(MeantOutputs(spec, outputs).status());
-    auto form = Find(outputs, spec.input.width, spec.input.height);
+    SL_ASSIGN_OR_RETURN(MeantTensors meant, NamedOutputs(spec, outputs));
+    auto form = Find(meant.infos, spec.input.width, spec.input.height);
     // There are files whose declared shapes belong to other outputs; the head looks at real ones.
-    if (!form && spec.classes > 0 && outputs.size() == 2 * pairs()) {
+    if (!form && spec.classes > 0 && pairs() > 0 && meant.infos.size() == 2 * pairs()) {
       form = GflPairs(spec.input.width, spec.input.height, static_cast<int>(pairs()), spec.classes);
     }
     if (!form) {
@@ -50,9 +51,14 @@ class GflFamily : public ModelFamily {
           "model {}: family {} has {} for a {}x{} input; this file has {}; correct the family or "
           "the input's size in its model.yaml",
           spec.name, name(), this->outputs(), spec.input.width, spec.input.height,
-          DescribeTensors(outputs));
+          DescribeTensors(meant.infos));
     }
     SL_RETURN_IF_ERROR(CheckLabels(spec, form->classes));
+    for (GflLevel& level : form->levels) {
+      level.scores = meant.index[level.scores];
+      level.distances = meant.index[level.distances];
+    }
+    form->meant = std::move(meant.index);
     form->point = point();
     return std::make_unique<GflHead>(*std::move(form));
   }

@@ -156,16 +156,18 @@ class Retinaface : public ModelFamily {
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
     SL_RETURN_IF_ERROR(CheckLayout(spec, {"deltas"}));
     const int64_t rows = PriorCount(spec.input.width, spec.input.height);
-    const auto found = FindOutputs(outputs, rows);
+    SL_ASSIGN_OR_RETURN(const MeantTensors meant, NamedOutputs(spec, outputs));
+    auto found = FindOutputs(meant.infos, rows);
     if (!found) {
       return InvalidArgument(
           "model {}: family retinaface has boxes [batch, {}, 4], scores [batch, {}, 2] and "
           "landmarks "
           "[batch, {}, 10] for a {}x{} input; this file has {}",
           spec.name, rows, rows, rows, spec.input.width, spec.input.height,
-          DescribeTensors(outputs));
+          DescribeTensors(meant.infos));
     }
     SL_RETURN_IF_ERROR(CheckLabels(spec, 1));
+    for (size_t& index : *found) index = meant.index[index];
     return std::make_unique<RetinafaceHead>(*found, spec.input.width, spec.input.height);
   }
 };

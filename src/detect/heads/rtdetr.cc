@@ -204,15 +204,17 @@ class Rtdetr : public ModelFamily {
       classes = static_cast<int>(spec.labels->names.size());
     }
     if (spec.layout == "deployed") {
-      const auto lists = FindDetectionLists(outputs, /*batched=*/true);
+      SL_ASSIGN_OR_RETURN(const MeantTensors meant, NamedOutputs(spec, outputs));
+      const auto lists = FindDetectionLists(meant.infos, /*batched=*/true);
       if (!lists || spec.size_input_name.empty()) {
         return InvalidArgument(
             "model {}: family rtdetr in layout deployed has labels [batch, queries], boxes [batch, "
             "queries, 4], scores [batch, queries] and an input for the pictures' sizes "
-            "(`input.size_name`); this file has {}",
-            spec.name, DescribeTensors(outputs));
+            "(`input.size_name`); this file has {}; `outputs` in its model.yaml says which of them "
+            "are meant",
+            spec.name, DescribeTensors(meant.infos));
       }
-      return std::make_unique<DeployedHead>(*lists, classes);
+      return std::make_unique<DeployedHead>(PlacedAmongAll(*lists, meant.index), classes);
     }
     SL_ASSIGN_OR_RETURN(const std::vector<size_t> meant, MeantOutputs(spec, outputs, 1));
     const TensorInfo& info = outputs[meant[0]];

@@ -171,15 +171,19 @@ class Scrfd : public ModelFamily {
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
     SL_RETURN_IF_ERROR(CheckLayout(spec, {"landmarks", "boxes"}));
-    const auto found = FindOutputs(outputs, spec.input.width, spec.input.height);
+    SL_ASSIGN_OR_RETURN(const MeantTensors meant, NamedOutputs(spec, outputs));
+    auto found = FindOutputs(meant.infos, spec.input.width, spec.input.height);
     if (!found || found->landmarks != (spec.layout == "landmarks")) {
       return InvalidArgument(
           "model {}: family scrfd has scores, boxes and landmarks for two anchors a cell at "
           "strides "
           "8, 16 and 32 of a {}x{} input; this file has {}",
-          spec.name, spec.input.width, spec.input.height, DescribeTensors(outputs));
+          spec.name, spec.input.width, spec.input.height, DescribeTensors(meant.infos));
     }
     SL_RETURN_IF_ERROR(CheckLabels(spec, 1));
+    for (size_t part = 0; part < (found->landmarks ? 3u : 2u); ++part) {
+      for (size_t& index : found->index[part]) index = meant.index[index];
+    }
     return std::make_unique<ScrfdHead>(*found, spec.input.width, spec.input.height);
   }
 };

@@ -23,8 +23,10 @@ constexpr int64_t kMostBoxes = 100'000;      // chosen; the families give 100 to
 
 class TorchvisionHead : public Head {
  public:
-  TorchvisionHead(const DetectionLists& lists, int classes, int first_class, int width, int height)
+  TorchvisionHead(const DetectionLists& lists, std::vector<size_t> meant, int classes,
+                  int first_class, int width, int height)
       : lists_(lists),
+        meant_(std::move(meant)),
         classes_(classes),
         first_class_(first_class),
         width_(width),
@@ -81,13 +83,17 @@ class TorchvisionHead : public Head {
  private:
   absl::Status Check(const RawResult& raw) const {
     std::vector<TensorInfo> seen;
-    for (const TensorView& view : raw.outputs) seen.push_back({"", view.dtype, view.shape});
+    for (const size_t i : meant_) {
+      if (i >= raw.outputs.size()) break;
+      seen.push_back({"", raw.outputs[i].dtype, raw.outputs[i].shape});
+    }
     const std::optional<DetectionLists> found = FindDetectionLists(seen, /*batched=*/false);
-    const bool same = found == lists_;
-    const int64_t count = same ? seen[lists_.scores].shape[0] : -1;
+    const bool same =
+        seen.size() == meant_.size() && found && PlacedAmongAll(*found, meant_) == lists_;
+    const int64_t count = same ? seen[found->scores].shape[0] : -1;
     if (raw.batch_index == 0 && same && count <= kMostBoxes &&
-        seen[lists_.boxes].shape[0] == count && seen[lists_.labels].shape[0] == count &&
-        (!lists_.masks || seen[*lists_.masks].shape[0] == count)) {
+        seen[found->boxes].shape[0] == count && seen[found->labels].shape[0] == count &&
+        (!found->masks || seen[*found->masks].shape[0] == count)) {
       return absl::OkStatus();
     }
     return DataLoss("the model gave {} where boxes, labels and scores of one picture were expected",
@@ -95,9 +101,10 @@ class TorchvisionHead : public Head {
   }
 
   const DetectionLists lists_;
-  const int classes_;      // 0: not known
-  const int first_class_;  // 1 where the background has no label
-  const int width_;        // of the input tensor
+  const std::vector<size_t> meant_;  // outputs that are looked at
+  const int classes_;                // 0: not known
+  const int first_class_;            // 1 where the background has no label
+  const int width_;                  // of the input tensor
   const int height_;
 };
 
@@ -140,14 +147,15 @@ class Torchvision : public ModelFamily {
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
-    const std::optional<DetectionLists> lists = FindDetectionLists(outputs, /*batched=*/false);
+    SL_ASSIGN_OR_RETURN(MeantTensors meant, NamedOutputs(spec, outputs));
+    const std::optional<DetectionLists> lists = FindDetectionLists(meant.infos, /*batched=*/false);
     if (!lists || (spec.layout == "masks") != lists->masks.has_value() ||
         (spec.layout != "masks" && spec.layout != "boxes")) {
       return InvalidArgument(
           "model {}: family {} has outputs boxes [n, 4], labels [n] of integers and scores [n] in "
           "layout boxes, and masks [n, 1, rows, columns] too in layout masks; this file has {}, "
-          "and its model.yaml says layout \"{}\"",
-          spec.name, name(), DescribeTensors(outputs), spec.layout);
+          "and its model.yaml says layout \"{}\"; `outputs` there says which of them are meant",
+          spec.name, name(), DescribeTensors(meant.infos), spec.layout);
     }
     int classes = spec.classes, first = 0;
     if (spec.labels != nullptr && !spec.labels->names.empty()) {
@@ -155,8 +163,9 @@ class Torchvision : public ModelFamily {
       const std::string& none = spec.labels->names[0];
       first = none == "__background__" || none == "background" || none == "N/A" ? 0 : 1;
     }
-    return std::make_unique<TorchvisionHead>(*lists, classes, first, spec.input.width,
-                                             spec.input.height);
+    const DetectionLists placed = PlacedAmongAll(*lists, meant.index);
+    return std::make_unique<TorchvisionHead>(placed, std::move(meant.index), classes, first,
+                                             spec.input.width, spec.input.height);
   }
 };
 

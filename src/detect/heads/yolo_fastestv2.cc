@@ -213,17 +213,21 @@ class YoloFastestV2 : public ModelFamily {
 
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
-    const auto form = FindForm(outputs, spec.input.width, spec.input.height);
+    SL_ASSIGN_OR_RETURN(const MeantTensors meant, NamedOutputs(spec, outputs));
+    auto form = FindForm(meant.infos, spec.input.width, spec.input.height);
     if (!form || spec.layout != (form->maps ? "maps" : "activated")) {
       return InvalidArgument(
           "model {}: family {} has two outputs [batch, rows, columns, 15 + classes] in layout "
           "activated, or six maps in layout maps, for a {}x{} input at strides 16 and 32; this "
           "file "
           "has {}, and its model.yaml says layout \"{}\"",
-          spec.name, name(), spec.input.width, spec.input.height, DescribeTensors(outputs),
+          spec.name, name(), spec.input.width, spec.input.height, DescribeTensors(meant.infos),
           spec.layout);
     }
     SL_RETURN_IF_ERROR(CheckLabels(spec, form->classes));
+    for (auto& parts : form->index) {
+      for (size_t& index : parts) index = meant.index[index];
+    }
     return std::make_unique<FastestV2Head>(*form, spec.input.width, spec.input.height);
   }
 };

@@ -2,7 +2,8 @@
 // of the strides 8, 16, 32 class and objectness scores [B, n, 1] (sigmoid done), boxes [B, n, 4] and
 // landmarks [B, n, 10], one row a cell:
 //   centre = (cell + (dx, dy)) * stride, size = exp(w, h) * stride, point = (cell + (x, y)) * stride
-// Twelve outputs, told apart by "cls", "obj", "bbox" and "kps" in their names. The confidence is the
+// Twelve outputs, told apart by "cls", "obj", "bbox" and "kps" in their names, or, where a file names
+// them otherwise, by their order in `outputs` of model.yaml: the strides of each part. The confidence is the
 // root of class times objectness, as OpenCV's FaceDetectorYN has it. Layout "strides".
 #include <algorithm>
 #include <array>
@@ -42,6 +43,20 @@ std::optional<Outputs> FindOutputs(std::span<const TensorInfo> outputs, int widt
       if (at == outputs.end()) return std::nullopt;
       found[part][level] = at - outputs.begin();
     }
+  }
+  return found;
+}
+
+// Outputs in the family's order, whatever their names.
+std::optional<Outputs> OutputsInOrder(std::span<const TensorInfo> outputs, int width, int height) {
+  if (outputs.size() != 12) return std::nullopt;
+  Outputs found{};
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const size_t part = i / kStrides.size(), level = i % kStrides.size();
+    const std::array<int64_t, 3> wanted = {-1, CellsOf(width, height, kStrides[level]),
+                                           kNumbers[part]};
+    if (!ShapeFits(outputs[i].shape, wanted)) return std::nullopt;
+    found[part][level] = i;
   }
   return found;
 }
@@ -147,14 +162,21 @@ class Yunet : public ModelFamily {
   absl::StatusOr<std::unique_ptr<Head>> MakeHead(
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
     SL_RETURN_IF_ERROR(CheckLayout(spec, {"strides"}));
-    const auto found = FindOutputs(outputs, spec.input.width, spec.input.height);
+    SL_ASSIGN_OR_RETURN(const MeantTensors meant, NamedOutputs(spec, outputs));
+    auto found = FindOutputs(meant.infos, spec.input.width, spec.input.height);
+    if (!found && !spec.output_names.empty()) {
+      found = OutputsInOrder(meant.infos, spec.input.width, spec.input.height);
+    }
     if (!found) {
       return InvalidArgument(
           "model {}: family yunet has cls, obj, bbox and kps outputs at strides 8, 16 and 32 of a "
           "{}x{} input; this file has {}",
-          spec.name, spec.input.width, spec.input.height, DescribeTensors(outputs));
+          spec.name, spec.input.width, spec.input.height, DescribeTensors(meant.infos));
     }
     SL_RETURN_IF_ERROR(CheckLabels(spec, 1));
+    for (auto& part : *found) {
+      for (size_t& index : part) index = meant.index[index];
+    }
     return std::make_unique<YunetHead>(*found, spec.input.width, spec.input.height);
   }
 
