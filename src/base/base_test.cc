@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <thread>
 
@@ -10,6 +11,7 @@
 #include "base/thread.h"
 #include "base/time.h"
 #include "base/uuid.h"
+#include "base/whole_file.h"
 
 namespace sightline {
 namespace {
@@ -19,6 +21,15 @@ TEST(Status, ContextStandsInFront) {
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(MessageOf(status), "camera door: no file a.mp4");
   EXPECT_TRUE(WithContext(absl::OkStatus(), "x").ok());
+}
+
+TEST(WholeFile, FilesInSharedMemoryAreReplacedWhole) {
+  const std::string path = fmt::format("/dev/shm/sightline-base-test-{}", getpid());
+  if (!WriteWholeFile(path, "long").ok()) GTEST_SKIP() << "nothing can be written to /dev/shm";
+  EXPECT_TRUE(WriteWholeFile(path, "new").ok());
+  const auto content = ReadWholeFile(path, 100);
+  unlink(path.c_str());
+  EXPECT_EQ(*content, "new");
 }
 
 TEST(Time, UtcRoundTrip) {

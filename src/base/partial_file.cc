@@ -84,7 +84,8 @@ absl::StatusOr<std::unique_ptr<PartialFile>> PartialFile::Open(
   struct stat there {};
   if (stat(path.c_str(), &there) == 0) {
     if (S_ISDIR(there.st_mode)) return FileError(EISDIR, "opening", path);
-    if (!S_ISREG(there.st_mode) || path.starts_with("/dev/") || path.starts_with("/proc/")) {
+    const bool device = path.starts_with("/dev/") && !path.starts_with("/dev/shm/");
+    if (!S_ISREG(there.st_mode) || device || path.starts_with("/proc/")) {
       const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
       if (fd < 0) return FileError(errno, "opening", path);
       return std::unique_ptr<PartialFile>(new PartialFile(path, path, fd, true));

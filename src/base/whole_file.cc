@@ -92,7 +92,8 @@ absl::Status WriteWholeFile(const std::string& path, std::string_view content) {
   if (stat(path.c_str(), &info) == 0) {
     if (S_ISDIR(info.st_mode)) return FileError(EISDIR, "writing to", path);
     // Renaming would replace a pipe, and what a redirected /dev/stdout leads to, by another file.
-    if (!S_ISREG(info.st_mode) || path.starts_with("/dev/") || path.starts_with("/proc/")) {
+    const bool device = path.starts_with("/dev/") && !path.starts_with("/dev/shm/");
+    if (!S_ISREG(info.st_mode) || device || path.starts_with("/proc/")) {
       return WriteAsItIs(path, content);
     }
     std::error_code error;

@@ -11,7 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/child_call.h"
 #include "base/json_text.h"
+#include "base/log.h"
 #include "base/whole_file.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
@@ -147,17 +149,10 @@ struct Understood {
   std::vector<std::string> warnings;
 };
 
-absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileInfo& file) {
-  ModelPackage wishes;
-  SL_RETURN_IF_ERROR(ApplyWishes(options, wishes));  // mistakes in them first, before anything runs
-  if (!wishes.spec.name.empty()) SL_RETURN_IF_ERROR(CheckModelName(wishes.spec.name));
-  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, DefaultBackend());
-  std::string runnable = options.file;
-  std::unique_ptr<MendedCopy> mended;
-  if (!file.weights_as_inputs.empty()) {
-    SL_ASSIGN_OR_RETURN(mended, MendedCopy::Make(options.file));
-    runnable = mended->file();
-  }
+// `runnable`: the file, or a mended copy of it.
+absl::StatusOr<Understood> UnderstandHere(const AddOptions& options, const OnnxFileInfo& file,
+                                          const ModelPackage& wishes, const std::string& runnable,
+                                          InferenceBackend* backend) {
   const auto recognised = RecogniseModel(file, ProbeWith(*backend, runnable));
   Understood result;
   const std::string& wished_family = wishes.spec.family;
@@ -194,6 +189,32 @@ absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileI
     return CannotRun(runs, "nothing was stored; correct --set, --describe or --labels");
   }
   return result;
+}
+
+// Everything is done in a child process first: what a made-up file does to a runtime that was not
+// written for such files stays there. What comes through is done once more, here.
+absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileInfo& file) {
+  ModelPackage wishes;
+  SL_RETURN_IF_ERROR(ApplyWishes(options, wishes));  // mistakes in them first, before anything runs
+  if (!wishes.spec.name.empty()) SL_RETURN_IF_ERROR(CheckModelName(wishes.spec.name));
+  SL_RETURN_IF_ERROR(CheckSelfContained(file));
+  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, DefaultBackend());
+  std::string runnable = options.file;
+  std::unique_ptr<MendedCopy> mended;
+  if (!file.weights_as_inputs.empty()) {
+    SL_ASSIGN_OR_RETURN(mended, MendedCopy::Make(options.file));
+    runnable = mended->file();
+  }
+  const ChildAnswer alone = CallInChild([&] {
+    Log().set_level(spdlog::level::off);
+    return UnderstandHere(options, file, wishes, runnable, backend).status();
+  });
+  if (alone.died) {
+    return DataLoss("{}: {} does not survive it: {}; nothing was stored", options.file,
+                    backend->name(), MessageOf(alone.status));
+  }
+  SL_RETURN_IF_ERROR(alone.status);
+  return UnderstandHere(options, file, wishes, runnable, backend);
 }
 
 std::string LabelWords(const LabelSet& labels) {

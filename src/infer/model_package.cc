@@ -1,7 +1,6 @@
 // Reading model.yaml.
 #include "infer/model_package.h"
 
-#include <sys/stat.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
@@ -15,7 +14,6 @@
 #include <utility>
 
 #include "base/nearest_word.h"
-#include "base/uuid.h"
 #include "base/whole_file.h"
 #include "infer/coco_labels.h"
 #include "infer/model_store.h"
@@ -387,28 +385,6 @@ absl::StatusOr<std::shared_ptr<const LabelSet>> NamedLabels(const std::string& n
   return ReadLabels((folder / name).string());
 }
 
-absl::Status CheckModelFile(const ModelSpec& spec) {
-  struct stat status {};
-  if (lstat(spec.file.c_str(), &status) != 0) {
-    return NotFound("{} is missing: add the model again", spec.file);
-  }
-  if (!S_ISREG(status.st_mode)) {
-    return InvalidArgument(
-        "{} is no regular file: packages hold their files themselves, add the "
-        "model again",
-        spec.file);
-  }
-  const std::string sha256 = FileSha256(spec.file);
-  if (sha256.empty()) return FailedPrecondition("{} cannot be read", spec.file);
-  if (sha256 != spec.sha256) {
-    return DataLoss(
-        "{} is not the file that was added: its sha256 is {}, model.yaml says {}; if "
-        "that is intended, add it again with --replace",
-        spec.file, sha256, spec.sha256);
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<ModelPackage> ParseModelPackage(std::string_view yaml, const std::string& where,
@@ -416,30 +392,6 @@ absl::StatusOr<ModelPackage> ParseModelPackage(std::string_view yaml, const std:
   SL_ASSIGN_OR_RETURN(Target target, Parse(yaml, where));
   if (labels_file != nullptr) *labels_file = target.labels_file;
   return std::move(target.package);
-}
-
-absl::StatusOr<ModelPackage> PeekModelPackage(const std::string& folder) {
-  std::error_code error;
-  const std::filesystem::path absolute = std::filesystem::absolute(folder, error);
-  const std::string yaml_path = (absolute / kModelYaml).string();
-  SL_ASSIGN_OR_RETURN(const std::string yaml, ReadWholeFile(yaml_path, kMaxYamlBytes));
-  SL_ASSIGN_OR_RETURN(Target target, Parse(yaml, yaml_path));
-  if (!target.labels_file.empty()) {
-    if (target.labels_file.find('/') != std::string::npos) {
-      return InvalidArgument("{}: the labels file must lie in the package's own folder", yaml_path);
-    }
-    auto labels = NamedLabels(target.labels_file, absolute);
-    if (!labels.ok()) return WithContext(labels.status(), yaml_path);
-    target.spec().labels = *std::move(labels);
-  }
-  target.spec().file = (absolute / target.spec().file).string();
-  return std::move(target.package);
-}
-
-absl::StatusOr<ModelPackage> LoadModelPackage(const std::string& folder) {
-  SL_ASSIGN_OR_RETURN(ModelPackage package, PeekModelPackage(folder));
-  SL_RETURN_IF_ERROR(CheckModelFile(package.spec));
-  return package;
 }
 
 absl::StatusOr<std::shared_ptr<const LabelSet>> ReadLabels(const std::string& path) {
@@ -504,17 +456,6 @@ absl::Status SetInModelPackage(std::string_view key, std::string_view value,
   } catch (const YAML::Exception& e) {
     return InvalidArgument("{}: {}", where, e.msg);
   }
-}
-
-absl::StatusOr<ModelPackage> PeekPackageBeside(const std::string& model_file) {
-  std::error_code error;
-  const std::filesystem::path folder = std::filesystem::absolute(model_file, error).parent_path();
-  if (!std::filesystem::exists(folder / kModelYaml, error)) return NotFound("no {}", kModelYaml);
-  SL_ASSIGN_OR_RETURN(ModelPackage package, PeekModelPackage(folder.string()));
-  if (!std::filesystem::equivalent(package.spec.file, model_file, error)) {
-    return NotFound("of another file");
-  }
-  return package;
 }
 
 }  // namespace sightline

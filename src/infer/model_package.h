@@ -25,14 +25,27 @@ struct ModelPackage {
   std::vector<std::string> why;  // what the recognition rests on, for people
 };
 
+// Where a package's folder comes from, and with it which links among its files are taken. Symbolic
+// ones never are.
+enum class PackageOrigin {
+  // Any folder: hard links are refused, too.
+  kForeign,
+  // The store, or what came with the program: `models add` wrote a copy of its own, or a package
+  // manager did. Hard links there are made by backups and by systems that keep equal files once, and
+  // the checksum shows when the content is another.
+  kStored
+};
+
 // Reads FOLDER/model.yaml, a labels file if it names one, and checks the model file against the
 // sha256 that the package states. spec.file is absolute. NotFound, InvalidArgument for what is
-// wrong in the YAML, DataLoss when the model file is not the one that was added.
+// wrong in the YAML and for links, DataLoss when the model file is not the one that was added.
 // Cost: reading the model file once, about 2 ms a MB.
-absl::StatusOr<ModelPackage> LoadModelPackage(const std::string& folder);
+absl::StatusOr<ModelPackage> LoadModelPackage(const std::string& folder,
+                                              PackageOrigin origin = PackageOrigin::kForeign);
 
 // The same without the check of the model file's content. For lists.
-absl::StatusOr<ModelPackage> PeekModelPackage(const std::string& folder);
+absl::StatusOr<ModelPackage> PeekModelPackage(const std::string& folder,
+                                              PackageOrigin origin = PackageOrigin::kForeign);
 // The package in the folder of a model file; NotFound when there is none, or it is another file's.
 absl::StatusOr<ModelPackage> PeekPackageBeside(const std::string& model_file);
 

@@ -278,6 +278,36 @@ TEST_F(PackageFolderTest, LinksAndMissingFilesAreRefused) {
   EXPECT_THAT(LoadError(), HasSubstr("no regular file"));
 }
 
+TEST_F(PackageFolderTest, HardLinksAreTakenInTheStoreAlone) {
+  std::filesystem::create_hard_link(folder_ + "/model.onnx", folder_ + "/backup");
+  EXPECT_THAT(LoadError(), AllOf(HasSubstr("model.onnx"), HasSubstr("hard link")));
+  EXPECT_TRUE(LoadModelPackage(folder_, PackageOrigin::kStored).ok());
+  std::filesystem::remove(folder_ + "/backup");
+  EXPECT_TRUE(LoadModelPackage(folder_).ok());
+  std::filesystem::create_hard_link(folder_ + "/model.yaml", folder_ + "/backup");
+  EXPECT_THAT(LoadError(), AllOf(HasSubstr("model.yaml"), HasSubstr("hard link")));
+}
+
+// Or the lines of any file would be shown as class names.
+TEST_F(PackageFolderTest, LabelsAndDescriptionAreNoLinks) {
+  std::string yaml = FormatModelPackage(package_);
+  const size_t begin = yaml.find("labels:\n"), end = yaml.find("input:\n");
+  Write("model.yaml", yaml.replace(begin, end - begin, "labels: names.txt\n"));
+  Write("secret", "cat\ndog\nbird\n");
+  for (const PackageOrigin origin : {PackageOrigin::kForeign, PackageOrigin::kStored}) {
+    std::filesystem::create_symlink("secret", folder_ + "/names.txt");
+    EXPECT_THAT(LoadModelPackage(folder_, origin).status().message(), HasSubstr("no regular file"));
+    std::filesystem::remove(folder_ + "/names.txt");
+  }
+  std::filesystem::rename(folder_ + "/secret", folder_ + "/names.txt");
+  EXPECT_TRUE(LoadModelPackage(folder_).ok());
+  Write("model.yaml", yaml.replace(yaml.find("names.txt"), 9, "../names.txt"));
+  EXPECT_THAT(LoadError(), HasSubstr("own folder"));
+  std::filesystem::rename(folder_ + "/model.yaml", folder_ + "/real.yaml");
+  std::filesystem::create_symlink("real.yaml", folder_ + "/model.yaml");
+  EXPECT_THAT(LoadError(), HasSubstr("no regular file"));
+}
+
 TEST_F(PackageFolderTest, LabelsFromAFile) {
   std::string yaml = FormatModelPackage(package_);
   const size_t begin = yaml.find("labels:\n"), end = yaml.find("input:\n");

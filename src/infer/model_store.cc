@@ -129,7 +129,7 @@ absl::Status ListFolder(const std::string& root, bool shipped, std::vector<Store
                       .shipped = shipped,
                       .status = {},
                       .package = {}};
-    auto package = PeekModelPackage(model.folder);
+    auto package = PeekModelPackage(model.folder, PackageOrigin::kStored);
     model.status = package.status();
     if (package.ok()) model.package = *std::move(package);
     models->push_back(std::move(model));
@@ -239,7 +239,7 @@ absl::StatusOr<ModelPackage> ModelStore::Find(const std::string& name) const {
   if (folder.empty()) return NoHome();
   std::error_code error;
   if (!fs::exists(folder / kModelYaml, error)) return NoSuchModel(name);
-  SL_ASSIGN_OR_RETURN(ModelPackage package, LoadModelPackage(folder.string()));
+  SL_ASSIGN_OR_RETURN(ModelPackage package, LoadModelPackage(folder.string(), PackageOrigin::kStored));
   if (package.spec.name != name) {
     return InvalidArgument("{}: the name is \"{}\" but the folder's is \"{}\": make them equal",
                            (folder / kModelYaml).string(), package.spec.name, name);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/whole_file.h"
+#include "infer/onnx_check.h"
 #include "infer/onnx_wire.h"
 
 namespace sightline {
@@ -442,6 +443,7 @@ absl::StatusOr<OnnxFileInfo> InspectOnnxBytes(std::span<const uint8_t> bytes,
     return DataLoss("{} is cut short or damaged: fetch it again ({} bytes are there)", name,
                     bytes.size());
   }
+  SL_RETURN_IF_ERROR(CheckOnnxStructure(bytes, name, kMaxDepth, kMaxParts));
   inspector.Finish();
   return info;
 }

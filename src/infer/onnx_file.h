@@ -51,7 +51,8 @@ std::string Describe(const OnnxFileInfo& info);
 
 // Reads the file at `path`. NotFound, InvalidArgument when it is not an ONNX model (known other
 // formats are named), DataLoss when it is cut short or damaged, ResourceExhausted beyond the limits
-// (2 GiB, 100,000 nodes or weights).
+// (2 GiB, 100,000 nodes or weights, 2 GiB a tensor). What does not hold together (cycles, names that nothing
+// makes, data that are not what their type and dimensions say) is refused too: see onnx_check.h.
 absl::StatusOr<OnnxFileInfo> InspectOnnx(const std::string& path);
 
 // The same over bytes in memory; `name` stands in errors and in `path`.

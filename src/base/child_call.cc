@@ -1,0 +1,128 @@
+#include "base/child_call.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <string>
+
+#include "base/whole_file.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SIGHTLINE_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SIGHTLINE_SANITIZED 1
+#endif
+#endif
+
+namespace sightline {
+namespace {
+
+constexpr size_t kMaxWords =
+    60'000;  // fits into a pipe, so that the child never waits for a reader
+
+void LimitMemory(int64_t bytes) {
+#ifdef SIGHTLINE_SANITIZED
+  (void)bytes;
+#else
+  // The first number of statm is the address space in pages.
+  unsigned long long pages = 0;
+  FILE* const statm = std::fopen("/proc/self/statm", "re");
+  if (statm == nullptr) return;
+  const bool known = std::fscanf(statm, "%llu", &pages) == 1;
+  std::fclose(statm);
+  if (!known) return;
+  const rlim_t most =
+      pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + static_cast<rlim_t>(bytes);
+  const rlimit limit{most, most};
+  setrlimit(RLIMIT_AS, &limit);
+#endif
+}
+
+[[noreturn]] void BeChild(int out, const std::function<absl::Status()>& work,
+                          const ChildLimits& limits) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const rlimit no_core{0, 0};
+  setrlimit(RLIMIT_CORE, &no_core);
+  LimitMemory(limits.memory_bytes);
+  absl::Status status;
+  try {
+    status = work();
+  } catch (const std::exception& e) {
+    status = ResourceExhausted("{}", e.what());  // std::bad_alloc above all
+  }
+  std::string answer(1, static_cast<char>(status.code()));
+  answer += MessageOf(status).substr(0, kMaxWords);
+  WriteAll(out, answer);
+  _exit(0);
+}
+
+// What the child wrote until it closed its end; false when the time was over before.
+bool ReadAnswer(int in, int64_t wall_ms, std::string* answer) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(wall_ms);
+  std::string buffer(4096, '\0');
+  while (true) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+                          end - std::chrono::steady_clock::now())
+                          .count();
+    if (left <= 0) return false;
+    pollfd ready{.fd = in, .events = POLLIN, .revents = 0};
+    const int found = poll(&ready, 1, static_cast<int>(left));
+    if (found < 0 && errno == EINTR) continue;
+    if (found <= 0) return false;
+    const ssize_t got = read(in, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return true;
+    answer->append(buffer.data(), static_cast<size_t>(got));
+  }
+}
+
+absl::Status WordsOfEnd(int wait_status) {
+  if (WIFSIGNALED(wait_status)) {
+    return DataLoss("it crashed ({})", strsignal(WTERMSIG(wait_status)));
+  }
+  return DataLoss("it ended by itself with exit code {}", WEXITSTATUS(wait_status));
+}
+
+}  // namespace
+
+ChildAnswer CallInChild(const std::function<absl::Status()>& work, const ChildLimits& limits) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    return {Unavailable("no pipe to a child process: {}", std::strerror(errno))};
+  }
+  const FileHandle in(ends[0]);
+  const pid_t child = fork();
+  if (child < 0) {
+    close(ends[1]);
+    return {Unavailable("no child process: {}", std::strerror(errno))};
+  }
+  if (child == 0) BeChild(ends[1], work, limits);
+  close(ends[1]);
+  std::string answer;
+  const bool in_time = ReadAnswer(in.get(), limits.wall_ms, &answer);
+  // A child that has answered ends at once; one that has not is not waited for.
+  if (!in_time) kill(child, SIGKILL);
+  int wait_status = 0;
+  while (waitpid(child, &wait_status, 0) < 0 && errno == EINTR) {
+  }
+  if (!in_time) {
+    return {DeadlineExceeded("it did not end within {} s", limits.wall_ms / 1000.0), true};
+  }
+  if (answer.empty()) return {WordsOfEnd(wait_status), true};
+  const auto code = static_cast<absl::StatusCode>(answer[0]);
+  if (code == absl::StatusCode::kOk) return {};
+  return {absl::Status(code, answer.substr(1))};
+}
+
+}  // namespace sightline

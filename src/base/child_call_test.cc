@@ -1,0 +1,70 @@
+#include "base/child_call.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace sightline {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(CallInChild, GivesBackWhatTheWorkSays) {
+  int here = 0;
+  EXPECT_TRUE(CallInChild([&] {
+                here = 1;
+                return absl::OkStatus();
+              }).status.ok());
+  EXPECT_EQ(here, 0) << "the child's memory is its own";
+  const ChildAnswer answer = CallInChild([] { return NotFound("no {}", "luck"); });
+  EXPECT_EQ(answer.status, NotFound("no luck"));
+  EXPECT_FALSE(answer.died);
+  const std::string endless(1'000'000, 'x');
+  EXPECT_EQ(CallInChild([&] { return Internal("{}", endless); }).status.message().size(), 60'000u);
+}
+
+TEST(CallInChild, ACrashIsAnError) {
+  const ChildAnswer crashed = CallInChild([] {
+    signal(SIGKILL, SIG_DFL);
+    kill(getpid(), SIGKILL);
+    return absl::OkStatus();
+  });
+  EXPECT_EQ(crashed.status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(crashed.status.message(), HasSubstr("Killed"));
+  EXPECT_TRUE(crashed.died);
+  const ChildAnswer left = CallInChild([]() -> absl::Status { _exit(3); });
+  EXPECT_THAT(left.status.message(), HasSubstr("exit code 3"));
+}
+
+TEST(CallInChild, AnEndlessLoopEnds) {
+  const ChildAnswer answer = CallInChild(
+      []() -> absl::Status {
+        while (true) pause();
+      },
+      {.wall_ms = 50});
+  EXPECT_TRUE(answer.died);
+  EXPECT_EQ(answer.status.code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST(CallInChild, MemoryIsBounded) {
+  const auto [status, died] = CallInChild(
+      [] {
+        rlimit limit{};
+        getrlimit(RLIMIT_AS, &limit);
+        if (limit.rlim_cur == RLIM_INFINITY) return Unimplemented("no limit under sanitizers");
+        const std::vector<char> much(size_t{512} << 20);
+        return Internal("there was room for {}", much.size());
+      },
+      {.memory_bytes = 64 << 20});
+  if (status.code() == absl::StatusCode::kUnimplemented) GTEST_SKIP() << status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+}
+
+}  // namespace
+}  // namespace sightline
