@@ -263,8 +263,13 @@ absl::StatusOr<DetectorFactory> OpenConfiguredVisionLanguage(const ModelConfig& 
 }  // namespace
 
 absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model) {
-  if (model.vision_language) return OpenConfiguredVisionLanguage(model);
-  if (sim::IsTruthModel(model.reference)) {
+  return OpenPromptedDetector(model, {});
+}
+
+absl::StatusOr<DetectorFactory> OpenPromptedDetector(const ModelConfig& model,
+                                                     std::vector<Prompt> prompts) {
+  if (model.vision_language && prompts.empty()) return OpenConfiguredVisionLanguage(model);
+  if (sim::IsTruthModel(model.reference) && prompts.empty()) {
     return sim::MakeTruthDetectorFactory(model.reference, model.confidence);
   }
   DetectorRequest request;
@@ -276,6 +281,7 @@ absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model)
   request.nms_class_aware = model.nms.class_aware;
   request.max_detections = model.nms.max_detections;
   request.labels = model.labels;
+  request.prompts = std::move(prompts);
   request.max_batch = model.max_batch.value_or(1);
   request.threads = model.threads;
   request.providers = model.providers;

@@ -8,6 +8,7 @@
 #include "base/output_wait.h"
 #include "base/partial_file.h"
 #include "base/status.h"
+#include "detect/promptable_segmenter.h"
 #include "infer/backend.h"
 #include "pipeline/config/config.h"
 #include "pipeline/engine.h"
@@ -23,6 +24,9 @@ absl::StatusOr<InferenceBackend*> DefaultBackend();
 absl::StatusOr<std::string> ModelFileOf(const std::string& model);
 
 absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model);
+// The same with what a promptable segmenter is asked; refused for other models unless empty.
+absl::StatusOr<DetectorFactory> OpenPromptedDetector(const ModelConfig& model,
+                                                     std::vector<Prompt> prompts);
 
 // An MP4 of pictures in any order of formats; crf as in H.264 (23 is usual). `file`: the one of
 // `path`, when it is open already. With `wait` a full disk is waited for.

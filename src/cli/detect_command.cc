@@ -16,6 +16,7 @@
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/drawn_output.h"
+#include "cli/prompt_options.h"
 #include "cli/run_options.h"
 #include "cli/sources.h"
 #include "cli/standard_output.h"
@@ -36,6 +37,7 @@ struct DetectOptions {
   int threads = 0;
   uint64_t max_frames = 0;
   bool json = false;
+  PromptOptions prompts;
 };
 
 // One model for all inputs: the same batcher, runners and window as a run's.
@@ -56,10 +58,12 @@ class DetectJobs {
 
 absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptions& options) {
   auto jobs = std::make_unique<DetectJobs>();
+  SL_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, PromptsOf(options.prompts));
   SL_ASSIGN_OR_RETURN(jobs->model_, StartModel({.model = options.model,
                                                 .confidence = options.confidence,
                                                 .nms_iou = options.nms_iou,
-                                                .threads = options.threads}));
+                                                .threads = options.threads,
+                                                .prompts = std::move(prompts)}));
   return jobs;
 }
 
@@ -219,6 +223,7 @@ void AddDetectCommand(CLI::App& app, int& exit_code) {
       ->add_option("--max-frames", options->max_frames,
                    "read at most this many frames of each input")
       ->check(WholeBetween(1, 1'000'000'000'000'000));
+  AddPromptOptions(*detect, options->prompts);
   CLI::Option* json =
       detect->add_flag("--json", options->json, "one JSON line a frame on standard output");
   detect->add_option("--out", options->out, "folder for the pictures with boxes drawn")
@@ -230,6 +235,7 @@ void AddDetectCommand(CLI::App& app, int& exit_code) {
       "  sightline detect --model yolox.onnx --json photos/ > boxes.jsonl\n"
       "  sightline detect --model faces --out drawn party.jpg\n"
       "  sightline detect --model people --max-frames 100 rtsp://camera/stream\n"
+      "  sightline detect --model sam --point 320,200 --outside 40,40 --out drawn street.jpg\n"
       "A live address is read until --max-frames or Ctrl-C, in one connection; `sightline run` "
       "connects again.\n"
       "An input that cannot be read is reported; the others are still done, and the exit code is "

@@ -21,6 +21,8 @@
 #include "cli/standard_output.h"
 #include "detect/detector_factory.h"
 #include "detect/model_probe.h"
+#include "detect/promptable_models.h"
+#include "detect/promptable_segmenter.h"
 #include "detect/recognise.h"
 #include "infer/coco_labels.h"
 #include "infer/model_store.h"
@@ -33,6 +35,7 @@ constexpr uint64_t kMaxDescriptionBytes = 1 << 20;
 
 struct AddOptions {
   std::string file;
+  std::string decoder;  // of a promptable segmenter whose encoder is `file`
   std::string name;
   std::string labels;
   std::string description;
@@ -149,10 +152,45 @@ struct Understood {
   std::vector<std::string> warnings;
 };
 
+// What both ways to a description end with.
+absl::StatusOr<Understood> Finish(const AddOptions& options, const std::string& runnable,
+                                  InferenceBackend& backend, Understood result) {
+  for (const std::string& warning : result.warnings) {
+    result.package.why.push_back("to be checked: " + warning);
+  }
+  result.package.spec.name = ModelNameFromFile(options.file);
+  SL_RETURN_IF_ERROR(ApplyWishes(options, result.package));
+  if (result.package.spec.labels == nullptr) {
+    result.package.spec.labels = std::make_shared<LabelSet>();
+  }
+  // What cannot run is refused here and not when somebody wants to use it.
+  ModelSpec to_run = result.package.spec;
+  to_run.file = runnable;
+  if (const absl::Status runs = TryModel(to_run, backend); !runs.ok()) {
+    return CannotRun(runs, "nothing was stored; correct --set, --describe or --labels");
+  }
+  return result;
+}
+
+// An encoder with the decoder that --with names.
+absl::StatusOr<Understood> UnderstandTwo(const AddOptions& options, const OnnxFileInfo& encoder,
+                                         InferenceBackend& backend) {
+  SL_ASSIGN_OR_RETURN(const OnnxFileInfo decoder, InspectOnnx(options.decoder));
+  SL_RETURN_IF_ERROR(CheckSelfContained(decoder));
+  Understood result;
+  SL_ASSIGN_OR_RETURN(result.package.spec, DescribePromptable(encoder, decoder));
+  result.package.why.push_back(
+      fmt::format("{}; {}: encoder and decoder of a promptable segmenter by the names of their "
+                  "inputs and outputs",
+                  Describe(encoder), Describe(decoder)));
+  return Finish(options, options.file, backend, std::move(result));
+}
+
 // `runnable`: the file, or a mended copy of it.
 absl::StatusOr<Understood> UnderstandHere(const AddOptions& options, const OnnxFileInfo& file,
                                           const ModelPackage& wishes, const std::string& runnable,
                                           InferenceBackend* backend) {
+  if (!options.decoder.empty()) return UnderstandTwo(options, file, *backend);
   const auto recognised = RecogniseModel(file, ProbeWith(*backend, runnable));
   Understood result;
   const std::string& wished_family = wishes.spec.family;
@@ -174,21 +212,7 @@ absl::StatusOr<Understood> UnderstandHere(const AddOptions& options, const OnnxF
         "for --describe",
         MessageOf(recognised.status()));
   }
-  for (const std::string& warning : result.warnings) {
-    result.package.why.push_back("to be checked: " + warning);
-  }
-  result.package.spec.name = ModelNameFromFile(options.file);
-  SL_RETURN_IF_ERROR(ApplyWishes(options, result.package));
-  if (result.package.spec.labels == nullptr) {
-    result.package.spec.labels = std::make_shared<LabelSet>();
-  }
-  // What cannot run is refused here and not when somebody wants to use it.
-  ModelSpec to_run = result.package.spec;
-  to_run.file = runnable;
-  if (const absl::Status runs = TryModel(to_run, *backend); !runs.ok()) {
-    return CannotRun(runs, "nothing was stored; correct --set, --describe or --labels");
-  }
-  return result;
+  return Finish(options, runnable, *backend, std::move(result));
 }
 
 // Everything is done in a child process first: what a made-up file does to a runtime that was not
@@ -292,7 +316,9 @@ int Add(const AddOptions& options) {
   PrintOut("  file      {}\n", Describe(*file));
   PrintPackage(added->package);
   if (added->weights_mended > 0) PrintOut("  mended    {}\n", MendedWords(added->weights_mended));
-  PrintOut("try it: sightline detect --model {} PICTURE.jpg\n", name);
+  const bool prompted = added->package.spec.family == kPromptableFamily;
+  PrintOut("try it: sightline detect --model {}{} PICTURE.jpg\n", name,
+           prompted ? " --point X,Y" : "");
   return 0;
 }
 
@@ -367,6 +393,9 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
   CLI::App* add = models.add_subcommand(
       "add", "Find out what an ONNX file is, mend what makes it slow, keep a copy under a name");
   add->add_option("FILE", options->file, "the ONNX file")->required();
+  add->add_option("--with", options->decoder,
+                  "the decoder, where FILE is the encoder of a promptable segmenter (SAM)")
+      ->check(NotEmpty());
   add->add_option("--name", options->name, "to call it by; otherwise from the file's name")
       ->check(NotEmpty());
   add->add_option("--labels", options->labels, "file with one class name a line, or coco80")
@@ -384,6 +413,7 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
       "Examples:\n"
       "  sightline models add yolox_nano.onnx\n"
       "  sightline models add face.onnx --name face --confidence 0.6 --replace\n"
+      "  sightline models add encoder.onnx --with decoder.onnx --name sam\n"
       "  sightline models add odd.onnx --set family=yolox --set layout=decoded --labels names.txt");
   add->callback([options, &exit_code] { exit_code = Add(*options); });
 }

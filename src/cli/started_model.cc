@@ -20,7 +20,7 @@ absl::StatusOr<StartedModel> StartModel(const ModelChoice& choice) {
   SL_ASSIGN_OR_RETURN(Config config, ConfigOf(run));
   ModelConfig& model = config.models[config.cameras[0].model_index];
   if (choice.nms_iou >= 0) model.nms.iou = static_cast<float>(choice.nms_iou);
-  SL_ASSIGN_OR_RETURN(const DetectorFactory factory, OpenConfiguredDetector(model));
+  SL_ASSIGN_OR_RETURN(const DetectorFactory factory, OpenPromptedDetector(model, choice.prompts));
   StartedModel started;
   std::vector<std::unique_ptr<BatchRunner>> runners;
   const size_t wanted = choice.threads > 0 ? static_cast<size_t>(choice.threads)

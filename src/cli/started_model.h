@@ -4,8 +4,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
+#include "detect/promptable_segmenter.h"
 #include "infer/batcher.h"
 #include "types/detections.h"
 
@@ -16,6 +18,7 @@ struct ModelChoice {
   double confidence = -1;  // below 0: the model's own
   double nms_iou = -1;
   int threads = 0;  // 0: one a core
+  std::vector<Prompt> prompts;
 };
 
 struct StartedModel {

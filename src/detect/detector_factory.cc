@@ -33,7 +33,15 @@ NmsChoice ChoiceOf(const DetectorRequest& request) {
           request.max_detections};
 }
 
+absl::Status TakesNoPrompts(const std::string& model) {
+  return InvalidArgument(
+      "model {} finds what it was made for and takes no --point, --outside or --box: those are for "
+      "promptable segmenters (SAM)",
+      model);
+}
+
 absl::StatusOr<DetectorFactory> OpenBuiltIn(const DetectorRequest& request) {
+  if (!request.prompts.empty()) return TakesNoPrompts(request.model);
   if (!request.labels.empty()) {
     return InvalidArgument("{} is built in and has its own single class: no labels can be given",
                            request.model);
@@ -149,6 +157,7 @@ absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const Backe
 }
 
 absl::Status TryModel(const ModelSpec& spec, InferenceBackend& backend) {
+  if (spec.family == kPromptableFamily) return TryPromptable(spec, backend);
   NeuralOptions options;
   options.nms = spec.nms;
   SL_ASSIGN_OR_RETURN(const DetectorFactory factory,
@@ -184,6 +193,10 @@ absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
   options.confidence = request.confidence;
   options.nms = ChoiceOf(request).Over(spec.nms);
   SL_ASSIGN_OR_RETURN(InferenceBackend * runtime, backend());
+  if (spec.family == kPromptableFamily) {
+    return MakePromptedDetectorFactory(std::move(spec), *runtime, options, request.prompts);
+  }
+  if (!request.prompts.empty()) return TakesNoPrompts(spec.name);
   return MakeNeuralDetectorFactory(std::move(spec), *runtime, options);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "detect/promptable_segmenter.h"
 #include "infer/backend.h"
 #include "infer/model_store.h"
 #include "types/detector.h"
@@ -27,6 +28,8 @@ struct DetectorRequest {
   std::optional<bool> nms_class_aware = {};
   std::optional<int> max_detections = {};
   std::vector<std::string> labels = {};  // class names by id; empty = the model's
+  // What a promptable segmenter is asked of every picture; none for all other models.
+  std::vector<Prompt> prompts = {};
   // For neural models.
   int max_batch = 1;
   int threads = 1;
@@ -50,8 +53,8 @@ absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
                                              const ModelStore& store = ModelStore::Default());
 
 // Opens a model as it would be run and shows it one blank picture: whether its description fits it.
-// `spec.file` is the file to run. The errors are those of MakeNeuralDetectorFactory, its factory and
-// its detectors. Cost: loading the model and one inference.
+// `spec.file` is the file to run. The errors are those of MakeNeuralDetectorFactory, its factory and its detectors.
+// Cost: loading the model and one inference.
 absl::Status TryModel(const ModelSpec& spec, InferenceBackend& backend);
 
 // The spec of an ONNX file by the same way, for those who need no detector.

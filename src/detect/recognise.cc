@@ -10,6 +10,7 @@
 #include "detect/family.h"
 #include "detect/known_strangers.h"
 #include "detect/model_labels.h"
+#include "detect/promptable_models.h"
 #include "infer/model_store.h"
 
 namespace sightline {
@@ -243,6 +244,9 @@ absl::StatusOr<ModelSpec> FamilyDefaults(const std::string& family, int width, i
 
 absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const ModelProbe& probe) {
   const auto in_file = [&](const absl::Status& status) { return WithContext(status, file.path); };
+  if (const std::string hint = PromptableHint(file); !hint.empty()) {
+    return in_file(InvalidArgument("{}", hint));
+  }
   auto found_input = FindPictureInput(file);
   if (!found_input.ok()) return in_file(found_input.status());
   const PictureInput& input = *found_input;

@@ -244,12 +244,20 @@ void ReadLabelsKey(const YAML::Node& node, Target& target) {
   target.spec().labels = std::move(labels);
 }
 
-void ReadSha256(const YAML::Node& node, Target& target) {
+std::string Sha256(const YAML::Node& node) {
   const std::string text = Text(node);
   const bool hex = std::ranges::all_of(
       text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
   if (text.size() != 64 || !hex) Refuse(node, "64 hexadecimal digits (0-9, a-f) are expected");
-  target.spec().sha256 = text;
+  return text;
+}
+
+std::string FileInPackage(const YAML::Node& node) {
+  std::string name = NonEmptyText(node);
+  if (name.find('/') != std::string::npos || name.starts_with('.')) {
+    Refuse(node, "the file must lie in the package's own folder: give its name alone");
+  }
+  return name;
 }
 
 constexpr Key kPackageKeys[] = {
@@ -265,14 +273,12 @@ constexpr Key kPackageKeys[] = {
        const absl::Status status = CheckModelName(t.spec().name);
        if (!status.ok()) Refuse(n, "{}", MessageOf(status));
      }},
-    {"file", true,
-     [](const YAML::Node& n, Target& t) {
-       t.spec().file = NonEmptyText(n);
-       if (t.spec().file.find('/') != std::string::npos || t.spec().file.starts_with('.')) {
-         Refuse(n, "the file must lie in the package's own folder: give its name alone");
-       }
-     }},
-    {"sha256", true, ReadSha256},
+    {"file", true, [](const YAML::Node& n, Target& t) { t.spec().file = FileInPackage(n); }},
+    {"sha256", true, [](const YAML::Node& n, Target& t) { t.spec().sha256 = Sha256(n); }},
+    {"companion", false,
+     [](const YAML::Node& n, Target& t) { t.spec().companion_file = FileInPackage(n); }},
+    {"companion_sha256", false,
+     [](const YAML::Node& n, Target& t) { t.spec().companion_sha256 = Sha256(n); }},
     {"family", true, [](const YAML::Node& n, Target& t) { t.spec().family = NonEmptyText(n); }},
     {"layout", false, [](const YAML::Node& n, Target& t) { t.spec().layout = Text(n); }},
     {"labels", false, ReadLabelsKey},
@@ -440,7 +446,8 @@ absl::Status SetInModelPackage(std::string_view key, std::string_view value,
   }
   const Key* found = FindKey(keys, name);
   if (found == nullptr) return InvalidArgument("{}: {}", where, UnknownKey(keys, name));
-  if (keys.data() == kPackageKeys && (name == "format" || name == "file" || name == "sha256")) {
+  if (keys.data() == kPackageKeys &&
+      (name == "format" || name == "file" || name == "sha256" || name.starts_with("companion"))) {
     return InvalidArgument("{}: that comes from the file and cannot be set", where);
   }
   try {

@@ -19,6 +19,9 @@ namespace sightline {
 
 inline constexpr char kModelYaml[] = "model.yaml";
 inline constexpr char kModelFile[] = "model.onnx";
+// The names of companions in a package.
+inline constexpr char kDecoderFile[] = "decoder.onnx";
+inline constexpr char kStatisticsFile[] = "statistics.bin";
 
 struct ModelPackage {
   ModelSpec spec;
@@ -36,9 +39,10 @@ enum class PackageOrigin {
   kStored
 };
 
-// Reads FOLDER/model.yaml, a labels file if it names one, and checks the model file against the
-// sha256 that the package states. spec.file is absolute. NotFound, InvalidArgument for what is
-// wrong in the YAML and for links, DataLoss when the model file is not the one that was added.
+// Reads FOLDER/model.yaml, a labels file if it names one, and checks the model file and its companion
+// against the sha256 that the package states. spec.file and spec.companion_file are absolute.
+// NotFound, InvalidArgument for what is wrong in the YAML and for links, DataLoss when a file is not
+// the one that was added.
 // Cost: reading the model file once, about 2 ms a MB.
 absl::StatusOr<ModelPackage> LoadModelPackage(const std::string& folder,
                                               PackageOrigin origin = PackageOrigin::kForeign);
@@ -49,7 +53,7 @@ absl::StatusOr<ModelPackage> PeekModelPackage(const std::string& folder,
 // The package in the folder of a model file; NotFound when there is none, or it is another file's.
 absl::StatusOr<ModelPackage> PeekPackageBeside(const std::string& model_file);
 
-// The YAML alone; nothing is opened; spec.labels is never null. spec.file is as the text says.
+// The YAML alone; nothing is opened; spec.labels is never null. The files are as the text says.
 // `where` stands in front of errors. A labels file is not read: its name comes back in
 // `labels_file`, which may be null when none is expected.
 absl::StatusOr<ModelPackage> ParseModelPackage(std::string_view yaml, const std::string& where,

@@ -37,15 +37,16 @@ absl::Status CheckOwnFile(const std::string& file, PackageOrigin origin) {
   return absl::OkStatus();
 }
 
-absl::Status CheckModelFile(const ModelSpec& spec, PackageOrigin origin) {
-  SL_RETURN_IF_ERROR(CheckOwnFile(spec.file, origin));
-  const std::string sha256 = FileSha256(spec.file);
-  if (sha256.empty()) return FailedPrecondition("{} cannot be read", spec.file);
-  if (sha256 != spec.sha256) {
+absl::Status CheckModelFile(const std::string& file, const std::string& stated_sha256,
+                            PackageOrigin origin) {
+  SL_RETURN_IF_ERROR(CheckOwnFile(file, origin));
+  const std::string sha256 = FileSha256(file);
+  if (sha256.empty()) return FailedPrecondition("{} cannot be read", file);
+  if (sha256 != stated_sha256) {
     return DataLoss(
         "{} is not the file that was added: its sha256 is {}, model.yaml says {}; if "
         "that is intended, add it again with --replace",
-        spec.file, sha256, spec.sha256);
+        file, sha256, stated_sha256);
   }
   return absl::OkStatus();
 }
@@ -81,12 +82,19 @@ absl::StatusOr<ModelPackage> PeekModelPackage(const std::string& folder, Package
     package.spec.labels = *std::move(labels);
   }
   package.spec.file = (absolute / package.spec.file).string();
+  if (!package.spec.companion_file.empty()) {
+    package.spec.companion_file = (absolute / package.spec.companion_file).string();
+  }
   return package;
 }
 
 absl::StatusOr<ModelPackage> LoadModelPackage(const std::string& folder, PackageOrigin origin) {
   SL_ASSIGN_OR_RETURN(ModelPackage package, PeekModelPackage(folder, origin));
-  SL_RETURN_IF_ERROR(CheckModelFile(package.spec, origin));
+  const ModelSpec& spec = package.spec;
+  SL_RETURN_IF_ERROR(CheckModelFile(spec.file, spec.sha256, origin));
+  if (!spec.companion_file.empty()) {
+    SL_RETURN_IF_ERROR(CheckModelFile(spec.companion_file, spec.companion_sha256, origin));
+  }
   return package;
 }
 

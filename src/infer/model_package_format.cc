@@ -72,6 +72,10 @@ std::string FormatModelPackage(const ModelPackage& package) {
   out += "name: " + Word(spec.name) + "\n";
   out += "file: " + Word(spec.file) + "\n";
   out += "sha256: " + Quoted(spec.sha256) + "\n";
+  if (!spec.companion_file.empty()) {
+    out += "companion: " + Word(spec.companion_file) + "\n";
+    out += "companion_sha256: " + Quoted(spec.companion_sha256) + "\n";
+  }
   out += "family: " + Word(spec.family) + "\n";
   if (!spec.layout.empty()) out += "layout: " + Word(spec.layout) + "\n";
   if (spec.labels != nullptr) AppendLabels(*spec.labels, out);

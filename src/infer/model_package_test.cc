@@ -29,6 +29,8 @@ ModelPackage Sample() {
   spec.name = "nano-1.5";
   spec.file = "model.onnx";
   spec.sha256 = kSha;
+  spec.companion_file = "decoder.onnx";
+  spec.companion_sha256 = std::string(kSha).replace(0, 1, "9");
   spec.family = "yolox";
   spec.layout = "raw";
   spec.labels = std::make_shared<LabelSet>(
@@ -78,6 +80,8 @@ TEST(ModelPackage, ComesBackAsItWasWritten) {
   EXPECT_EQ(b.name, a.name);
   EXPECT_EQ(b.file, a.file);
   EXPECT_EQ(b.sha256, a.sha256);
+  EXPECT_EQ(b.companion_file, a.companion_file);
+  EXPECT_EQ(b.companion_sha256, a.companion_sha256);
   EXPECT_EQ(b.family, a.family);
   EXPECT_EQ(b.layout, a.layout);
   EXPECT_EQ(b.labels->names, a.labels->names);
@@ -115,9 +119,9 @@ TEST(ModelPackage, ReasonsMayHoldAnything) {
 TEST(ModelPackage, ErrorsNameThePlaceAndTheNearestKey) {
   const std::string good = FormatModelPackage(Sample());
   EXPECT_EQ(ParseError(Replaced(good, "  width: 416", "  widht: 416")),
-            "m.yaml:20:3: unknown key \"widht\", did you mean \"width\"?");
+            "m.yaml:22:3: unknown key \"widht\", did you mean \"width\"?");
   EXPECT_THAT(ParseError(Replaced(good, "resize: letterbox_top_left", "resize: leterbox_center")),
-              AllOf(StartsWith("m.yaml:22:11: "), HasSubstr("did you mean \"letterbox_center\"?")));
+              AllOf(StartsWith("m.yaml:24:11: "), HasSubstr("did you mean \"letterbox_center\"?")));
   EXPECT_THAT(ParseError(Replaced(good, "width: 416", "width: 0")),
               HasSubstr("whole number from 1 to 16384"));
   EXPECT_THAT(ParseError(Replaced(good, "width: 416", "width: \"416\"")),
@@ -168,7 +172,7 @@ TEST(ModelPackage, CropFromGoesWithCenterCrop) {
         << wrong;
   }
   EXPECT_THAT(ParseError(Replaced(yaml, "resize: center_crop", "resize: stretch")),
-              AllOf(StartsWith("m.yaml:23:14: "), HasSubstr("\"resize: center_crop\" only")));
+              AllOf(StartsWith("m.yaml:25:14: "), HasSubstr("\"resize: center_crop\" only")));
   EXPECT_THAT(ParseError(Replaced(yaml, "cubic_antialias", "cubic_antialiased")),
               HasSubstr("did you mean \"cubic_antialias\"?"));
   package.spec.input.crop_from = 0;  // as the input needs
@@ -243,6 +247,8 @@ class PackageFolderTest : public ::testing::Test {
     Write("model.onnx", "bytes");
     package_ = Sample();
     package_.spec.sha256 = FileSha256(folder_ + "/model.onnx");
+    Write("decoder.onnx", "more bytes");
+    package_.spec.companion_sha256 = FileSha256(folder_ + "/decoder.onnx");
     Write("model.yaml", FormatModelPackage(package_));
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
@@ -262,6 +268,7 @@ TEST_F(PackageFolderTest, LoadsWhatIsWhole) {
   const auto package = LoadModelPackage(folder_);
   ASSERT_TRUE(package.ok()) << package.status();
   EXPECT_EQ(package->spec.file, folder_ + "/model.onnx");
+  EXPECT_EQ(package->spec.companion_file, folder_ + "/decoder.onnx");
 }
 
 TEST_F(PackageFolderTest, AChangedModelFileIsRefused) {
@@ -306,6 +313,16 @@ TEST_F(PackageFolderTest, LabelsAndDescriptionAreNoLinks) {
   std::filesystem::rename(folder_ + "/model.yaml", folder_ + "/real.yaml");
   std::filesystem::create_symlink("real.yaml", folder_ + "/model.yaml");
   EXPECT_THAT(LoadError(), HasSubstr("no regular file"));
+}
+
+TEST_F(PackageFolderTest, ItsCompanionIsCheckedAsWell) {
+  Write("decoder.onnx", "other bytes");
+  EXPECT_EQ(LoadModelPackage(folder_).status().code(), absl::StatusCode::kDataLoss);
+  std::filesystem::remove(folder_ + "/decoder.onnx");
+  EXPECT_THAT(LoadError(), HasSubstr("decoder.onnx is missing"));
+  package_.spec.companion_file = "../decoder.onnx";
+  Write("model.yaml", FormatModelPackage(package_));
+  EXPECT_THAT(LoadError(), HasSubstr("own folder"));
 }
 
 TEST_F(PackageFolderTest, LabelsFromAFile) {

@@ -146,6 +146,21 @@ std::string ShippedModels() {
   return (program.parent_path().parent_path() / "share/sightline/models").string();
 }
 
+// Copies the companion that `spec` names into `folder`; its name there.
+absl::StatusOr<std::string> CopyCompanion(const ModelSpec& spec, const fs::path& folder) {
+  if (fs::path(spec.companion_file).extension() == ".onnx") {
+    SL_ASSIGN_OR_RETURN(const OnnxFileInfo info, InspectOnnx(spec.companion_file));
+    SL_RETURN_IF_ERROR(CheckSelfContained(info));
+    SL_RETURN_IF_ERROR(MendOnnx(spec.companion_file, (folder / kDecoderFile).string()).status());
+    return kDecoderFile;
+  }
+  constexpr uint64_t kMaxStatisticsBytes = uint64_t{1} << 30;
+  SL_ASSIGN_OR_RETURN(const std::string bytes,
+                      ReadWholeFile(spec.companion_file, kMaxStatisticsBytes));
+  SL_RETURN_IF_ERROR(WriteWholeFile((folder / kStatisticsFile).string(), bytes));
+  return kStatisticsFile;
+}
+
 absl::Status NoHome() {
   return FailedPrecondition(
       "there is no place for models: set SIGHTLINE_MODELS to a folder, or HOME");
@@ -289,6 +304,11 @@ absl::StatusOr<AddedModel> ModelStore::Add(ModelPackage package, const std::stri
   SL_ASSIGN_OR_RETURN(added.weights_mended, MendOnnx(model_file, copy));
   package.spec.file = kModelFile;
   package.spec.sha256 = FileSha256(copy);
+  if (!package.spec.companion_file.empty()) {
+    SL_ASSIGN_OR_RETURN(package.spec.companion_file, CopyCompanion(package.spec, work.path()));
+    package.spec.companion_sha256 =
+        FileSha256((work.path() / package.spec.companion_file).string());
+  }
   const std::string yaml = FormatModelPackage(package);
   // What was written must be readable, or the next start would fail instead of this one.
   SL_RETURN_IF_ERROR(ParseModelPackage(yaml, kModelYaml).status());
@@ -297,6 +317,9 @@ absl::StatusOr<AddedModel> ModelStore::Add(ModelPackage package, const std::stri
   SL_RETURN_IF_ERROR(MoveIntoPlace(work.path(), place, replace));
   SyncFolder(root_);
   package.spec.file = (place / kModelFile).string();
+  if (!package.spec.companion_file.empty()) {
+    package.spec.companion_file = (place / package.spec.companion_file).string();
+  }
   added.package = std::move(package);
   return added;
 }

@@ -52,8 +52,10 @@ class ModelStore {
   std::string FolderOf(const std::string& name) const;
 
   // Puts a copy of `model_file`, mended, and its description into the store under
-  // package.spec.name; file and sha256 of the spec are set here. A name that is taken is refused
-  // unless `replace`. A model whose weights lie in other files is refused.
+  // package.spec.name; file and sha256 of the spec are set here, and those of the companion that the
+  // spec names (copied as decoder.onnx, mended, where it is an ONNX file, else as statistics.bin). A
+  // name that is taken is refused unless `replace`. A model whose weights lie in other files is
+  // refused.
   absl::StatusOr<AddedModel> Add(ModelPackage package, const std::string& model_file,
                                  bool replace) const;
 

@@ -83,6 +83,23 @@ TEST_F(ModelStoreTest, AddsListsAndFinds) {
   EXPECT_EQ(EntriesInRoot(), 2u) << "no work folder is left";
 }
 
+TEST_F(ModelStoreTest, TakesACompanionWithIt) {
+  ModelPackage package = Package("sam");
+  package.spec.companion_file = TestModel("conv_weights_as_inputs");
+  const auto added = store_.Add(package, TestModel("conv"), false);
+  ASSERT_TRUE(added.ok()) << added.status();
+  EXPECT_EQ(added->package.spec.companion_file, store_.root() + "/sam/decoder.onnx");
+  EXPECT_TRUE(InspectOnnx(added->package.spec.companion_file)->weights_as_inputs.empty());
+  EXPECT_TRUE(store_.Find("sam").ok()) << store_.Find("sam").status();
+  package = Package("padim");
+  package.spec.companion_file = folder_ + "/numbers";
+  EXPECT_FALSE(store_.Add(package, TestModel("conv"), false).ok()) << "it is not there";
+  EXPECT_EQ(EntriesInRoot(), 1u);
+  std::ofstream(package.spec.companion_file) << "1 2 3";
+  ASSERT_TRUE(store_.Add(package, TestModel("conv"), false).ok());
+  EXPECT_EQ(store_.Find("padim")->spec.companion_file, store_.root() + "/padim/statistics.bin");
+}
+
 TEST_F(ModelStoreTest, MendsWhatItTakesIn) {
   const auto added = store_.Add(Package("m"), TestModel("conv_weights_as_inputs"), false);
   ASSERT_TRUE(added.ok()) << added.status();

@@ -78,7 +78,11 @@ struct ModelSpec {
   std::string name;
   std::string file;    // absolute path of the model file
   std::string sha256;  // of that file
-  std::string family;  // "yolox", "ultraface", ...: see detect/family.h
+  // A second file that some families want beside the model: the decoder of SAM, the statistics of
+  // PaDiM. "" = none.
+  std::string companion_file;    // absolute path
+  std::string companion_sha256;  // of that file
+  std::string family;            // "yolox", "ultraface", ...: see detect/family.h
   std::string layout;  // the family's variant of the outputs ("raw_deltas", "decoded", ...)
   std::shared_ptr<const LabelSet> labels;
   int classes = 0;    // 0 = as many as the outputs' shapes or the labels say

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Golden results of SAM: encoder, and decoder with a point prompt; small models made from a configuration.
+"""Golden results of SAM: encoder, and decoder with prompts; small models made from a configuration.
 
-Names of inputs and outputs are those of the usual export of transformers' models: two files, encoder and decoder.
+sam: transformers' models, with the names of their usual export, and one point. sam_boxes: Meta's own package, its own
+module for the export of the decoder, and points and boxes. Two files each, encoder and decoder.
 """
 
 import warnings
@@ -12,6 +13,9 @@ import golden_files as gf
 import numpy as np
 import torch
 import transformers as hf
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.utils.onnx import SamOnnxModel
+from segment_anything.utils.transforms import ResizeLongestSide
 
 SIDES = [64, 96, 128]
 SOURCES = [(37, 26), (30, 45), (52, 52), (21, 40)]
@@ -43,6 +47,28 @@ class Decoder(torch.nn.Module):
         return scores, masks
 
 
+def spread(layer, scores):
+    """Rescales the last layer of a head of scores, so that they lie about 0.5 and apart."""
+    with torch.no_grad():
+        factor = 0.12 / scores.std()
+        layer.weight.mul_(factor)
+        layer.bias.copy_((layer.bias - scores.mean()) * factor + 0.5)
+
+
+def check_scores(name, scores):
+    if np.min(scores) < 0.02 or np.max(scores) > 0.98 or np.min(np.diff(np.sort(scores, -1))) < 1e-3:
+        gf.refuse(f"{name}: scores {scores}")
+
+
+def random_weights(network):
+    for name, weight in network.named_parameters():
+        if weight.dim() == 2 or "embed" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+        elif weight.dim() == 4:
+            torch.nn.init.kaiming_normal_(weight)
+    return network
+
+
 def build(side):
     torch.manual_seed(1)
     config = hf.SamConfig(
@@ -53,18 +79,10 @@ def build(side):
         mask_decoder_config=dict(hidden_size=DEPTH, mlp_dim=48, num_hidden_layers=2, num_attention_heads=2,
                                  iou_head_hidden_dim=24))
     network = hf.SamModel(config).eval()
-    for name, weight in network.named_parameters():
-        if weight.dim() == 2 or "embed" in name:
-            torch.nn.init.normal_(weight, std=0.3)
-        elif weight.dim() == 4:
-            torch.nn.init.kaiming_normal_(weight)
-    return network
+    return random_weights(network)
 
 
-def main():
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore")
-    hf.logging.set_verbosity_error()
+def of_transformers():
     golden = fw.Golden("sam")
     cases = []
     encoder_names = ["image_embeddings", "image_positional_embeddings"]
@@ -89,6 +107,9 @@ def main():
         raw_encoder = fw.run_batch(lambda x: encoder.run(None, {"pixel_values": x}), pixels)
         points = np.concatenate([one["input_points"].numpy().astype(np.float32).reshape(1, 1, 1, 2) for _, one in given])
         labels = np.ones((len(given), 1, 1), np.int64)
+        made = tuple(torch.from_numpy(a) for a in (points, labels, *raw_encoder))
+        with torch.no_grad():
+            spread(network.mask_decoder.iou_prediction_head.proj_out, Decoder(network)(*made)[0])
         axes = {n: {0: "batch"} for n in decoder_in + decoder_out}
         decoder, _ = fw.export(
             Decoder(network), tuple(torch.from_numpy(a[:1]) for a in (points, labels, *raw_encoder)), decoder_in,
@@ -98,6 +119,7 @@ def main():
             return decoder.run(None, dict(zip(decoder_in, (points[k], labels[k], raw_encoder[0][k], raw_encoder[1][k]))))
 
         raw = decode(slice(0, None))
+        check_scores(f"sam {side}", raw[0].reshape(len(given), 3))
         entries = []
         for i, (wh, (point, one)) in enumerate(zip(SOURCES, given)):
             for whole, part in zip(raw, decode(slice(i, i + 1))):
@@ -151,4 +173,106 @@ def main():
     })
 
 
-main()
+def build_meta(side):
+    torch.manual_seed(2)
+    cells = side // 16
+    network = Sam(
+        image_encoder=ImageEncoderViT(depth=2, embed_dim=32, img_size=side, num_heads=2, patch_size=16, mlp_ratio=2.0,
+                                      use_rel_pos=True, global_attn_indexes=(1,), window_size=2, out_chans=DEPTH),
+        prompt_encoder=PromptEncoder(embed_dim=DEPTH, image_embedding_size=(cells, cells),
+                                     input_image_size=(side, side), mask_in_chans=4),
+        mask_decoder=MaskDecoder(num_multimask_outputs=3, transformer_dim=DEPTH, iou_head_depth=2,
+                                 iou_head_hidden_dim=24,
+                                 transformer=TwoWayTransformer(depth=2, embedding_dim=DEPTH, mlp_dim=48, num_heads=2)))
+    return random_weights(network.eval())
+
+
+# one point; one inside and one outside; a box; a box and a point
+PROMPTS = [([[.4, .5]], [1], None), ([[.3, .6], [.8, .2]], [1, 0], None), ([], [], [.2, .25, .7, .9]),
+           ([[.5, .4]], [1], [.1, .2, .8, .9])]
+DECODER_IN = ["image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size"]
+
+
+def of_meta():
+    golden = fw.Golden("sam_boxes")
+    cases = []
+
+    def tensor_of(network, side, image):
+        resized = torch.from_numpy(ResizeLongestSide(side).apply_image(image)).permute(2, 0, 1)[None]
+        return network.preprocess(resized).numpy(), list(resized.shape[:1:-1])
+
+    for side in SIDES:
+        network = build_meta(side)
+        transform = ResizeLongestSide(side)
+        pixels, sizes = zip(*[tensor_of(network, side, fw.picture(i + 3, *wh)) for i, wh in enumerate(SOURCES)])
+        axes = {n: {0: "batch"} for n in ("images", "image_embeddings")}
+        encoder, _ = fw.export(network.image_encoder, (torch.from_numpy(pixels[0]),), ["images"], ["image_embeddings"], axes)
+        embeddings = fw.run_batch(lambda x: encoder.run(None, {"images": x}), list(pixels))[0]
+        given = []
+        for (w, h), (points, labels, box), embedding in zip(SOURCES, PROMPTS, embeddings):
+            points = [[round(x * w, 1), round(y * h, 1)] for x, y in points]
+            coords = transform.apply_coords(np.array(points, np.float64).reshape(-1, 2), (h, w))
+            codes = list(labels)
+            if box is None:  # as Meta's example of the exported decoder does
+                coords, codes = np.concatenate([coords, [[0.0, 0.0]]]), codes + [-1]
+            else:
+                box = [round(v * s, 1) for v, s in zip(box, (w, h, w, h))]
+                corners = transform.apply_boxes(np.array([box]), (h, w)).reshape(2, 2)
+                coords, codes = np.concatenate([coords, corners]), codes + [2, 3]
+            given.append((points, labels, box, [
+                embedding[None], coords[None].astype(np.float32), np.array([codes], np.float32),
+                np.zeros((1, 1, side // 4, side // 4), np.float32), np.zeros(1, np.float32), np.array([h, w], np.float32)]))
+        several = SamOnnxModel(network, return_single_mask=False)
+        single = SamOnnxModel(network, return_single_mask=True)
+        scores = torch.cat([several(*[torch.from_numpy(a) for a in g[3]])[1] for g in given])
+        spread(network.mask_decoder.iou_prediction_head.layers[-1], scores)
+        axes = {"point_coords": {1: "points"}, "point_labels": {1: "points"}}
+        decoder, _ = fw.export(several, tuple(torch.from_numpy(a) for a in given[0][3]), DECODER_IN,
+                               ["masks", "iou_predictions", "low_res_masks"], axes)
+        entries, raw = [], []
+        for wh, size, (points, labels, box, inputs) in zip(SOURCES, sizes, given):
+            _, iou, low = decoder.run(None, dict(zip(DECODER_IN, inputs)))
+            masks, best, _ = single(*[torch.from_numpy(a) for a in inputs])
+            check_scores(f"sam_boxes {side}", iou)
+            mask = masks[0, 0].numpy() > network.mask_threshold
+            if not 0.02 < mask.mean() < 0.98 or not np.any(np.abs(iou - best.numpy()) < 1e-5):
+                gf.refuse(f"sam_boxes {side} {wh}: a mask of {mask.mean():.3f} of the picture")
+            entries.append({
+                "source_wh": list(wh), "points_px": points, "labels": labels, "box_px": box,
+                "point_coords": fw.numbers(inputs[1]), "point_labels": fw.numbers(inputs[2]), "resized_wh": size,
+                "unsure_pixels": int((np.abs(masks[0, 0].numpy()) < 1e-3).sum()),
+                "results": [{"class_id": 0, "score": round(float(best[0, 0]), 6),
+                             "mask": {"x": 0, "y": 0, "w": wh[0], "h": wh[1], "rle": fw.rle(mask)}}]})
+            raw.append((iou, low))
+        cases.append({
+            "input_wh": [side, side],
+            "raw": [golden.raw(n, r) for n, r in zip(
+                ("image_embeddings", "iou_predictions", "low_res_masks"),
+                (embeddings, *(np.concatenate([r[k] for r in raw]) for k in range(2))))],
+            "entries": entries})
+    golden.write({
+        "family": "sam_boxes", "task": "promptable",
+        "reference": {"package": "segment-anything", "version": gf.versions("segment-anything")["segment-anything"],
+                      "what": "Sam, ResizeLongestSide, SamOnnxModel with return_single_mask"},
+        "versions": gf.versions("segment-anything", "torch", "torchvision", "onnx", "onnxruntime"), "metadata": {},
+        "input": {"name": "images", "layout": "nchw", "dtype": "float32", "batch_open": True},
+        "recipe": {"channels": "rgb", "resize": "letterbox_top_left", "rounding": "nearest",
+                   "interpolation": "bilinear with antialias, on 8-bit pixels (torchvision)", "pad": "0 after normalisation",
+                   "mean": [123.675, 116.28, 103.53], "scale": [1 / (255 * s) for s in (0.229, 0.224, 0.225)]},
+        "outputs": [{"name": "image_embeddings", "dims": ["batch", "depth", "side / 16", "side / 16"], "file": "encoder"},
+                    {"name": "iou_predictions", "dims": ["batch", 4], "file": "decoder"},
+                    {"name": "low_res_masks", "dims": ["batch", 4, "side / 4", "side / 4"], "file": "decoder"}],
+        "score_rule": "the decoder gives four masks; of two points or fewer, the one that closes the points included, the "
+                      "best of the last three, else the first; its iou_predictions as given",
+        "mask_rule": "as in sam.json",
+        "interpolation_check": golden.interpolation_check(
+            lambda im: tensor_of(build_meta(96), 96, im)[0][0], (96, 96)),
+        "cases": cases,
+    })
+
+
+torch.set_num_threads(1)
+warnings.filterwarnings("ignore")
+hf.logging.set_verbosity_error()
+of_transformers()
+of_meta()
