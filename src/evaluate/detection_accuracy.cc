@@ -130,7 +130,8 @@ void DetectionAccuracy::Match(std::span<const TrueBox* const> truth,
     into->outcomes.push_back({.confidence = found[f]->confidence,
                               .matched = {},
                               .ignored = {},
-                              .rank = static_cast<uint16_t>(f)});
+                              .rank = static_cast<uint16_t>(f),
+                              .picture = static_cast<uint32_t>(pictures_)});
   }
   for (int range = 0; range < kAreaRanges; ++range) {
     MatchRange(truth, found, range, std::span<Outcome>(into->outcomes).subspan(first), into);
@@ -149,6 +150,10 @@ void DetectionAccuracy::MatchRange(std::span<const TrueBox* const> truth,
   }
   const size_t counted = order.size();
   into->truth[static_cast<size_t>(range)] += static_cast<int64_t>(counted);
+  if (range == 0 && counted > 0) {
+    into->truth_of_pictures.emplace_back(static_cast<uint32_t>(pictures_),
+                                         static_cast<uint32_t>(counted));
+  }
   order.insert(order.end(), ignored.begin(), ignored.end());
   std::vector<char> taken;
   for (int threshold = 0; threshold < kThresholds; ++threshold) {

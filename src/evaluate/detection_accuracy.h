@@ -20,6 +20,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -112,16 +113,19 @@ class DetectionAccuracy {
   DetectionReport Report() const;
 
  private:
+  friend class ResampledMap;  // counts pictures several times
   // One found box: what became of it at each threshold, a bit each.
   struct Outcome {
     double confidence;
     std::array<uint16_t, kAreaRanges> matched;
     std::array<uint16_t, kAreaRanges> ignored;
     uint16_t rank;  // within its picture and class
+    uint32_t picture;
   };
   struct PerClass {
     std::vector<Outcome> outcomes;
-    std::array<int64_t, kAreaRanges> truth{};  // to be found
+    std::array<int64_t, kAreaRanges> truth{};                      // to be found
+    std::vector<std::pair<uint32_t, uint32_t>> truth_of_pictures;  // of all areas: picture, count
   };
   // Average precision and recall of one class, area range and threshold.
   struct Curve {
