@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # ./dev bench [NAME...]: measurements, each printed with its command line. Nothing here decides: tests do.
-#   micro        preprocess, nms, track, sqlite (Google Benchmark; each beside its peer)
+#   micro        preprocess, nms, track, sqlite, batcher (Google Benchmark; each beside its peer)
+#   batcher      a simulated accelerator: gain over single calls, latency, cost a request; BENCH_ARGS=SECONDS
 #   efficiency   CPU of whole runs against decoding plus bare inference
 #   mend         a file with weights as graph inputs, before and after `models add`
 #   peers        whole runs beside the Python loop of benchmarks/peers/ (installs it in build/peers)

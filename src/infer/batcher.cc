@@ -9,175 +9,56 @@
 #include "base/check.h"
 #include "base/mutex.h"
 #include "base/thread.h"
+#include "infer/batch_policy.h"
 #include "infer/latest_jobs.h"
+#include "infer/waiting_jobs.h"
 
 namespace sightline {
 namespace {
 
-constexpr uint32_t kNone = UINT32_MAX;
+constexpr size_t kMostWaiting = 1 << 20;  // 100 MB of slots; chosen
+constexpr int64_t kBatchSizeBounds[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
 
-// The waiting jobs, first in first out for each source, sources in turns. Not thread-safe.
-//
-// Everything lives in arrays of `capacity` made at the start: a slot for each job, and a record for
-// each source that has jobs waiting, found by hash and lined up in the order of their turns.
-class WaitingJobs {
- public:
-  explicit WaitingJobs(size_t capacity)
-      : slots_(capacity), sources_(capacity), buckets_(capacity * 2, kNone) {
-    for (size_t i = 0; i < capacity; ++i) {
-      const uint32_t next = i + 1 < capacity ? static_cast<uint32_t>(i + 1) : kNone;
-      slots_[i].next = next;
-      sources_[i].next_in_bucket = next;
-    }
+absl::Status CheckOptions(const BatcherOptions& options) {
+  const std::string& name = options.name;
+  if (options.queue_capacity < 1 || options.queue_capacity > kMostWaiting) {
+    return InvalidArgument("model {}: a queue of {} jobs; 1 to {} are possible", name,
+                           options.queue_capacity, kMostWaiting);
   }
-
-  size_t size() const { return size_; }
-  size_t capacity() const { return slots_.size(); }
-  // When the job that waits longest was added; size() > 0.
-  int64_t oldest_us() const { return slots_[oldest_].added_us; }
-
-  // size() < capacity().
-  void Add(BatchJob* job, int64_t now_us) {
-    const uint32_t index = free_slot_;
-    Slot& slot = slots_[index];
-    free_slot_ = slot.next;
-    slot = {.job = job, .added_us = now_us, .next = kNone, .older = newest_, .newer = kNone};
-    (newest_ == kNone ? oldest_ : slots_[newest_].newer) = index;
-    newest_ = index;
-    Source& source = sources_[FindOrMake(job->source)];
-    (source.first == kNone ? source.first : slots_[source.last].next) = index;
-    source.last = index;
-    ++size_;
+  if (options.max_batch < 1) {
+    return InvalidArgument("model {}: batches of at most {}; at least 1 is needed", name,
+                           options.max_batch);
   }
-
-  // Fills `batch` with at most `most` jobs: one of each source in turn, no more than `quota` of one
-  // source while another waits (0 = no quota: turns alone are an equal share).
-  void Take(size_t most, size_t quota, std::vector<BatchJob*>& batch) {
-    ++batch_number_;
-    size_t passed_over = 0;  // sources in a row that have had their quota
-    while (batch.size() < most && size_ > 0 && passed_over < active_) {
-      Source& source = sources_[turn_first_];
-      if (source.batch_number != batch_number_) {
-        source.batch_number = batch_number_;
-        source.taken = 0;
-      }
-      if (quota > 0 && source.taken >= quota && active_ > 1) {
-        ++passed_over;
-        MoveToTheEnd();
-        continue;
-      }
-      passed_over = 0;
-      ++source.taken;
-      batch.push_back(TakeFirst(source));
-      if (source.first == kNone) {
-        Forget();
-      } else {
-        MoveToTheEnd();
-      }
-    }
+  if (options.preferred_sizes.size() > kMostPreferredSizes) {
+    return InvalidArgument("model {}: {} preferred batch sizes; {} are possible", name,
+                           options.preferred_sizes.size(), kMostPreferredSizes);
   }
-
- private:
-  struct Slot {
-    BatchJob* job = nullptr;
-    int64_t added_us = 0;
-    uint32_t next = kNone;  // of the same source, or of the free ones
-    uint32_t older = kNone;
-    uint32_t newer = kNone;
-  };
-  struct Source {
-    uint32_t id = 0;
-    uint32_t first = kNone;  // slot
-    uint32_t last = kNone;   // slot
-    uint32_t next_in_bucket = kNone;
-    uint32_t next_in_turn = kNone;
-    uint64_t batch_number = 0;
-    size_t taken = 0;  // by that batch
-  };
-
-  size_t BucketOf(uint32_t id) const {
-    return (id * uint64_t{0x9E3779B97F4A7C15} >> 32) % buckets_.size();  // Fibonacci hashing
+  for (const int size : options.preferred_sizes) {
+    if (size >= 1 && size <= options.max_batch) continue;
+    return InvalidArgument("model {}: {} cannot be a preferred batch size, 1 to {} can", name, size,
+                           options.max_batch);
   }
-
-  uint32_t FindOrMake(uint32_t id) {
-    uint32_t& bucket = buckets_[BucketOf(id)];
-    for (uint32_t i = bucket; i != kNone; i = sources_[i].next_in_bucket) {
-      if (sources_[i].id == id) return i;
-    }
-    const uint32_t index = free_source_;
-    free_source_ = sources_[index].next_in_bucket;
-    sources_[index] = {.id = id, .next_in_bucket = bucket};
-    bucket = index;
-    (turn_first_ == kNone ? turn_first_ : sources_[turn_last_].next_in_turn) = index;
-    turn_last_ = index;
-    ++active_;
-    return index;
+  if (options.default_priority < 1 || options.default_priority > kPriorityLevels) {
+    return InvalidArgument("model {}: a priority of {}; 1 to {} are possible", name,
+                           options.default_priority, kPriorityLevels);
   }
-
-  BatchJob* TakeFirst(Source& source) {
-    const uint32_t index = source.first;
-    Slot& slot = slots_[index];
-    source.first = slot.next;
-    (slot.older == kNone ? oldest_ : slots_[slot.older].newer) = slot.newer;
-    (slot.newer == kNone ? newest_ : slots_[slot.newer].older) = slot.older;
-    slot.next = free_slot_;
-    free_slot_ = index;
-    --size_;
-    return std::exchange(slot.job, nullptr);
+  if (options.max_delay_us < 0 || options.max_delay_us > kLongestDurationUs ||
+      options.max_age_us < 0 || options.clock == nullptr) {
+    return InvalidArgument("model {}: a delay of {} us, an age of {} us", name,
+                           options.max_delay_us, options.max_age_us);
   }
-
-  void MoveToTheEnd() {
-    if (turn_first_ == turn_last_) return;
-    const uint32_t index = turn_first_;
-    turn_first_ = sources_[index].next_in_turn;
-    sources_[index].next_in_turn = kNone;
-    sources_[turn_last_].next_in_turn = index;
-    turn_last_ = index;
-  }
-
-  // The source whose turn it is has no jobs left.
-  void Forget() {
-    const uint32_t index = turn_first_;
-    turn_first_ = sources_[index].next_in_turn;
-    if (turn_first_ == kNone) turn_last_ = kNone;
-    uint32_t* link = &buckets_[BucketOf(sources_[index].id)];
-    while (*link != index) link = &sources_[*link].next_in_bucket;
-    *link = sources_[index].next_in_bucket;
-    sources_[index].next_in_bucket = free_source_;
-    free_source_ = index;
-    --active_;
-  }
-
-  std::vector<Slot> slots_;
-  std::vector<Source> sources_;
-  std::vector<uint32_t> buckets_;
-  uint32_t free_slot_ = 0;
-  uint32_t free_source_ = 0;
-  uint32_t oldest_ = kNone;  // slots by arrival
-  uint32_t newest_ = kNone;
-  uint32_t turn_first_ = kNone;  // sources with jobs, by turn
-  uint32_t turn_last_ = kNone;
-  size_t size_ = 0;
-  size_t active_ = 0;
-  uint64_t batch_number_ = 0;
-};
-
-int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return absl::OkStatus();
 }
 
 class BatcherImpl final : public Batcher {
  public:
   BatcherImpl(const BatcherOptions& options, std::vector<std::unique_ptr<BatchRunner>> runners)
-      : options_(options), runners_(std::move(runners)), waiting_(options.queue_capacity) {
-    SL_CHECK(!runners_.empty(), "batcher {} has no runner", options_.name);
-    SL_CHECK(
-        options_.queue_capacity > 0 && options_.queue_capacity < kNone && options_.max_batch > 0,
-        "batcher {}: a queue of {}, batches of {}", options_.name, options_.queue_capacity,
-        options_.max_batch);
-  }
+      : name_(options.name),
+        clock_(*options.clock),
+        runners_(std::move(runners)),
+        options_(options),
+        policy_(options),
+        waiting_(options.queue_capacity) {}
   ~BatcherImpl() override { Stop(/*discard=*/true); }
 
   // Once, before anything is submitted. After an error the threads that there are wait for Stop().
@@ -186,13 +67,14 @@ class BatcherImpl final : public Batcher {
     for (const auto& runner : runners_) {
       SL_ASSIGN_OR_RETURN(
           std::thread thread,
-          StartThread("batch-" + options_.name, [this, &runner = *runner] { RunnerLoop(runner); }));
+          StartThread("batch-" + name_, [this, &runner = *runner] { RunnerLoop(runner); }));
       threads_.push_back(std::move(thread));
     }
     return absl::OkStatus();
   }
 
   absl::Status Submit(BatchJob* job) override EXCLUDES(mutex_) {
+    CondVar* to_wake = nullptr;
     {
       MutexLock lock(mutex_);
       if (!stopping_ && !HasRoom()) {
@@ -205,42 +87,68 @@ class BatcherImpl final : public Batcher {
       }
       // After Stop() nobody looks at the line any more, and it is left as it is.
       if (stopping_) return Refused();
-      AddJob(job);
+      to_wake = AddJob(job);
     }
-    work_.NotifyOne();
+    if (to_wake != nullptr) to_wake->NotifyOne();
     return absl::OkStatus();
   }
 
   absl::Status TrySubmit(BatchJob* job) override EXCLUDES(mutex_) {
+    CondVar* to_wake = nullptr;
     {
       MutexLock lock(mutex_);
       if (stopping_) return Refused();
       if (!HasRoom()) {
         ++stats_.dropped;
-        return Full();
+        return ResourceExhausted("model {} is busy: {} frames are waiting", name_,
+                                 options_.queue_capacity);
       }
-      AddJob(job);
+      to_wake = AddJob(job);
     }
-    work_.NotifyOne();
+    if (to_wake != nullptr) to_wake->NotifyOne();
     return absl::OkStatus();
   }
 
   absl::Status SubmitLatest(BatchJob* job, size_t most_waiting) override EXCLUDES(mutex_) {
     BatchJob* evicted = nullptr;
+    CondVar* to_wake = nullptr;
     {
       MutexLock lock(mutex_);
       if (stopping_) return Refused();
-      evicted = latest_.Add(job, NowUs(), std::max<size_t>(1, most_waiting));
-      CountAdded();
+      job->added_us = clock_.NowMonotonicUs();
+      evicted =
+          latest_.Add(job, job->added_us, std::max<size_t>(1, most_waiting), PriorityOf(*job));
       if (evicted != nullptr) ++stats_.dropped;
+      to_wake = CountAdded(job->added_us);
     }
+    if (to_wake != nullptr) to_wake->NotifyOne();
     if (evicted != nullptr) {
-      evicted->Done(
-          DeadlineExceeded("a newer frame took its place before model {}", options_.name));
-    } else {
-      work_.NotifyOne();
+      evicted->Done(DeadlineExceeded("a newer frame took its place before model {}", name_));
     }
     return absl::OkStatus();
+  }
+
+  absl::Status Reconfigure(const BatcherOptions& wanted) override EXCLUDES(mutex_) {
+    SL_RETURN_IF_ERROR(CheckOptions(wanted));
+    MutexLock lock(mutex_);
+    options_ = wanted;
+    options_.name = name_;
+    options_.clock = &clock_;
+    policy_.Configure(options_);
+    if (options_.queue_capacity > waiting_.capacity()) {
+      WaitingJobs larger(options_.queue_capacity);
+      waiting_.MoveTo(larger);
+      waiting_ = std::move(larger);
+    }
+    LetWaitersIn();
+    company_.NotifyAll();
+    work_.NotifyAll();
+    return absl::OkStatus();
+  }
+
+  BatcherOptions options() const override EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return options_;
   }
 
   void Stop(bool discard) override EXCLUDES(mutex_) {
@@ -254,9 +162,8 @@ class BatcherImpl final : public Batcher {
       first_waiter_ = last_waiter_ = nullptr;
     }
     work_.NotifyAll();
-    if (SL_BUG_IF(runs_for_ == this, "batcher {} stopped from its own thread", options_.name)) {
-      return;
-    }
+    company_.NotifyAll();
+    if (SL_BUG_IF(runs_for_ == this, "batcher {} stopped from its own thread", name_)) return;
     std::call_once(joined_, [this] {
       for (std::thread& thread : threads_) thread.join();
     });
@@ -269,6 +176,19 @@ class BatcherImpl final : public Batcher {
     return stats;
   }
 
+  BatcherCounts Counts() const override EXCLUDES(mutex_) {
+    BatcherCounts counts;
+    counts.queue_us = queue_us_.Counts();
+    counts.batch_size = batch_size_.Counts();
+    MutexLock lock(mutex_);
+    counts.queue = stats_;
+    counts.queue.depth = Depth();
+    counts.late = late_;
+    counts.waited = waited_;
+    counts.in_vain = in_vain_;
+    return counts;
+  }
+
  private:
   // A thread that waits in Submit; lives on its stack.
   struct Waiter {
@@ -277,30 +197,45 @@ class BatcherImpl final : public Batcher {
     Waiter* next = nullptr;
   };
 
+  // What a runner has to do next; its vectors are used again.
+  struct Turn {
+    std::vector<BatchJob*> batch;
+    std::vector<absl::Status> statuses;
+    std::vector<BatchJob*> stale;  // live jobs that have waited too long
+    std::vector<BatchJob*> late;   // jobs whose deadline has passed
+    bool discard = false;
+    int64_t began_us = 0;
+  };
+
   bool HasRoom() const REQUIRES(mutex_) {
-    return first_waiter_ == nullptr && waiting_.size() + promised_ < waiting_.capacity();
+    return first_waiter_ == nullptr && waiting_.size() + promised_ < options_.queue_capacity;
   }
 
   absl::Status Refused() REQUIRES(mutex_) {
     ++stats_.dropped;
-    return Unavailable("the batcher of model {} has been stopped", options_.name);
+    return Unavailable("the batcher of model {} has been stopped", name_);
   }
 
-  absl::Status Full() const {
-    return ResourceExhausted("model {} is busy: {} frames are waiting", options_.name,
-                             options_.queue_capacity);
+  int PriorityOf(const BatchJob& job) const REQUIRES(mutex_) {
+    return job.priority <= 0 ? options_.default_priority : std::min(job.priority, kPriorityLevels);
   }
 
-  void AddJob(BatchJob* job) REQUIRES(mutex_) {
-    waiting_.Add(job, options_.max_delay_us > 0 ? NowUs() : 0);
-    CountAdded();
+  CondVar* AddJob(BatchJob* job) REQUIRES(mutex_) {
+    job->added_us = clock_.NowMonotonicUs();
+    waiting_.Add(job, PriorityOf(*job));
+    return CountAdded(job->added_us);
   }
 
   size_t Depth() const REQUIRES(mutex_) { return waiting_.size() + latest_.size(); }
 
-  void CountAdded() REQUIRES(mutex_) {
+  // What is to be notified, without the lock, for which whoever was woken would wait; null: nothing.
+  CondVar* CountAdded(int64_t now_us) REQUIRES(mutex_) {
+    const size_t depth = Depth();
     ++stats_.pushed;
-    stats_.max_depth = std::max(stats_.max_depth, Depth());
+    stats_.max_depth = std::max(stats_.max_depth, depth);
+    policy_.OnArrival(now_us, depth);
+    if (!gathering_) return &work_;
+    return depth >= wake_at_ ? &company_ : nullptr;
   }
 
   // Since when the job that waits longest does; Depth() > 0.
@@ -309,21 +244,35 @@ class BatcherImpl final : public Batcher {
     return waiting_.size() > 0 ? std::min(live, waiting_.oldest_us()) : live;
   }
 
-  // Fills `batch` from both kinds of sources.
+  // Fills `batch` from both kinds of sources, priority by priority.
   void Take(size_t most, std::vector<BatchJob*>& batch) REQUIRES(mutex_) {
+    waiting_.BeginBatch();
+    while (batch.size() < most && Depth() > 0) {
+      const size_t before = batch.size();
+      TakeOnePriority(most, batch);
+      if (batch.size() == before) return;
+    }
+  }
+
+  void TakeOnePriority(size_t most, std::vector<BatchJob*>& batch) REQUIRES(mutex_) {
     const auto quota = static_cast<size_t>(std::max(options_.max_per_source, 0));
-    if (latest_.size() == 0) return waiting_.Take(most, quota, batch);
-    // Half and half; an odd place goes to either in turn.
-    const size_t share = (most + (live_turn_ ? 1 : 0)) / 2;
-    live_turn_ = !live_turn_;
-    const size_t live =
-        waiting_.size() == 0 ? most : std::max(share, most - std::min(most, waiting_.size()));
-    while (batch.size() < live && latest_.size() > 0) batch.push_back(latest_.Take());
-    waiting_.Take(most, quota, batch);
+    const int recorded = waiting_.priority();
+    const int live = latest_.priority();
+    if (recorded < live) return waiting_.Take(recorded, most, quota, batch);
+    size_t for_live = most;
+    if (recorded == live) {
+      // Half and half; an odd place goes to either in turn.
+      const size_t places = most - batch.size();
+      const size_t share = (places + (live_turn_ ? 1 : 0)) / 2;
+      live_turn_ = !live_turn_;
+      for_live = batch.size() + std::max(share, places - std::min(places, waiting_.size()));
+    }
+    while (batch.size() < for_live && latest_.priority() == live) batch.push_back(latest_.Take());
+    if (recorded == live) waiting_.Take(recorded, most, quota, batch);
   }
 
   void LetWaitersIn() REQUIRES(mutex_) {
-    while (first_waiter_ != nullptr && waiting_.size() + promised_ < waiting_.capacity()) {
+    while (first_waiter_ != nullptr && waiting_.size() + promised_ < options_.queue_capacity) {
       Waiter* waiter = first_waiter_;
       first_waiter_ = waiter->next;
       if (first_waiter_ == nullptr) last_waiter_ = nullptr;
@@ -333,73 +282,132 @@ class BatcherImpl final : public Batcher {
     }
   }
 
-  // Fills `batch`, waiting for the first job and, if asked to, for its company; `stale` has jobs that
-  // have waited too long. False when there is nothing more to come.
-  bool NextBatch(size_t most, std::vector<BatchJob*>& batch, std::vector<BatchJob*>& stale,
-                 bool& discard) EXCLUDES(mutex_) {
-    batch.clear();
-    stale.clear();
+  // Takes out what is not to be run any more.
+  void TakeExpired(int64_t now_us, Turn& turn) REQUIRES(mutex_) {
+    waiting_.TakeLate(now_us, turn.late);
+    late_ += turn.late.size();
+    if (options_.max_age_us > 0 && latest_.size() > 0) {
+      latest_.TakeStale(now_us - options_.max_age_us, turn.stale);
+    }
+    stats_.dropped += turn.late.size() + turn.stale.size();
+  }
+
+  // Waits for the next batch, and for its company where that pays. False when there is nothing more to
+  // come.
+  bool NextTurn(size_t runner_most, Turn& turn) EXCLUDES(mutex_) {
+    turn.batch.clear();
+    turn.stale.clear();
+    turn.late.clear();
     MutexLock lock(mutex_);
-    const size_t enough = std::min(most, waiting_.capacity());
-    while (!stopping_ && Depth() < enough) {
-      if (Depth() == 0) {
+    ++free_runners_;
+    size_t take = 0;
+    bool held_back = false;
+    while (!stopping_) {
+      if (Depth() == 0 || gathering_) {
+        held_back = false;
         work_.Wait(mutex_);
         continue;
       }
-      if (options_.max_delay_us <= 0) break;
-      const int64_t left_us = OldestUs() + options_.max_delay_us - NowUs();
-      if (left_us <= 0) break;
-      work_.WaitFor(mutex_, std::chrono::microseconds(left_us));
+      turn.began_us = clock_.NowMonotonicUs();
+      TakeExpired(turn.began_us, turn);
+      if (!turn.late.empty() || !turn.stale.empty()) break;
+      const BatchPolicy::Decision decision =
+          policy_.Decide({.now_us = turn.began_us,
+                          .waiting = Depth(),
+                          .oldest_us = OldestUs(),
+                          .next_deadline_us = waiting_.next_deadline_us(),
+                          .most = std::min(runner_most, static_cast<size_t>(options_.max_batch)),
+                          .free_runners = free_runners_});
+      take = decision.take;
+      if (take > 0) {
+        waited_ += held_back ? 1 : 0;
+        in_vain_ += held_back && decision.in_vain ? 1 : 0;
+        break;
+      }
+      gathering_ = held_back = true;
+      wake_at_ = decision.wake_at;
+      company_.WaitFor(mutex_, std::chrono::microseconds(decision.until_us - turn.began_us));
+      gathering_ = false;
     }
-    if (options_.max_age_us > 0 && latest_.size() > 0) {
-      latest_.TakeStale(NowUs() - options_.max_age_us, stale);
-      stats_.dropped += stale.size();
+    --free_runners_;
+    if (stopping_) {
+      turn.began_us = clock_.NowMonotonicUs();
+      TakeExpired(turn.began_us, turn);
+      take = std::min(runner_most, static_cast<size_t>(options_.max_batch));
     }
-    Take(most, batch);
-    discard = discard_;
-    stats_.popped += batch.size();
-    if (discard) stats_.dropped += batch.size();
+    Take(take, turn.batch);
+    turn.discard = discard_;
+    stats_.popped += turn.batch.size();
+    if (discard_) stats_.dropped += turn.batch.size();
+    if (!turn.batch.empty() && !discard_) {
+      policy_.OnBegin(turn.batch.size(), Depth());
+      batch_size_.Observe(static_cast<int64_t>(turn.batch.size()));
+      for (const BatchJob* job : turn.batch) queue_us_.Observe(turn.began_us - job->added_us);
+    }
     LetWaitersIn();
-    // A runner that waited for company may have slept through the sign for what is left.
+    // Another runner may have slept through the sign for what is left.
     if (Depth() > 0) work_.NotifyOne();
-    return !batch.empty() || !stale.empty();
+    return !turn.batch.empty() || !turn.stale.empty() || !turn.late.empty();
+  }
+
+  void RunBatch(BatchRunner& runner, Turn& turn) EXCLUDES(mutex_) {
+    turn.statuses.assign(turn.batch.size(), absl::OkStatus());
+    runner.Run(turn.batch, turn.statuses);
+    {
+      MutexLock lock(mutex_);
+      const int64_t now_us = clock_.NowMonotonicUs();
+      policy_.OnEnd(now_us, turn.batch.size(), now_us - turn.began_us);
+    }
+    for (size_t i = 0; i < turn.batch.size(); ++i) turn.batch[i]->Done(turn.statuses[i]);
   }
 
   void RunnerLoop(BatchRunner& runner) {
     runs_for_ = this;
-    const size_t most =
-        static_cast<size_t>(std::max(1, std::min(options_.max_batch, runner.max_batch())));
-    std::vector<BatchJob*> batch;
-    batch.reserve(most);
-    std::vector<BatchJob*> stale;
-    bool discard = false;
-    while (NextBatch(most, batch, stale, discard)) {
-      for (BatchJob* job : stale) {
-        job->Done(DeadlineExceeded("it waited too long for model {}", options_.name));
+    const auto most = static_cast<size_t>(std::max(1, runner.max_batch()));
+    Turn turn;
+    while (NextTurn(most, turn)) {
+      for (BatchJob* job : turn.stale) {
+        job->Done(DeadlineExceeded("it waited too long for model {}", name_));
       }
-      if (!discard) {
-        if (!batch.empty()) runner.Run(batch);
+      for (BatchJob* job : turn.late) {
+        job->Done(DeadlineExceeded("its deadline passed before model {} had time for it", name_));
+      }
+      if (turn.batch.empty()) continue;
+      if (!turn.discard) {
+        RunBatch(runner, turn);
         continue;
       }
-      for (BatchJob* job : batch) job->Done(Cancelled("not run: shutting down"));
+      for (BatchJob* job : turn.batch) job->Done(Cancelled("not run: shutting down"));
     }
   }
 
   static inline thread_local const BatcherImpl* runs_for_ = nullptr;  // of this thread
 
-  const BatcherOptions options_;
+  const std::string name_;
+  const Clock& clock_;
   const std::vector<std::unique_ptr<BatchRunner>> runners_;
+  Histogram queue_us_{kStageBoundsUs};
+  Histogram batch_size_{kBatchSizeBounds, /*per_unit=*/1};
   mutable Mutex mutex_;
-  CondVar work_;
+  CondVar work_;     // for runners that have nothing to do
+  CondVar company_;  // for the one that waits for a fuller batch
+  BatcherOptions options_ GUARDED_BY(mutex_);
+  BatchPolicy policy_ GUARDED_BY(mutex_);
   WaitingJobs waiting_ GUARDED_BY(mutex_);  // of Submit and TrySubmit
   LatestJobs latest_ GUARDED_BY(mutex_);    // of SubmitLatest
   bool live_turn_ GUARDED_BY(mutex_) = true;
+  size_t free_runners_ GUARDED_BY(mutex_) = 0;
+  bool gathering_ GUARDED_BY(mutex_) = false;  // a runner waits for company_
+  size_t wake_at_ GUARDED_BY(mutex_) = 0;      // when so many wait
   Waiter* first_waiter_ GUARDED_BY(mutex_) = nullptr;
   Waiter* last_waiter_ GUARDED_BY(mutex_) = nullptr;
   size_t promised_ GUARDED_BY(mutex_) = 0;  // places that let-in waiters have yet to take
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool discard_ GUARDED_BY(mutex_) = false;
   QueueStats stats_ GUARDED_BY(mutex_);
+  uint64_t late_ GUARDED_BY(mutex_) = 0;
+  uint64_t waited_ GUARDED_BY(mutex_) = 0;
+  uint64_t in_vain_ GUARDED_BY(mutex_) = 0;
   std::once_flag joined_;
   std::vector<std::thread> threads_;  // last: they use everything above
 };
@@ -408,6 +416,8 @@ class BatcherImpl final : public Batcher {
 
 absl::StatusOr<std::unique_ptr<Batcher>> Batcher::Create(
     const BatcherOptions& options, std::vector<std::unique_ptr<BatchRunner>> runners) {
+  SL_RETURN_IF_ERROR(CheckOptions(options));
+  if (runners.empty()) return InvalidArgument("model {} has no runner", options.name);
   auto batcher = std::make_unique<BatcherImpl>(options, std::move(runners));
   SL_RETURN_IF_ERROR(batcher->Start());
   return batcher;

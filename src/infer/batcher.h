@@ -2,11 +2,16 @@
 // runners, one runner (a model instance) per thread.
 //
 // Policy: Submit blocks while the queue is full (recorded sources), TrySubmit refuses (servers),
-// SubmitLatest makes room by giving the source's oldest job back (live sources). Sources take turns in
-// a batch, at most `max_per_source` jobs each while others wait; live ones as LatestJobs has it, and
-// half of a batch is theirs where both kinds wait. A runner that is idle never waits for a fuller batch unless max_delay_us asks
-// for it. Memory: the queue's slots are allocated once; jobs belong to their submitters, who keep
-// them alive until Done() was called.
+// SubmitLatest makes room by giving the source's oldest job back (live sources). The most urgent
+// priority goes first, and the others wait for as long as it has jobs. Within one, sources take turns
+// in a batch, at most `max_per_source` jobs each while others wait; live ones as LatestJobs has it,
+// and half of a batch is theirs where both kinds wait. A job whose deadline passes while it waits is
+// not run.
+//
+// How long a batch waits for company: batch_policy.h. Runners that are free share what waits.
+//
+// Memory: the queue's slots are allocated once and when it is made larger; jobs belong to their
+// submitters, who keep them alive until Done() was called.
 #pragma once
 
 #include <cstdint>
@@ -17,41 +22,74 @@
 #include <vector>
 
 #include "base/bounded_queue.h"
+#include "base/metrics.h"
 #include "base/status.h"
+#include "base/time.h"
 
 namespace sightline {
+
+// Priorities are 1, the most urgent, to this.
+inline constexpr int kPriorityLevels = 16;
+inline constexpr int kUsualPriority = 8;
 
 class BatchJob {
  public:
   virtual ~BatchJob() = default;
-  // Called exactly once per accepted job, on the runner's thread or, for a job whose place a newer one
+  // Called exactly once per accepted job, on a runner's thread or, for a job whose place a newer one
   // took, on that one's. An error means that the job was not run (Cancelled: shutdown;
-  // DeadlineExceeded: newer ones came or it grew stale) or that the runner failed on it.
+  // DeadlineExceeded: newer ones came, it grew stale, or its deadline passed) or that the runner
+  // failed on it.
   virtual void Done(const absl::Status& status) = 0;
 
-  uint32_t source = 0;  // who it comes from, for fairness
+  // Set before it is submitted.
+  uint32_t source = 0;      // who it comes from, for fairness
+  int priority = 0;         // 1 to kPriorityLevels, beyond that the last; 0 = the batcher's default
+  int64_t deadline_us = 0;  // not begun any more from then on, by the batcher's clock; 0 = none
+
+  int64_t added_us = 0;  // by the batcher: when it was accepted
 };
 
-// Runs batches on one thread. Run() calls Done() on every job of the batch.
+// Runs batches on one thread.
 class BatchRunner {
  public:
   virtual ~BatchRunner() = default;
-  virtual int max_batch() const = 0;
-  virtual void Run(std::span<BatchJob* const> batch) = 0;
+  virtual int max_batch() const = 0;  // the largest that Run() takes; the same at every call
+  // Sets the status of each job that it fails on; they are OK to begin with. The batcher calls Done()
+  // when it is back.
+  virtual void Run(std::span<BatchJob* const> batch, std::span<absl::Status> statuses) = 0;
 };
 
 struct BatcherOptions {
-  std::string name;            // of the model; names the threads and counters
-  size_t queue_capacity = 32;  // jobs waiting
-  int max_batch = 1;
+  std::string name;            // of the model; names the threads and counters; never changes
+  size_t queue_capacity = 32;  // jobs waiting, but those of SubmitLatest
+  int max_batch = 1;           // no larger than the runner's own
+  // Sizes that the device likes best. A batch has the largest of them that there are jobs for, the
+  // rest waits for the next; where there are too few for the smallest, all go. Empty = any size.
+  std::vector<int> preferred_sizes = {};
   int max_per_source = 0;    // of a batch, while others wait; 0 = an equal share
   int64_t max_delay_us = 0;  // how long a job may wait for company
-  int64_t max_age_us = 0;    // live jobs that have waited longer are not run; 0 = no limit
+  // Only as long as it pays (batch_policy.h); else always until the batch is full, of the largest
+  // preferred size, or the delay is over.
+  bool adaptive_delay = true;
+  int default_priority = kUsualPriority;
+  int64_t max_age_us = 0;  // live jobs that have waited longer are not run; 0 = no limit
+  const Clock* clock = &Clock::Real();  // outlives the batcher; never changes
+};
+
+// What has been measured; counters never go back.
+struct BatcherCounts {
+  QueueStats queue;            // `dropped`: refused, replaced, stale or late
+  uint64_t late = 0;           // jobs whose deadline passed
+  uint64_t waited = 0;         // batches that were held back for company
+  uint64_t in_vain = 0;        // of these, those to which fewer came than expected
+  HistogramCounts queue_us;    // from being accepted to the beginning of the batch
+  HistogramCounts batch_size;  // jobs of each batch
 };
 
 class Batcher {
  public:
-  // One thread per runner. ResourceExhausted when the system gives too few threads; none is left.
+  // One thread per runner. InvalidArgument for options that make no sense, or no runner;
+  // ResourceExhausted when the system gives too few threads; none is left.
   static absl::StatusOr<std::unique_ptr<Batcher>> Create(
       const BatcherOptions& options, std::vector<std::unique_ptr<BatchRunner>> runners);
   virtual ~Batcher() = default;  // Stop()s
@@ -63,10 +101,17 @@ class Batcher {
   // Never waits. With `most_waiting` (at least 1) jobs of the same source waiting, the oldest of them
   // is Done() with DeadlineExceeded and this one takes its place. Unavailable after Stop().
   virtual absl::Status SubmitLatest(BatchJob* job, size_t most_waiting) = 0;
+
+  // From now on by these options, but for name and clock; what waits and runs is kept, also where the
+  // queue is made smaller than what is in it. InvalidArgument as Create(); then all is as it was.
+  virtual absl::Status Reconfigure(const BatcherOptions& options) = 0;
+  virtual BatcherOptions options() const = 0;
+
   // Refuses new jobs, runs those that wait (or, with `discard`, Done()s them with Cancelled), joins
   // the threads. Idempotent.
   virtual void Stop(bool discard) = 0;
   virtual QueueStats Stats() const = 0;
+  virtual BatcherCounts Counts() const = 0;
 };
 
 }  // namespace sightline

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -15,123 +14,20 @@
 #include <thread>
 #include <utility>
 
-#include "base/check.h"
+#include "infer/batcher_test_parts.h"
 
 namespace sightline {
 namespace {
 
+using batcher_test::Gate;
+using batcher_test::HeldBatcher;
+using batcher_test::One;
+using batcher_test::P;
+using batcher_test::RecordingRunner;
+using batcher_test::Seen;
+using batcher_test::Started;
+using batcher_test::TestJob;
 using ::testing::ElementsAre;
-
-// Counts how often Done() was called and with what.
-class TestJob : public BatchJob {
- public:
-  explicit TestJob(uint32_t from = 0, int number = 0) : number(number) { source = from; }
-  void Done(const absl::Status& status) override {
-    code = status.code();
-    ++done;
-  }
-  std::atomic<int> done{0};
-  std::atomic<absl::StatusCode> code{absl::StatusCode::kUnknown};
-  int number;
-};
-
-// Opens once; threads wait for it.
-class Gate {
- public:
-  void Open() {
-    std::lock_guard lock(mutex_);
-    open_ = true;
-    changed_.notify_all();
-  }
-  void Wait() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return open_; });
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool open_ = false;
-};
-
-struct Seen {
-  std::mutex mutex;
-  std::vector<std::vector<std::pair<uint32_t, int>>> batches;  // source, number
-};
-
-class RecordingRunner : public BatchRunner {
- public:
-  RecordingRunner(int max_batch, Seen* seen, Gate* started = nullptr, Gate* go = nullptr)
-      : max_batch_(max_batch), seen_(seen), started_(started), go_(go) {}
-  int max_batch() const override { return max_batch_; }
-  void Run(std::span<BatchJob* const> batch) override {
-    if (started_ != nullptr) started_->Open();
-    if (go_ != nullptr) go_->Wait();
-    {
-      std::lock_guard lock(seen_->mutex);
-      auto& record = seen_->batches.emplace_back();
-      for (BatchJob* job : batch) {
-        record.emplace_back(job->source, static_cast<TestJob*>(job)->number);
-      }
-    }
-    for (BatchJob* job : batch) job->Done(absl::OkStatus());
-  }
-
- private:
-  const int max_batch_;
-  Seen* const seen_;
-  Gate* const started_;
-  Gate* const go_;
-};
-
-std::vector<std::unique_ptr<BatchRunner>> One(std::unique_ptr<BatchRunner> runner) {
-  std::vector<std::unique_ptr<BatchRunner>> runners;
-  runners.push_back(std::move(runner));
-  return runners;
-}
-
-// A batcher whose only runner is held up on a first job, so that a test decides what waits behind.
-std::unique_ptr<Batcher> Started(const BatcherOptions& options,
-                                 std::vector<std::unique_ptr<BatchRunner>> runners) {
-  auto batcher = Batcher::Create(options, std::move(runners));
-  SL_CHECK(batcher.ok(), "{}", MessageOf(batcher.status()));
-  return *std::move(batcher);
-}
-
-class HeldBatcher {
- public:
-  explicit HeldBatcher(BatcherOptions options) {
-    batcher = Started(options, One(std::make_unique<RecordingRunner>(64, &seen, &started_, &go_)));
-    EXPECT_TRUE(batcher->Submit(&first_).ok());
-    started_.Wait();
-  }
-  ~HeldBatcher() {
-    go_.Open();
-    batcher.reset();
-  }
-  void Submit(uint32_t source, int number) {
-    jobs_.emplace_back(source, number);
-    ASSERT_TRUE(batcher->TrySubmit(&jobs_.back()).ok());
-  }
-  void LetGo() { go_.Open(); }
-  // The batches behind the first.
-  std::vector<std::vector<std::pair<uint32_t, int>>> Finish() {
-    go_.Open();
-    batcher->Stop(/*discard=*/false);
-    for (const TestJob& job : jobs_) EXPECT_EQ(job.done, 1);
-    return {seen.batches.begin() + 1, seen.batches.end()};
-  }
-  Seen seen;
-  std::unique_ptr<Batcher> batcher;
-
- private:
-  Gate started_;
-  Gate go_;
-  TestJob first_{1000, -1};
-  std::deque<TestJob> jobs_;
-};
-
-using P = std::pair<uint32_t, int>;
 
 TEST(Batcher, SourcesTakeTurns) {
   HeldBatcher held({.name = "m", .queue_capacity = 16, .max_batch = 4});
@@ -194,9 +90,12 @@ TEST(Batcher, AnIdleRunnerDoesNotWaitForCompany) {
 TEST(Batcher, WithADelayABatchFillsUp) {
   constexpr int64_t kAnHourUs = 3'600'000'000;
   Seen seen;
-  const auto batcher =
-      Started({.name = "m", .queue_capacity = 8, .max_batch = 3, .max_delay_us = kAnHourUs},
-              One(std::make_unique<RecordingRunner>(8, &seen)));
+  const auto batcher = Started({.name = "m",
+                                .queue_capacity = 8,
+                                .max_batch = 3,
+                                .max_delay_us = kAnHourUs,
+                                .adaptive_delay = false},
+                               One(std::make_unique<RecordingRunner>(8, &seen)));
   std::deque<TestJob> jobs;
   for (int i = 0; i < 4; ++i) {
     jobs.emplace_back(i, i);
@@ -210,8 +109,9 @@ TEST(Batcher, WithADelayABatchFillsUp) {
 TEST(Batcher, ADelayEndsWithoutCompany) {
   Seen seen;
   Gate started;
-  const auto batcher = Started({.name = "m", .max_batch = 3, .max_delay_us = 1000},
-                               One(std::make_unique<RecordingRunner>(8, &seen, &started)));
+  const auto batcher =
+      Started({.name = "m", .max_batch = 3, .max_delay_us = 1000, .adaptive_delay = false},
+              One(std::make_unique<RecordingRunner>(8, &seen, &started)));
   TestJob job;
   ASSERT_TRUE(batcher->Submit(&job).ok());
   started.Wait();
@@ -320,11 +220,10 @@ TEST(Batcher, NamesItsThreads) {
    public:
     explicit NamingRunner(std::string* name) : name_(name) {}
     int max_batch() const override { return 1; }
-    void Run(std::span<BatchJob* const> batch) override {
+    void Run(std::span<BatchJob* const> batch, std::span<absl::Status>) override {
       char name[16] = {};
       pthread_getname_np(pthread_self(), name, sizeof name);
       *name_ = name;
-      batch[0]->Done(absl::OkStatus());
     }
     std::string* name_;
   };
@@ -342,7 +241,7 @@ TEST(Batcher, ManyProducersManyRunners) {
   struct CheckingRunner : BatchRunner {
     CheckingRunner(std::atomic<int>* most) : largest(most) {}
     int max_batch() const override { return 5; }
-    void Run(std::span<BatchJob* const> batch) override {
+    void Run(std::span<BatchJob* const> batch, std::span<absl::Status>) override {
       EXPECT_LE(batch.size(), 4u);
       std::map<uint32_t, int> last;
       for (BatchJob* job : batch) {
@@ -355,7 +254,6 @@ TEST(Batcher, ManyProducersManyRunners) {
       while (static_cast<int>(batch.size()) > seen &&
              !largest->compare_exchange_weak(seen, static_cast<int>(batch.size()))) {
       }
-      for (BatchJob* job : batch) job->Done(absl::OkStatus());
     }
     std::atomic<int>* largest;
   };

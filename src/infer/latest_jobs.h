@@ -5,7 +5,8 @@
 // `kSlack` jobs of each other, the one whose newest job came last. Under overload every source gets
 // its share to within a few jobs, and what is run is fresh: with 20 sources and three times what the
 // model can do, jobs have waited for a sixth of a frame's time in the mean, where taking turns gives
-// half of it. The shares are start-time fair queueing (Goyal, Vin and Cheng, 1996) with equal
+// half of it. The most urgent priority goes first, and shares are among those of one; a source has that
+// of its newest job. The shares are start-time fair queueing (Goyal, Vin and Cheng, 1996) with equal
 // weights: a source that was silent makes up for at most `kCredit` jobs later.
 //
 // Not thread-safe. Cost: a pass over the sources per call. Memory: grows with the number of sources
@@ -13,6 +14,7 @@
 #pragma once
 
 #include <algorithm>
+#include <climits>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -37,9 +39,14 @@ class LatestJobs {
   }
 
   // The job whose place it took; null when there was room. most_waiting >= 1.
-  BatchJob* Add(BatchJob* job, int64_t now_us, size_t most_waiting) {
+  BatchJob* Add(BatchJob* job, int64_t now_us, size_t most_waiting, int priority = kUsualPriority) {
     Source& source = FindOrMake(job->source);
     BatchJob* evicted = nullptr;
+    if (source.priority != priority) {
+      // What it missed among others is no credit among these.
+      source.priority = priority;
+      source.served = std::max(source.served, least_served_);
+    }
     if (source.waiting.size() >= most_waiting) {
       evicted = TakeOldest(source);
     } else if (source.waiting.empty()) {
@@ -59,15 +66,28 @@ class LatestJobs {
     }
   }
 
+  // The most urgent priority of those that wait; INT_MAX when nothing waits.
+  int priority() const {
+    int urgent = INT_MAX;
+    for (const Source& source : sources_) {
+      if (!source.waiting.empty()) urgent = std::min(urgent, source.priority);
+    }
+    return urgent;
+  }
+
   // Null when nothing waits.
   BatchJob* Take() {
+    const int urgent = priority();
     uint64_t least = UINT64_MAX;
     for (const Source& source : sources_) {
-      if (!source.waiting.empty()) least = std::min(least, source.served);
+      if (!source.waiting.empty() && source.priority == urgent) {
+        least = std::min(least, source.served);
+      }
     }
     Source* next = nullptr;
     for (Source& source : sources_) {
-      if (source.waiting.empty() || source.served > least + kSlack) continue;
+      if (source.waiting.empty() || source.priority != urgent) continue;
+      if (source.served > least + kSlack) continue;
       if (next == nullptr || source.waiting.back().added_us > next->waiting.back().added_us) {
         next = &source;
       }
@@ -86,6 +106,7 @@ class LatestJobs {
   };
   struct Source {
     uint32_t id = 0;
+    int priority = kUsualPriority;
     uint64_t served = 0;           // jobs taken, raised where it was silent
     std::vector<Waiting> waiting;  // oldest first; a few at most
   };
@@ -101,7 +122,8 @@ class LatestJobs {
     for (Source& source : sources_) {
       if (source.id == id) return source;
     }
-    sources_.push_back({.id = id, .served = least_served_, .waiting = {}});
+    sources_.push_back(
+        {.id = id, .priority = kUsualPriority, .served = least_served_, .waiting = {}});
     return sources_.back();
   }
 

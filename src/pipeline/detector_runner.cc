@@ -14,7 +14,7 @@ DetectorRunner::DetectorRunner(std::unique_ptr<Detector> detector,
       busy_(metrics_->busy[instance]),
       clock_(clock) {}
 
-void DetectorRunner::Run(std::span<BatchJob* const> batch) {
+void DetectorRunner::Run(std::span<BatchJob* const> batch, std::span<absl::Status> statuses) {
   const int64_t begin_us = clock_.NowMonotonicUs();
   busy_.Begin(begin_us);
   jobs_.clear();
@@ -37,7 +37,7 @@ void DetectorRunner::Run(std::span<BatchJob* const> batch) {
   }
   for (size_t i = 0; i < batch.size(); ++i) {
     static_cast<DetectionJob*>(batch[i])->failure = jobs_[i].failure;
-    batch[i]->Done(jobs_[i].status);
+    statuses[i] = std::move(jobs_[i].status);
   }
 }
 

@@ -19,7 +19,7 @@ class DetectorRunner final : public BatchRunner {
                  size_t instance, const Clock& clock);
   int max_batch() const override { return detector_->info().max_batch; }
   // Jobs are DetectionJobs. Detector::Detect does preprocess, inference and postprocess of each.
-  void Run(std::span<BatchJob* const> batch) override;
+  void Run(std::span<BatchJob* const> batch, std::span<absl::Status> statuses) override;
 
  private:
   std::unique_ptr<Detector> detector_;
