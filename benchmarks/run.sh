@@ -5,6 +5,7 @@
 #   efficiency   CPU of whole runs against decoding plus bare inference
 #   mend         a file with weights as graph inputs, before and after `models add`
 #   peers        whole runs beside the Python loop of benchmarks/peers/ (installs it in build/peers)
+#   fusion_peer  weighted boxes fusion beside the Python package ensemble_boxes
 #   faults       how soon cameras are back after cuts of several kinds; BENCH_ARGS="--cuts 20" for less
 #   load         200 cameras, overload, memory; BENCH_ARGS="cameras --seconds 20" for a part of it
 # MODELS=FOLDER with the ONNX files (default: $SIGHTLINE_TEST_DATA/models).
@@ -31,11 +32,16 @@ efficiency() { need_models efficiency && shown python3 benchmarks/efficiency.py 
 
 mend() { need_models mend && shown python3 benchmarks/mend.py --models "$models"; }
 
+install_peers() {
+  build/peers/bin/pip freeze 2>/dev/null | grep -q ensemble-boxes && return 0
+  python3 -m venv build/peers && build/peers/bin/pip install --quiet -r benchmarks/peers/requirements.txt
+}
+
+fusion_peer() { install_peers && shown build/peers/bin/python benchmarks/peers/fusion.py; }
+
 peers() {
   need_models peers || return 1
-  if [ ! -x build/peers/bin/python ]; then
-    python3 -m venv build/peers && build/peers/bin/pip install --quiet -r benchmarks/peers/requirements.txt
-  fi
+  install_peers
   shown build/peers/bin/python benchmarks/peers/compare.py --models "$models"
 }
 
@@ -46,7 +52,7 @@ load() { shown python3 benchmarks/load.py ${BENCH_ARGS:-}; }
 [ $# -gt 0 ] || set -- micro efficiency mend peers
 for name in "$@"; do
   case $name in
-    micro|efficiency|mend|peers|faults|load) echo "== $name"; "$name" ;;
+    micro|efficiency|mend|peers|fusion_peer|faults|load) echo "== $name"; "$name" ;;
     *) if [ -x "build/bin/${name}_bench" ]; then shown "build/bin/${name}_bench" ${BENCH_ARGS:-}
        else echo "bench: no benchmark \"$name\"" >&2; exit 2; fi ;;
   esac

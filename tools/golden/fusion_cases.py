@@ -12,10 +12,10 @@ import golden_files as gf
 SIDE = 1000  # px; the package wants fractions
 
 
-def made_case(rng, looks, objects, iou):
+def made_case(rng, looks, objects, iou, kinds=3):
     centres = rng.uniform(100, 900, (objects, 2))
     sides = rng.uniform(20, 160, (objects, 2))
-    classes = rng.integers(0, 3, objects)
+    classes = rng.integers(0, kinds, objects)
     given = []
     for _ in range(looks):
         boxes = []
@@ -40,7 +40,8 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("tests/golden/nms"))
     args = parser.parse_args()
     rng = np.random.default_rng(3)
-    cases = [made_case(rng, 1, 12, 0.55), made_case(rng, 2, 12, 0.55), made_case(rng, 4, 15, 0.4)]
+    cases = [made_case(rng, 1, 12, 0.55), made_case(rng, 2, 12, 0.55), made_case(rng, 4, 15, 0.4),
+             made_case(rng, 3, 70, 0.55, kinds=1)]  # the last: more fused boxes of a class than a vector has lanes
     gf.write_json(args.out / "fusion.json", {"versions": gf.versions("ensemble-boxes", "numpy"), "cases": cases},
                   depth=3, limit_bytes=30_000)
 
