@@ -18,6 +18,7 @@
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/models_calibrate.h"
 #include "cli/standard_output.h"
 #include "detect/detector_factory.h"
 #include "detect/model_probe.h"
@@ -421,13 +422,15 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
 }  // namespace
 
 void AddModelsCommand(CLI::App& app, int& exit_code) {
-  CLI::App* models = app.add_subcommand("models", "Add, list, show and remove models");
+  CLI::App* models =
+      app.add_subcommand("models", "Add, list, show and remove models; make INT8 ones");
   models->require_subcommand(1);
   models->footer(
       fmt::format("Models live in $SIGHTLINE_MODELS, else ~/.local/share/sightline/models.\n"
                   "Built in: {} (truth: what simulated cameras show).",
                   fmt::join(kBuiltInModels, ", ")));
   AddAddCommand(*models, exit_code);
+  AddCalibrateCommand(*models, exit_code);
 
   auto json = std::make_shared<bool>(false);
   CLI::App* list = models->add_subcommand("list", "The models of this machine");

@@ -281,7 +281,8 @@ absl::Status ModelStore::Remove(const std::string& name) const {
 }
 
 absl::StatusOr<AddedModel> ModelStore::Add(ModelPackage package, const std::string& model_file,
-                                           bool replace) const {
+                                           bool replace,
+                                           const std::map<std::string, std::string>& beside) const {
   if (root_.empty()) return NoHome();
   SL_RETURN_IF_ERROR(CheckModelName(package.spec.name));
   SL_ASSIGN_OR_RETURN(const OnnxFileInfo info, InspectOnnx(model_file));
@@ -313,6 +314,9 @@ absl::StatusOr<AddedModel> ModelStore::Add(ModelPackage package, const std::stri
   // What was written must be readable, or the next start would fail instead of this one.
   SL_RETURN_IF_ERROR(ParseModelPackage(yaml, kModelYaml).status());
   SL_RETURN_IF_ERROR(WriteWholeFile((work.path() / kModelYaml).string(), yaml));
+  for (const auto& [name, content] : beside) {
+    SL_RETURN_IF_ERROR(WriteWholeFile((work.path() / name).string(), content));
+  }
   SyncFolder(work.path());
   SL_RETURN_IF_ERROR(MoveIntoPlace(work.path(), place, replace));
   SyncFolder(root_);

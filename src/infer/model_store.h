@@ -11,6 +11,7 @@
 // Threads: safe; several processes may use one store.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -55,9 +56,9 @@ class ModelStore {
   // package.spec.name; file and sha256 of the spec are set here, and those of the companion that the
   // spec names (copied as decoder.onnx, mended, where it is an ONNX file, else as statistics.bin). A
   // name that is taken is refused unless `replace`. A model whose weights lie in other files is
-  // refused.
-  absl::StatusOr<AddedModel> Add(ModelPackage package, const std::string& model_file,
-                                 bool replace) const;
+  // refused. `beside`: further files of the package, by name, such as a report; nothing reads them.
+  absl::StatusOr<AddedModel> Add(ModelPackage package, const std::string& model_file, bool replace,
+                                 const std::map<std::string, std::string>& beside = {}) const;
 
   // Takes the package of that name out of the store. NotFound as Find(); FailedPrecondition for one
   // that came with the program.
