@@ -39,6 +39,7 @@ ADAPTED = {
     "libsw": [],
     "onnxruntime": [],
     "onnx/": [],
+    "openvino/": [],
     "yaml-cpp/": [],
     "sqlite3.h": [],
     "boost/": [],

@@ -22,6 +22,8 @@ struct SessionOptions {
   int intra_op_threads = 1;              // threads of one Run(); 1 = on the caller's thread alone
   std::vector<std::string> providers{};  // execution providers by name, in order; empty = "cpu"
   int max_batch = 1;                     // largest batch that Run() will be asked for
+  int parallel_sessions = 1;  // sessions of this file that will run at once: a hint, for runtimes
+                              // that divide their threads among them
 };
 
 // Threads: one at a time.
@@ -49,6 +51,8 @@ class InferenceBackend {
   virtual std::string_view name() const = 0;               // "onnxruntime"
   virtual std::string version() const = 0;                 // of the loaded library
   virtual std::vector<std::string> providers() const = 0;  // "cpu", "cuda", "tensorrt", ...
+  // Whether TensorFlow Lite files can be opened, beside ONNX files.
+  virtual bool reads_tflite() const { return false; }
   virtual absl::StatusOr<std::unique_ptr<InferenceSession>> Open(const SessionOptions& options) = 0;
 };
 

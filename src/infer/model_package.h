@@ -22,6 +22,8 @@ inline constexpr char kModelFile[] = "model.onnx";
 // The names of companions in a package.
 inline constexpr char kDecoderFile[] = "decoder.onnx";
 inline constexpr char kStatisticsFile[] = "statistics.bin";
+inline constexpr char kTfliteFile[] = "model.tflite";
+inline constexpr char kTuningYaml[] = "tune.yaml";
 
 struct ModelPackage {
   ModelSpec spec;

@@ -21,6 +21,7 @@
 #include "base/uuid.h"
 #include "base/whole_file.h"
 #include "infer/onnx_file.h"
+#include "infer/tflite_file.h"
 
 namespace sightline {
 namespace fs = std::filesystem;
@@ -28,6 +29,7 @@ namespace {
 
 constexpr std::string_view kWorkPrefix = ".adding-";
 constexpr size_t kMaxNameBytes = 50;
+constexpr uint64_t kMaxTfliteBytes = uint64_t{2} << 30;   // of a FlatBuffer
 constexpr auto kForgottenAfter = std::chrono::hours(24);  // chosen: no add takes a day
 
 std::string EnvOr(const char* name, std::string otherwise) {
@@ -173,10 +175,11 @@ absl::Status CheckModelName(std::string_view name) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '-';
   };
   if (name.empty() || name.size() > kMaxNameBytes || !std::ranges::all_of(name, good) ||
-      std::isalnum(static_cast<unsigned char>(name[0])) == 0 || name.ends_with(".onnx")) {
+      std::isalnum(static_cast<unsigned char>(name[0])) == 0 || name.ends_with(".onnx") ||
+      name.ends_with(".tflite")) {
     return InvalidArgument(
         "\"{}\" cannot be a model's name: 1 to {} letters, digits, \"_\", \".\" and \"-\" are "
-        "possible, starting with a letter or digit and not ending in .onnx",
+        "possible, starting with a letter or digit and not ending in .onnx or .tflite",
         name.substr(0, 100), kMaxNameBytes);
   }
   return absl::OkStatus();
@@ -248,6 +251,20 @@ std::string ModelStore::FolderOf(const std::string& name) const {
   return root.empty() ? std::string() : (fs::path(root) / name).string();
 }
 
+std::string ModelStore::TuningFileOf(const std::string& name) const {
+  if (!IsShipped(name)) {
+    const std::string folder = FolderOf(name);
+    return folder.empty() ? std::string() : (fs::path(folder) / kTuningYaml).string();
+  }
+  std::string cache = EnvOr("XDG_CACHE_HOME", "");
+  if (!cache.starts_with('/')) {
+    const std::string home = EnvOr("HOME", "");
+    cache = home.empty() ? "" : home + "/.cache";
+  }
+  return cache.empty() ? std::string()
+                       : (fs::path(cache) / "sightline/tuned" / (name + ".yaml")).string();
+}
+
 absl::StatusOr<ModelPackage> ModelStore::Find(const std::string& name) const {
   SL_RETURN_IF_ERROR(CheckModelName(name));
   const fs::path folder = FolderOf(name);
@@ -285,8 +302,12 @@ absl::StatusOr<AddedModel> ModelStore::Add(ModelPackage package, const std::stri
                                            const std::map<std::string, std::string>& beside) const {
   if (root_.empty()) return NoHome();
   SL_RETURN_IF_ERROR(CheckModelName(package.spec.name));
-  SL_ASSIGN_OR_RETURN(const OnnxFileInfo info, InspectOnnx(model_file));
-  SL_RETURN_IF_ERROR(CheckSelfContained(info));
+  const bool tflite = IsTfliteFile(model_file);
+  if (!tflite) {
+    SL_ASSIGN_OR_RETURN(const OnnxFileInfo info, InspectOnnx(model_file));
+    SL_RETURN_IF_ERROR(CheckSelfContained(info));
+  }
+  const char* const file_name = tflite ? kTfliteFile : kModelFile;
   const fs::path place = fs::path(root_) / package.spec.name;
   std::error_code error;
   if (!replace && fs::exists(place / kModelYaml, error)) {
@@ -300,10 +321,15 @@ absl::StatusOr<AddedModel> ModelStore::Add(ModelPackage package, const std::stri
   RemoveForgotten(root_);
 
   SL_ASSIGN_OR_RETURN(const WorkFolder work, WorkFolder::Create(root_));
-  const std::string copy = (work.path() / kModelFile).string();
+  const std::string copy = (work.path() / file_name).string();
   AddedModel added;
-  SL_ASSIGN_OR_RETURN(added.weights_mended, MendOnnx(model_file, copy));
-  package.spec.file = kModelFile;
+  if (tflite) {
+    SL_ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(model_file, kMaxTfliteBytes));
+    SL_RETURN_IF_ERROR(WriteWholeFile(copy, bytes));
+  } else {
+    SL_ASSIGN_OR_RETURN(added.weights_mended, MendOnnx(model_file, copy));
+  }
+  package.spec.file = file_name;
   package.spec.sha256 = FileSha256(copy);
   if (!package.spec.companion_file.empty()) {
     SL_ASSIGN_OR_RETURN(package.spec.companion_file, CopyCompanion(package.spec, work.path()));
@@ -320,7 +346,7 @@ absl::StatusOr<AddedModel> ModelStore::Add(ModelPackage package, const std::stri
   SyncFolder(work.path());
   SL_RETURN_IF_ERROR(MoveIntoPlace(work.path(), place, replace));
   SyncFolder(root_);
-  package.spec.file = (place / kModelFile).string();
+  package.spec.file = (place / file_name).string();
   if (!package.spec.companion_file.empty()) {
     package.spec.companion_file = (place / package.spec.companion_file).string();
   }

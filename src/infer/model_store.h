@@ -1,5 +1,5 @@
 // Where model packages live on this machine: one folder per model,
-// ROOT/NAME/{model.yaml,model.onnx}.
+// ROOT/NAME/{model.yaml,model.onnx}, or model.tflite.
 //
 // ROOT is $SIGHTLINE_MODELS, else $XDG_DATA_HOME/sightline/models, else
 // ~/.local/share/sightline/models (XDG Base Directory Specification 0.8). Packages are added and
@@ -52,6 +52,11 @@ class ModelStore {
   // Where the package of that name lies, or would be added: nothing is opened but the folders.
   std::string FolderOf(const std::string& name) const;
 
+  // Where `models tune` keeps what it found for the package of that name: tune.yaml in its folder;
+  // for one that came with the program $XDG_CACHE_HOME/sightline/tuned/NAME.yaml, else
+  // ~/.cache/... Empty when there is no home folder. The file need not be there.
+  std::string TuningFileOf(const std::string& name) const;
+
   // Puts a copy of `model_file`, mended, and its description into the store under
   // package.spec.name; file and sha256 of the spec are set here, and those of the companion that the
   // spec names (copied as decoder.onnx, mended, where it is an ONNX file, else as statistics.bin). A
@@ -71,8 +76,8 @@ class ModelStore {
   std::string shipped_;
 };
 
-// 1 to 50 of [A-Za-z0-9_.-], starting with a letter or digit, not ending in ".onnx": a name must
-// not look like a path or an option.
+// 1 to 50 of [A-Za-z0-9_.-], starting with a letter or digit, not ending in ".onnx" or ".tflite": a
+// name must not look like a path or an option.
 absl::Status CheckModelName(std::string_view name);
 
 // A valid name out of a file's: "/tmp/YOLOX Nano.onnx" -> "yolox_nano".

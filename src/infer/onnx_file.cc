@@ -56,7 +56,10 @@ struct Magic {
 };
 using namespace std::string_view_literals;
 constexpr Magic kOtherFormats[] = {
-    {4, "TFL3"sv, "a TensorFlow Lite model: convert it to ONNX, for example with tf2onnx"},
+    {4, "TFL3"sv,
+     "a TensorFlow Lite model: OpenVINO runs it (./dev setup installs that), or convert it to "
+     "ONNX, "
+     "for example with tf2onnx"},
     {4, "ORTM"sv, "a model in ONNX Runtime's own format: use the .onnx file that it was made from"},
     {0, "\x89HDF"sv, "an HDF5 file (Keras): export the model to ONNX"},
     {0, "\x80\x02"sv, "a Python pickle (PyTorch checkpoint): export the model to ONNX"},

@@ -16,7 +16,7 @@ usage: ./dev VERB [ARGUMENTS]
            ./dev test GROUP...      also or instead: asan tsan clang fuzz slow
            SIGHTLINE_TEST_DATA=FOLDER   real models and media for the tests that want them
 
-  setup    install what is missing (Debian packages, ONNX Runtime)
+  setup    install what is missing (Debian packages, ONNX Runtime, OpenVINO)
   build    set up, then build; ./dev build [release|debug|asan|tsan|clang]; the program is
            build/bin/sightline
   unit     build and run the unit tests alone; ./dev unit [REGEX]

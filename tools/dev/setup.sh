@@ -22,6 +22,9 @@ CLANG_PACKAGES=(clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev lld-14
 ORT_VERSION=1.31.1
 ORT_HEADERS_VERSION=1.21.0+dfsg-1
 
+OPENVINO_VERSION=2026.4.1
+OPENVINO_SHA256_x86_64=2d22b1da03f7caf74df30e9f6417d0ab2f637e4a38e08e1dcd294d2c37407aaf
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
     echo "setup: installing packages needs root or sudo: $*" >&2; return 1; fi
@@ -82,7 +85,39 @@ setup_onnxruntime() {
   touch "$root/ok-$ORT_VERSION"
 }
 
+# OpenVINO: out of the Python wheel what runs ONNX and TensorFlow Lite models on a processor (93 MB),
+# and the headers of its C interface. On a machine whose wheel is not known here the program is built
+# without it.
+setup_openvino() {
+  local root=$PWD/.cache/openvino work sha256
+  sha256=OPENVINO_SHA256_$(uname -m)
+  sha256=${!sha256:-}
+  [ -n "$sha256" ] || return 0
+  [ -f "$root/ok-$OPENVINO_VERSION" ] && return 0
+  echo "setup: fetching OpenVINO $OPENVINO_VERSION"
+  work=$(mktemp -d)
+  rm -rf "$root"; mkdir -p "$root/lib" "$root/include" "$root/licenses"
+  python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.11 \
+    --platform "manylinux_2_28_$(uname -m)" -d "$work" "openvino==$OPENVINO_VERSION"
+  echo "$sha256  $(echo "$work"/openvino-*.whl)" | sha256sum -c --status || {
+    echo "setup: the file of OpenVINO $OPENVINO_VERSION is not the one that is known" >&2
+    rm -rf "$work"
+    return 1
+  }
+  unzip -oq "$work"/openvino-*.whl 'openvino/libs/libopenvino.so.*' 'openvino/libs/libopenvino_c.so.*' \
+    openvino/libs/libopenvino_intel_cpu_plugin.so 'openvino/libs/libopenvino_onnx_frontend.so.*' \
+    'openvino/libs/libopenvino_tensorflow_lite_frontend.so.*' openvino/libs/libtbb.so.12 \
+    'openvino/include/openvino/c/*' 'openvino-*.dist-info/licenses/*' -d "$work/x"
+  mv "$work"/x/openvino/libs/* "$root/lib/"
+  mv "$work"/x/openvino/include/openvino "$root/include/"
+  find "$work"/x/openvino-*.dist-info/licenses -type f -exec mv -t "$root/licenses" {} +
+  ln -sf "$(basename "$root"/lib/libopenvino_c.so.*)" "$root/lib/libopenvino_c.so"
+  rm -rf "$work"
+  touch "$root/ok-$OPENVINO_VERSION"
+}
+
 setup() {
   setup_apt "${APT_PACKAGES[@]}"
   setup_onnxruntime
+  setup_openvino
 }

@@ -1,58 +1,15 @@
 #include "infer/backends/onnxruntime/onnxruntime_session_internal.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "base/allocation_scope.h"
+#include "infer/tensor_memory.h"
 
 namespace sightline {
 namespace {
-
-constexpr size_t kAlignmentBytes = 64;  // a cache line, and the widest vector register
-// Chosen, not measured: far above any picture batch, far below what would take the machine down.
-constexpr int64_t kMaxTensorBytes = int64_t{4} << 30;
-
-struct FreeDeleter {
-  void operator()(void* memory) const { std::free(memory); }
-};
-
-// Grows, never shrinks.
-class AlignedBuffer {
- public:
-  // Null when there is no such memory.
-  void* Reserve(size_t bytes) {
-    if (bytes > capacity_ || memory_ == nullptr) {
-      const size_t rounded =
-          (std::max<size_t>(bytes, 1) + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes;
-      memory_.reset(std::aligned_alloc(kAlignmentBytes, rounded));
-      capacity_ = memory_ == nullptr ? 0 : rounded;
-      if (memory_ != nullptr) std::memset(memory_.get(), 0, rounded);
-    }
-    return memory_.get();
-  }
-
- private:
-  std::unique_ptr<void, FreeDeleter> memory_;
-  size_t capacity_ = 0;
-};
-
-std::string ShapeText(std::span<const int64_t> shape) {
-  return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ","));
-}
-
-// Bytes of a tensor; empty when a dimension is not positive or the product is beyond the limit.
-std::optional<size_t> TensorBytes(DataType type, std::span<const int64_t> shape) {
-  auto bytes = static_cast<int64_t>(SizeOf(type));
-  for (const int64_t dimension : shape) {
-    if (dimension <= 0 || dimension > kMaxTensorBytes / bytes) return std::nullopt;
-    bytes *= dimension;
-  }
-  return static_cast<size_t>(bytes);
-}
 
 class OnnxRuntimeSession final : public InferenceSession {
  public:
@@ -143,12 +100,7 @@ class OnnxRuntimeSession final : public InferenceSession {
 
   absl::Status BindInput(size_t index, std::span<const int64_t> shape) {
     const OnnxRuntimePort& port = model_->inputs[index];
-    const auto& declared = port.info.shape;
-    bool fits = declared.size() == shape.size();
-    for (size_t d = 0; fits && d < shape.size(); ++d) {
-      fits = declared[d] == shape[d] || (declared[d] == -1 && shape[d] > 0);
-    }
-    if (!fits) {
+    if (!TakesShape(port.info.shape, shape)) {
       return InvalidArgument("{}: input {} cannot take the shape {}", model_->file,
                              ToString(port.info), ShapeText(shape));
     }
