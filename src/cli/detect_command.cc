@@ -43,7 +43,8 @@ struct DetectOptions {
 // One model for all inputs: the same batcher, runners and window as a run's.
 class DetectJobs {
  public:
-  static absl::StatusOr<std::unique_ptr<DetectJobs>> Create(const DetectOptions& options);
+  static absl::StatusOr<std::unique_ptr<DetectJobs>> Create(const DetectOptions& options,
+                                                            std::vector<Prompt> prompts);
   // Reads one input to its end, or until `stop`, in order.
   absl::Status Process(const std::string& input, const DetectOptions& options, DrawnFolder* folder,
                        const std::atomic<bool>& stop);
@@ -56,9 +57,9 @@ class DetectJobs {
   std::string line_;
 };
 
-absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptions& options) {
+absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptions& options,
+                                                               std::vector<Prompt> prompts) {
   auto jobs = std::make_unique<DetectJobs>();
-  SL_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, PromptsOf(options.prompts));
   SL_ASSIGN_OR_RETURN(jobs->model_, StartModel({.model = options.model,
                                                 .confidence = options.confidence,
                                                 .nms_iou = options.nms_iou,
@@ -137,6 +138,9 @@ void AddPictureWords(const Detections& detections, std::vector<std::string>* wor
   if (!detections.embedding.empty()) {
     words->push_back(fmt::format("an embedding of {} numbers", detections.embedding.size()));
   }
+  if (detections.anomaly.width > 0) {
+    words->push_back(fmt::format("anomaly {:.4g}", detections.anomaly.score));
+  }
   if (detections.class_map.width > 0) {
     std::map<uint16_t, size_t> cells;
     for (const uint16_t id : detections.class_map.class_ids) ++cells[id];
@@ -173,7 +177,10 @@ absl::Status DetectJobs::Print(const std::string& input, const FrameSlot& slot,
 }
 
 int Detect(const DetectOptions& options) {
-  const absl::StatusOr<std::unique_ptr<DetectJobs>> jobs = DetectJobs::Create(options);
+  absl::StatusOr<std::vector<Prompt>> prompts = PromptsOf(options.prompts);
+  if (!prompts.ok()) return Report(prompts.status());
+  const absl::StatusOr<std::unique_ptr<DetectJobs>> jobs =
+      DetectJobs::Create(options, *std::move(prompts));
   if (!jobs.ok()) return ReportFailure(jobs.status());
   const absl::StatusOr<std::unique_ptr<DrawnFolder>> folder =
       DrawnFolder::Create(options.out, options.inputs, options.model);

@@ -82,8 +82,8 @@ absl::StatusOr<Frame> ReadLabelledPicture(const evaluate::LabelledPicture& pictu
 
 // Of a model that speaks of the whole picture boxes would all be missed, which says nothing of it.
 absl::Status CheckSaysWhere(const Detections& found) {
-  const bool whole =
-      !found.classes.empty() || !found.embedding.empty() || found.class_map.width > 0;
+  const bool whole = !found.classes.empty() || !found.embedding.empty() ||
+                     found.class_map.width > 0 || found.anomaly.width > 0;
   if (!found.items.empty() || !whole) return absl::OkStatus();
   return InvalidArgument(
       "this model says what a picture shows, not where: give its results by --labels or "

@@ -19,7 +19,9 @@
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/models_calibrate.h"
+#include "cli/models_fit.h"
 #include "cli/standard_output.h"
+#include "detect/anomaly_fit.h"
 #include "detect/detector_factory.h"
 #include "detect/model_probe.h"
 #include "detect/promptable_models.h"
@@ -317,6 +319,10 @@ int Add(const AddOptions& options) {
   PrintOut("  file      {}\n", Describe(*file));
   PrintPackage(added->package);
   if (added->weights_mended > 0) PrintOut("  mended    {}\n", MendedWords(added->weights_mended));
+  if (NeedsFitting(added->package.spec)) {
+    PrintOut("show it good pictures: sightline models fit {} --images FOLDER\n", name);
+    return 0;
+  }
   const bool prompted = added->package.spec.family == kPromptableFamily;
   PrintOut("try it: sightline detect --model {}{} PICTURE.jpg\n", name,
            prompted ? " --point X,Y" : "");
@@ -422,8 +428,8 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
 }  // namespace
 
 void AddModelsCommand(CLI::App& app, int& exit_code) {
-  CLI::App* models =
-      app.add_subcommand("models", "Add, list, show and remove models; make INT8 ones");
+  CLI::App* models = app.add_subcommand(
+      "models", "Add, fit, list, show and remove models; make INT8 ones");
   models->require_subcommand(1);
   models->footer(
       fmt::format("Models live in $SIGHTLINE_MODELS, else ~/.local/share/sightline/models.\n"
@@ -431,6 +437,7 @@ void AddModelsCommand(CLI::App& app, int& exit_code) {
                   fmt::join(kBuiltInModels, ", ")));
   AddAddCommand(*models, exit_code);
   AddCalibrateCommand(*models, exit_code);
+  AddFitCommand(*models, exit_code);
 
   auto json = std::make_shared<bool>(false);
   CLI::App* list = models->add_subcommand("list", "The models of this machine");

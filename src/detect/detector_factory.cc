@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/nearest_word.h"
 #include "base/uuid.h"
+#include "detect/anomaly_fit.h"
 #include "detect/classic/face_cascade_detector.h"
 #include "detect/classic/motion_detector.h"
 #include "detect/classic/people_detector.h"
@@ -174,6 +175,7 @@ absl::Status TryModel(const ModelSpec& spec, InferenceBackend& backend) {
   Detections found;
   DetectJob job{.frame = &blank, .result = &found, .status = {}};
   detector->Detect({&job, 1});
+  if (NeedsFitting(spec) && absl::IsFailedPrecondition(job.status)) return absl::OkStatus();
   return job.status;
 }
 

@@ -53,7 +53,8 @@ absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
                                              const ModelStore& store = ModelStore::Default());
 
 // Opens a model as it would be run and shows it one blank picture: whether its description fits it.
-// `spec.file` is the file to run. The errors are those of MakeNeuralDetectorFactory, its factory and its detectors.
+// Of one that has yet to be fitted (see anomaly_fit.h) it is whether it can be. `spec.file` is the
+// file to run. The errors are those of MakeNeuralDetectorFactory, its factory and its detectors.
 // Cost: loading the model and one inference.
 absl::Status TryModel(const ModelSpec& spec, InferenceBackend& backend);
 

@@ -123,6 +123,9 @@ inline std::vector<FamilyExample> EveryFamily() {
       {"segmenter", "binary_probabilities", {{"o", kFloat, {1, 1, 64, 64}}}},
       {"pose_heatmaps", "quarter_offset", {{"o", kFloat, {1, 5, 16, 16}}}},
       {"pose_heatmaps", "dark_udp", {{"o", kFloat, {1, 5, 16, 16}}}},
+      {"padim", "features", {{"o", kFloat, {1, 6, 8, 8}}}},
+      {"autoencoder", "mean", {{"o", kFloat, {1, 3, 64, 64}}}},
+      {"autoencoder", "largest", {{"o", kFloat, {1, 3, 64, 64}}}},
       {"clip_image", "vector", {{"image_embeds", kFloat, {1, 16}}}},
       {"dinov2", "vector", {{"pooler_output", kFloat, {1, 16}}}},
       {"reid", "vector", {{"o", kFloat, {1, 16}}}},
@@ -159,6 +162,14 @@ inline std::string WhatIsWrong(const Detections& found, float min_confidence, in
   if (found.class_map.class_ids.size() !=
       static_cast<size_t>(found.class_map.width) * found.class_map.height) {
     return "a class map";
+  }
+  const AnomalyMap& anomaly = found.anomaly;
+  if (anomaly.values.size() != static_cast<size_t>(anomaly.width) * anomaly.height ||
+      !near(anomaly.score) || anomaly.score < 0) {
+    return "an anomaly";
+  }
+  for (const float v : anomaly.values) {
+    if (!near(v) || v < 0) return "an anomaly's value";
   }
   return "";
 }

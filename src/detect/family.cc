@@ -17,15 +17,15 @@ std::string_view SeenModel::Metadata(const std::string& key) const {
 
 std::span<const ModelFamily* const> Families() {
   static const std::array families = {
-      &UltrafaceFamily(),    &FastestdetFamily(), &YoloxFamily(),        &Yolov5Family(),
-      &Yolov5SegFamily(),    &Yolov6Family(),     &Yolov8Family(),       &Yolov8SegFamily(),
-      &Yolov8PoseFamily(),   &Yolov8ObbFamily(),  &YoloEndToEndFamily(), &DetrFamily(),
-      &ClassifierFamily(),   &SegmenterFamily(),  &TorchvisionFamily(),  &YunetFamily(),
-      &ScrfdFamily(),        &RetinafaceFamily(), &RtdetrFamily(),       &RtdetrLogitsFamily(),
-      &RfDetrFamily(),       &NanodetFamily(),    &NanodetPlusFamily(),  &PicodetFamily(),
-      &YoloNasFamily(),      &Yolov4Family(),     &DamoYoloFamily(),     &EmbeddingFamily(),
-      &ClipImageFamily(),    &Dinov2Family(),     &ReidFamily(),         &PoseHeatmapsFamily(),
-      &YoloFastestV2Family()};
+      &UltrafaceFamily(),     &FastestdetFamily(), &YoloxFamily(),        &Yolov5Family(),
+      &Yolov5SegFamily(),     &Yolov6Family(),     &Yolov8Family(),       &Yolov8SegFamily(),
+      &Yolov8PoseFamily(),    &Yolov8ObbFamily(),  &YoloEndToEndFamily(), &DetrFamily(),
+      &ClassifierFamily(),    &SegmenterFamily(),  &TorchvisionFamily(),  &YunetFamily(),
+      &ScrfdFamily(),         &RetinafaceFamily(), &RtdetrFamily(),       &RtdetrLogitsFamily(),
+      &RfDetrFamily(),        &NanodetFamily(),    &NanodetPlusFamily(),  &PicodetFamily(),
+      &YoloNasFamily(),       &Yolov4Family(),     &DamoYoloFamily(),     &EmbeddingFamily(),
+      &ClipImageFamily(),     &Dinov2Family(),     &ReidFamily(),         &PoseHeatmapsFamily(),
+      &YoloFastestV2Family(), &PadimFamily(),      &AutoencoderFamily()};
   return families;
 }
 

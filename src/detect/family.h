@@ -115,6 +115,8 @@ const ModelFamily& PoseHeatmapsFamily();
 const ModelFamily& YoloFastestV2Family();
 const ModelFamily& ClassifierFamily();
 const ModelFamily& SegmenterFamily();
+const ModelFamily& PadimFamily();
+const ModelFamily& AutoencoderFamily();
 const ModelFamily& TorchvisionFamily();
 const ModelFamily& YunetFamily();
 const ModelFamily& ScrfdFamily();

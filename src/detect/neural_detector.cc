@@ -38,6 +38,7 @@ Hash128 IdentityOf(const ModelSpec& spec) {
   if (spec.classes > 0 || spec.keypoints > 0) whole.Add(spec.classes).Add(spec.keypoints);
   if (r.resize == ResizeMode::kCenterCrop) whole.Add(r.crop_from);
   if (!spec.size_input_name.empty()) whole.Add(spec.size_input_name);
+  if (!spec.companion_sha256.empty()) whole.Add(spec.companion_sha256);
   return whole.Finish();
 }
 
@@ -130,6 +131,7 @@ class NeuralDetector final : public Detector {
     if (!buffer.ok()) return WithContext(buffer.status(), info_.name);
     if (size_input_) SL_RETURN_IF_ERROR(FillSizes(jobs, entries));
     auto* tensor = static_cast<uint8_t*>(*buffer);
+    fed_ = tensor;
     for (size_t i = 0; i < entries; ++i, tensor += tensor_bytes_) {
       if (i < jobs.size()) {
         jobs[i].status = preprocessor_.Run(jobs[i].frame->image, tensor, &mappings_[i]);
@@ -161,7 +163,11 @@ class NeuralDetector final : public Detector {
 
   absl::Status Finish(std::span<const TensorView> outputs, int entry, DetectJob& job) {
     const ImageView& picture = job.frame->image;
-    const RawResult raw = {outputs, entry, mappings_[entry], picture.width, picture.height};
+    const uint8_t* const fed = fed_ + tensor_bytes_ * static_cast<size_t>(entry);
+    const bool floats = spec_.input.dtype == DataType::kFloat32;
+    const RawResult raw = {
+        outputs,       entry,          mappings_[entry],
+        picture.width, picture.height, floats ? reinterpret_cast<const float*>(fed) : nullptr};
     candidates_.clear();
     const absl::Status decoded = head_->Decode(raw, spec_.confidence_threshold, &candidates_);
     if (!decoded.ok()) return WithContext(decoded, info_.name);
@@ -182,6 +188,7 @@ class NeuralDetector final : public Detector {
   const size_t tensor_bytes_;
   NonMaxSuppressor nms_;
   DetectTimes times_;
+  const uint8_t* fed_ = nullptr;  // the input tensor of the run
   std::vector<int64_t> shape_;
   bool batched_ = true;  // whether the input's shape begins with a batch
   std::vector<ImageToTensor> mappings_;

@@ -144,7 +144,7 @@ class Segmenter final : public PromptableSegmenter {
     SL_RETURN_IF_ERROR(CheckPrompt(prompt));
     SL_RETURN_IF_ERROR(CheckWithin(prompt, picture_width_, picture_height_));
     if (prompt.box_px && clicks_) {
-      return InvalidArgument("{}: this decoder takes points alone, no boxes", spec_.name);
+      return InvalidArgument("this decoder takes points alone, no boxes");
     }
     SL_RETURN_IF_ERROR(FillDecoder(prompt));
     auto outputs = decoder_->Run();

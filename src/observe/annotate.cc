@@ -114,6 +114,9 @@ void DrawPictureResults(const Detections& detections, const Pen& pen, cv::Mat& p
     lines.push_back(fmt::format("{} {:.2f}", NameOf(detections.labels.get(), score.class_id),
                                 score.confidence));
   }
+  if (detections.anomaly.width > 0) {
+    lines.push_back(fmt::format("anomaly {:.4g}", detections.anomaly.score));
+  }
   int y = 0;
   for (const std::string& line : lines) {
     int below = 0;
@@ -130,6 +133,7 @@ void AnnotateDetections(const Detections& detections, const BgrPicture& picture)
   cv::Mat mat = AsMat(picture);
   const Pen pen(picture);
   DrawClassMap(detections.class_map, mat);
+  DrawAnomaly(detections.anomaly, mat);
   // The surest last, so that they lie on top.
   for (size_t i = detections.items.size(); i-- > 0;) {
     const Detection& detection = detections.items[i];

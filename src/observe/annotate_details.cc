@@ -1,6 +1,7 @@
 #include "observe/annotate_details_internal.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <opencv2/imgproc.hpp>
@@ -103,6 +104,23 @@ void DrawClassMap(const ClassMap& map, cv::Mat& picture) {
   if (cells < 1 || static_cast<size_t>(cells) != map.class_ids.size()) return;
   ForEachPixel(map.extent_px, map.width, map.height, picture, [&](cv::Vec3b& pixel, size_t cell) {
     if (map.class_ids[cell] != 0) Tint(pixel, PaletteColor(map.class_ids[cell]));
+  });
+}
+
+void DrawAnomaly(const AnomalyMap& map, cv::Mat& picture) {
+  const auto cells = static_cast<int64_t>(map.width) * map.height;
+  if (cells < 1 || static_cast<size_t>(cells) != map.values.size()) return;
+  const auto [least, most] = std::ranges::minmax_element(map.values);
+  const float range = *most - *least;
+  if (!(range > 0) || !std::isfinite(range)) return;
+  constexpr float kMost = 0.7f;  // of the tint, so that the picture shows through
+  constexpr std::array<float, 3> kRed = {30, 30, 230};
+  ForEachPixel(map.extent_px, map.width, map.height, picture, [&](cv::Vec3b& pixel, size_t cell) {
+    const float share = kMost * std::clamp((map.values[cell] - *least) / range, 0.0f, 1.0f);
+    for (int c = 0; c < 3; ++c) {
+      const auto value = static_cast<float>(pixel[c]);
+      pixel[c] = static_cast<uint8_t>(value + (kRed[static_cast<size_t>(c)] - value) * share);
+    }
   });
 }
 

@@ -17,4 +17,8 @@ bool DrawDetails(const Detections& detections, const Detection& detection, Color
 // Tints every place by its class; class 0, the background in most models, stays as it is.
 void DrawClassMap(const ClassMap& map, cv::Mat& picture);
 
+// Tints every place from nothing to red by how anomalous it is, from the map's least to its largest
+// value: the picture's own scale, so a good one has red places too.
+void DrawAnomaly(const AnomalyMap& map, cv::Mat& picture);
+
 }  // namespace sightline

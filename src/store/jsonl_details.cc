@@ -12,14 +12,45 @@ bool Has(const std::vector<T>& all, const Detection& detection, size_t each = 1)
          (static_cast<size_t>(detection.detail) + 1) * each <= all.size();
 }
 
-void AppendGrid(const Box& extent_px, int width, int height, std::string& out) {
-  out += "{\"extent_px\":";
+// "extent_px":[...],"width":w,"height":h
+void AppendExtent(const Box& extent_px, int width, int height, std::string& out) {
+  out += "\"extent_px\":";
   AppendBox(extent_px, out);
   out += ",\"width\":";
   AppendNumber(width, out);
   out += ",\"height\":";
   AppendNumber(height, out);
+}
+
+void AppendGrid(const Box& extent_px, int width, int height, std::string& out) {
+  out += "{";
+  AppendExtent(extent_px, width, height, out);
   out += ",\"runs\":[";
+}
+
+// Nobody needs more digits of a map, and a line has many of them.
+void AppendShort(float value, std::string& out) {
+  if (!std::isfinite(value)) {
+    out += "null";
+    return;
+  }
+  char digits[32];
+  const auto result =
+      std::to_chars(digits, digits + sizeof digits, value, std::chars_format::general, 4);
+  out.append(digits, result.ptr);
+}
+
+void AppendAnomaly(const AnomalyMap& anomaly, std::string& out) {
+  out += ",\"anomaly\":{\"score\":";
+  AppendFloat(anomaly.score, out);
+  out += ",";
+  AppendExtent(anomaly.extent_px, anomaly.width, anomaly.height, out);
+  out += ",\"values\":[";
+  for (size_t i = 0; i < anomaly.values.size(); ++i) {
+    if (i > 0) out += ",";
+    AppendShort(anomaly.values[i], out);
+  }
+  out += "]}";
 }
 
 void AppendRotatedBox(const RotatedBox& box, std::string& out) {
@@ -176,6 +207,7 @@ void AppendPictureResults(const Detections& detections, std::string& out) {
     out += "]";
   }
   if (detections.class_map.width > 0) AppendClassMap(detections.class_map, out);
+  if (detections.anomaly.width > 0) AppendAnomaly(detections.anomaly, out);
 }
 
 }  // namespace sightline

@@ -46,6 +46,8 @@ void AppendItems(const Detections& detections, std::string& out);
 // ,"classes":[{"class_id","class","confidence"},...]
 // ,"embedding":[...]
 // ,"class_map":{"extent_px":[x1,y1,x2,y2],"width":w,"height":h,"runs":[class,count,...]}
+// ,"anomaly":{"score":s,"extent_px":[x1,y1,x2,y2],"width":w,"height":h,"values":[...]}, values with
+//   four digits
 // each where the model gives it.
 void AppendPictureResults(const Detections& detections, std::string& out);
 

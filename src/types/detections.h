@@ -58,6 +58,16 @@ struct ClassMap {
   std::vector<uint16_t> class_ids;  // row after row
 };
 
+// How unlike what is usual each place of a picture is. The numbers have no upper bound and mean
+// something beside those of the same model alone.
+struct AnomalyMap {
+  float score = 0;  // of the whole picture
+  Box extent_px;    // where the whole grid lies in the source picture
+  int width = 0;
+  int height = 0;
+  std::vector<float> values;  // row after row, at least 0
+};
+
 // Class names by class_id. Shared and immutable.
 struct LabelSet {
   std::vector<std::string> names;
@@ -86,6 +96,7 @@ struct Detections {
   std::vector<ClassScore> classes;  // best first
   std::vector<float> embedding;     // of length 1
   ClassMap class_map;
+  AnomalyMap anomaly;
 
   // What further models said of single items.
   std::vector<StageResult> stages;
@@ -113,6 +124,7 @@ void Detections::SwapResults(Detections& other) {
   classes.swap(other.classes);
   embedding.swap(other.embedding);
   std::swap(class_map, other.class_map);
+  std::swap(anomaly, other.anomaly);
   stages.swap(other.stages);
 }
 
@@ -126,6 +138,9 @@ void Detections::ClearResults() {
   embedding.clear();
   class_map.width = class_map.height = 0;
   class_map.class_ids.clear();
+  anomaly.score = 0;
+  anomaly.width = anomaly.height = 0;
+  anomaly.values.clear();
   stages.clear();
 }
 

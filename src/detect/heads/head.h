@@ -39,6 +39,8 @@ struct RawResult {
   ImageToTensor mapping;
   int picture_width = 0;  // of the source, in pixels
   int picture_height = 0;
+  // The picture's own tensor as the model was given it; null unless that is float32.
+  const float* input = nullptr;
 };
 
 class Head {

@@ -365,7 +365,8 @@ TEST(EveryHead, GivesUsableResultsOrAnErrorForAnyNumbers) {
         views.push_back({info.dtype, info.shape,
                          whole ? static_cast<const void*>(integers[i].data()) : floats[i].data()});
       }
-      const RawResult raw = {views, 0, {0.5f, 0.25f, 3, 0}, 100, 200};
+      const std::vector<float> input(size_t{3} * spec.input.width * spec.input.height, 0.5f);
+      const RawResult raw = {views, 0, {0.5f, 0.25f, 3, 0}, 100, 200, input.data()};
       Detections found;
       if (!(*head)->Decode(raw, 0.25f, &found.items).ok()) continue;
       NonMaxSuppressor suppressor;
@@ -376,7 +377,8 @@ TEST(EveryHead, GivesUsableResultsOrAnErrorForAnyNumbers) {
           << example.family << " " << example.layout;
       ++usable;
     }
-    EXPECT_GT(usable, 0) << example.family << " " << example.layout;
+    // Without statistics (anomaly_golden_test.cc has some) there is nothing to compare with.
+    EXPECT_EQ(usable > 0, example.family != "padim") << example.family << " " << example.layout;
     // Outputs that are not what was declared are refused, not read.
     Detections found;
     const bool refused =

@@ -79,6 +79,7 @@ void MoveBy(int x, int y, Detections* result) {
   for (RotatedBox& box : result->rotated_boxes) Move(dx, dy, &box.center_px);
   for (InstanceMask& mask : result->masks) Move(dx, dy, &mask.extent_px);
   Move(dx, dy, &result->class_map.extent_px);
+  Move(dx, dy, &result->anomaly.extent_px);
   for (StageResult& stage : result->stages) MoveBy(x, y, &stage.result);
 }
 
