@@ -25,7 +25,7 @@ std::span<const ModelFamily* const> Families() {
       &RfDetrFamily(),        &NanodetFamily(),    &NanodetPlusFamily(),  &PicodetFamily(),
       &YoloNasFamily(),       &Yolov4Family(),     &DamoYoloFamily(),     &EmbeddingFamily(),
       &ClipImageFamily(),     &Dinov2Family(),     &ReidFamily(),         &PoseHeatmapsFamily(),
-      &YoloFastestV2Family(), &PadimFamily(),      &AutoencoderFamily()};
+      &YoloFastestV2Family(), &PadimFamily(),      &AutoencoderFamily(),  &OpenposeFamily()};
   return families;
 }
 

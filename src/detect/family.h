@@ -115,6 +115,7 @@ const ModelFamily& PoseHeatmapsFamily();
 const ModelFamily& YoloFastestV2Family();
 const ModelFamily& ClassifierFamily();
 const ModelFamily& SegmenterFamily();
+const ModelFamily& OpenposeFamily();
 const ModelFamily& PadimFamily();
 const ModelFamily& AutoencoderFamily();
 const ModelFamily& TorchvisionFamily();
