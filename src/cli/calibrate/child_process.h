@@ -5,6 +5,7 @@
 // and it is killed when this process dies. While it is waited for, `stop` is asked five times a
 // second.
 //
+// SIGPIPE must be ignored, as main() sees to: a child that ended is an error of Write().
 // Threads: one at a time; a thread of its own reads standard error. Memory: the longest line.
 #pragma once
 

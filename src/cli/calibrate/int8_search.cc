@@ -36,7 +36,7 @@ class Search {
 
  private:
   void Say(const std::string& words) const {
-    if (input_.progress) input_.progress(words);
+    if (input_.say) input_.say(words);
   }
 
   // Whether an error is about that model alone.
@@ -111,12 +111,13 @@ class Search {
     std::ranges::stable_partition(ranking, [](const auto& one) { return one.layer.suspect(); });
     std::set<std::string> all;
     for (const Int8Layer& layer : input_.layers) all.insert(layer.name);
+    Say("finding out how sensitive each layer is");
     for (size_t i = 0; i < ranking.size(); ++i) {
+      if (input_.progress) input_.progress(i, ranking.size());
       if (input_.time_is_up()) {
         result_.ended_by_time = true;
         break;
       }
-      Say(fmt::format("how sensitive is layer {} of {}", i + 1, ranking.size()));
       std::set<std::string> others = all;
       others.erase(ranking[i].layer.name);
       SL_ASSIGN_OR_RETURN(ranking[i].change, Rough({method_, others, input_.weight_bits}));

@@ -57,7 +57,8 @@ struct Int8SearchInput {
   // The loss on all pictures of the search; errors as above.
   std::function<absl::StatusOr<Int8Loss>(const Int8Choice&)> judge;
   std::function<bool()> time_is_up;
-  std::function<void(const std::string&)> progress;  // words to people; may be empty
+  std::function<void(const std::string&)> say;           // a new step; may be empty
+  std::function<void(size_t done, size_t of)> progress;  // of the step; may be empty
 };
 
 struct SensitiveLayer {

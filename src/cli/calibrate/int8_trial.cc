@@ -186,7 +186,8 @@ class Trial {
                   .rough = [this](const Int8Choice& choice) { return Rough(choice); },
                   .judge = [this](const Int8Choice& choice) { return Judge(choice); },
                   .time_is_up = [end_us] { return Clock::Real().NowMonotonicUs() > end_us; },
-                  .progress = options_.say}));
+                  .say = options_.say,
+                  .progress = options_.progress}));
     return absl::OkStatus();
   }
 

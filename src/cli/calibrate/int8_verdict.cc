@@ -31,11 +31,12 @@ std::string Points(double share) { return fmt::format("{:.2f}", 100 * share); }
 
 std::string LossWords(const Int8Verdict& v) {
   std::string words =
-      v.by_map ? fmt::format("it loses {} points of mAP50-95 ({} in fp32, {} in INT8)",
-                             Points(v.loss), Points(v.fp32_map), Points(v.int8_map))
+      v.by_map ? fmt::format("it {} {} points of mAP50-95 ({} in fp32, {} in INT8)",
+                             v.loss < 0 ? "gains" : "loses", Points(std::abs(v.loss)),
+                             Points(v.fp32_map), Points(v.int8_map))
                : fmt::format("{} % of the results differ from those in fp32", Points(v.loss));
   if (v.interval) {
-    words += fmt::format(", with 95 % certainty between {} and {}", Points(v.interval->low),
+    words += fmt::format(", with 95 % certainty a loss between {} and {}", Points(v.interval->low),
                          Points(v.interval->high));
   }
   return words + fmt::format(", on {} pictures", v.pictures);

@@ -4,14 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 
 namespace sightline::cli {
 namespace {
 
 using ::testing::HasSubstr;
 
-// Pictures with ten boxes each, of which INT8 loses one in every `every`-th picture; 0: none.
-BothResults Results(int pictures, int every) {
+// Pictures with ten boxes each, of which INT8 loses `lost` in every `every`-th picture; 0: none.
+BothResults Results(int pictures, int every, int lost = 1) {
   BothResults both;
   for (int i = 0; i < pictures; ++i) {
     evaluate::PictureResults results;
@@ -21,7 +22,7 @@ BothResults Results(int pictures, int every) {
           {.box_px = {x, 0, x + 100, 100}, .confidence = 0.9f - 0.01f * static_cast<float>(box)});
     }
     both.fp32.push_back(results);
-    if (every > 0 && i % every == 0) results.boxes.pop_back();
+    if (every > 0 && i % every == 0) results.boxes.resize(10 - static_cast<size_t>(lost));
     both.int8.push_back(results);
   }
   return both;
@@ -34,9 +35,9 @@ struct Labelled {
 };
 
 // The same as truth, of which fp32 finds all.
-Labelled WithTruth(int pictures, int every) {
+Labelled WithTruth(int pictures, int every, int lost = 1) {
   Labelled labelled;
-  const BothResults both = Results(pictures, every);
+  const BothResults both = Results(pictures, every, lost);
   const auto found_of = [](const evaluate::PictureResults& results) {
     std::vector<evaluate::FoundBox> found;
     for (const Detection& box : results.boxes) {
@@ -84,9 +85,9 @@ TEST(Int8Verdict, LargeLossIsRefusedWithItsFigures) {
 }
 
 TEST(Int8Verdict, UncertainLossIsRefusedUnlessTheEstimateDecides) {
-  // One box of 320 is lost: a third of a percent, which may as well be a whole one.
-  const Labelled few = WithTruth(32, 32);
-  Int8Limits limits{.map_loss = 0.011};
+  // All boxes of one picture in 32 are lost: of others it may as well be three.
+  const Labelled few = WithTruth(32, 32, 10);
+  Int8Limits limits{.map_loss = 0.06};
   const Int8Verdict upper = ByMap(few, limits);
   EXPECT_GT(upper.loss, 0);
   EXPECT_LT(upper.loss, limits.map_loss);
@@ -99,8 +100,17 @@ TEST(Int8Verdict, UncertainLossIsRefusedUnlessTheEstimateDecides) {
 }
 
 TEST(Int8Verdict, MorePicturesMakeItCertain) {
-  const Int8Limits limits{.map_loss = 0.011};
-  EXPECT_TRUE(ByMap(WithTruth(960, 32), limits).promoted);
+  const Int8Verdict verdict = ByMap(WithTruth(960, 32, 10), {.map_loss = 0.06});
+  EXPECT_TRUE(verdict.promoted) << verdict.reason;
+}
+
+TEST(Int8Verdict, AGainIsCalledSo) {
+  Labelled labelled = WithTruth(960, 32, 10);
+  std::swap(labelled.fp32, labelled.int8);
+  const Int8Verdict verdict = ByMap(labelled);
+  EXPECT_TRUE(verdict.promoted);
+  EXPECT_LT(verdict.loss, 0);
+  EXPECT_THAT(verdict.reason, HasSubstr("it gains"));
 }
 
 TEST(Int8Verdict, TooFewResultsSayNothing) {
