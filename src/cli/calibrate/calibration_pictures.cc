@@ -59,6 +59,7 @@ absl::StatusOr<evaluate::LabelledPictures> Find(const PictureWishes& wishes, boo
       fs::is_directory(wishes.images, error)) {
     return PicturesOf(wishes.images);
   }
+  if (none) return truth.status();
   if (!truth.ok()) {
     return WithContext(truth.status(), "--images (--unlabelled leaves the labels alone)");
   }

@@ -131,7 +131,7 @@ ChildProcess::~ChildProcess() {
     kill(pid_, SIGKILL);
     Reap();
   }
-  ending_ = true;
+  ending_ = true;  // also when its start failed half-way
   if (reader_.joinable()) reader_.join();
   close(output_);
   close(errors_);
@@ -153,6 +153,9 @@ void ChildProcess::Reap() {
   }
   reaped_ = true;
   exit_code_ = CodeOf(status);
+  // All that it said is known when this is done.
+  ending_ = true;
+  if (reader_.joinable()) reader_.join();
 }
 
 void ChildProcess::ReadErrors() {

@@ -238,12 +238,13 @@ class Trial {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ScratchFolder>> ScratchFolder::Make() {
-  std::error_code error;
-  const fs::path root = fs::temp_directory_path(error);
+  const char* const wished = std::getenv("TMPDIR");
+  const fs::path root = wished != nullptr && *wished != '\0' ? wished : "/tmp";
   std::string pattern = (root / "sightline-int8-XXXXXX").string();
-  if (error || mkdtemp(pattern.data()) == nullptr) {
-    return FailedPrecondition("cannot write into {}: set TMPDIR to a folder that can be written",
-                              root.string());
+  if (mkdtemp(pattern.data()) == nullptr) {
+    return FailedPrecondition(
+        "cannot write into {}: {}: set TMPDIR to a folder that can be written", root.string(),
+        std::generic_category().message(errno));
   }
   return std::make_unique<ScratchFolder>(std::move(pattern));
 }
