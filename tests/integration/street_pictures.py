@@ -43,6 +43,8 @@ def write_scene(program, folder, seed):
         for line in (truth / "gt" / "gt.txt").read_text().splitlines():
             frame, _, x, y, w, h, _, kind, visible = line.split(",")
             x, y, w, h = map(float, (x, y, w, h))
+            if w < 1 or h < 1:
+                continue  # Pascal VOC's corners are pixels, so that nothing is narrower than one
             boxes[int(frame)].append((NAME_OF_CLASS[int(kind)], float(visible) < VISIBLE or w < 4 or h < 8, x, y, w, h))
         for n, in_frame in boxes.items():
             name = f"{seed}_{n:02d}"

@@ -42,7 +42,7 @@ struct Int8Choice {
 struct Int8Loss {
   double decisive = 0;  // what is held against the limit
   bool within = false;
-  // The loss itself is well within the limit, and only that the pictures are few speaks against it.
+  // Not within, but the best that can be hoped for where pictures are few.
   bool nearly = false;
 };
 

@@ -28,6 +28,8 @@ constexpr float kMapConfidence = 0.001f;  // as `sightline eval`
 constexpr size_t kRoughPictures = 24;     // chosen
 constexpr size_t kMostRoughBytes = size_t{256} << 20;
 constexpr int kSpeedRounds = 40;
+// Of pictures that were calibrated with and chosen by, the loss looks smaller than of others; chosen.
+constexpr double kPartOfLimit = 0.7;
 
 class Trial {
  public:
@@ -171,9 +173,10 @@ class Trial {
     BothResults both{.fp32 = work_fp32_};
     SL_ASSIGN_OR_RETURN(both.int8, RunOn(spec, backend_, options_.pictures.work, options_.threads));
     SL_ASSIGN_OR_RETURN(const Int8Verdict verdict, VerdictOn(options_.pictures.work, both));
+    const double limit = verdict.limit;
     return Int8Loss{.decisive = verdict.decisive,
-                    .within = verdict.promoted,
-                    .nearly = verdict.loss <= verdict.limit / 2};
+                    .within = verdict.promoted && verdict.decisive <= kPartOfLimit * limit,
+                    .nearly = verdict.promoted || verdict.loss <= limit / 4};
   }
 
   absl::Status Search() {
