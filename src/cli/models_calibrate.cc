@@ -41,12 +41,12 @@ struct CalibrateOptions {
   PictureWishes pictures;
   std::string name;
   std::string method = "auto";
-  std::string judge_by = "upper";
+  std::string judge_by = "estimate";
   std::string search_time = "15m";
   std::string python;
   std::string keep;
-  double limit = 0.5;          // points of mAP
-  double agreement_limit = 5;  // %
+  double limit = 0.5;           // points of mAP
+  double agreement_limit = 10;  // %
   int weight_bits = 8;
   int threads = 0;
   bool replace = false;
@@ -129,7 +129,7 @@ absl::StatusOr<TrialOptions> OptionsOf(const CalibrateOptions& options, const Mo
   trial.spec = spec;
   trial.limits = {.map_loss = options.limit / 100,
                   .agreement_loss = options.agreement_limit / 100,
-                  .by = options.judge_by == "estimate" ? JudgeBy::kEstimate : JudgeBy::kUpperEnd,
+                  .by = options.judge_by == "upper" ? JudgeBy::kUpperEnd : JudgeBy::kEstimate,
                   .seed = options.pictures.seed};
   trial.methods = options.method == "auto"
                       ? std::vector<std::string>{"minmax", "percentile", "entropy"}
@@ -176,7 +176,7 @@ ModelPackage Int8Package(const CalibrateOptions& options, const TrialOptions& tr
       fp32.spec.name, fp32.spec.sha256, result.search.choice.method,
       trial.pictures.work.pictures.size(), in_fp32, result.layers.size()));
   package.why.push_back(fmt::format("{}{}", result.verdict.reason,
-                                    options.judge_by == "estimate" ? " (by the estimate)" : ""));
+                                    options.judge_by == "upper" ? " (by the upper end)" : ""));
   for (const SpeedGain& gain : result.speed) {
     package.why.push_back(fmt::format("{:.2f} ms of CPU where fp32 takes {:.2f}, with {} {} on {}",
                                       gain.int8_cpu_ms, gain.fp32_cpu_ms, gain.backend,
@@ -290,14 +290,15 @@ void AddCalibrateCommand(CLI::App& models, int& exit_code) {
       ->capture_default_str();
   command
       ->add_option("--agreement-limit", options->agreement_limit,
-                   "without labels: % of the results that may differ")
+                   "% of the results that may differ from those in fp32, with labels or without")
       ->check(Between(0, 100))
       ->capture_default_str();
   command
-      ->add_option("--judge-by", options->judge_by,
-                   "what is held against the limit: the upper end of the loss's 95 % interval, or "
-                   "the estimate")
-      ->check(CLI::IsMember({"upper", "estimate"}))
+      ->add_option(
+          "--judge-by", options->judge_by,
+          "what is held against the limits: the losses as they were measured, or the upper "
+          "ends of their 95 % intervals, which takes thousands of pictures")
+      ->check(CLI::IsMember({"estimate", "upper"}))
       ->capture_default_str();
   command
       ->add_option("--method", options->method,
@@ -328,13 +329,13 @@ void AddCalibrateCommand(CLI::App& models, int& exit_code) {
   command->add_flag("--json", options->json, "the report as one JSON object");
   command->footer(
       "Half of the pictures calibrate: which values the layers see, and which layers must stay in\n"
-      "fp32. The other half judges, once: by mAP where boxes are given, else by agreement with\n"
-      "fp32. Added is only what stays within the limit; a refusal ends with exit code 1.\n"
+      "fp32. The other half judges, once: by mAP where boxes are given, and by agreement with "
+      "fp32.\n"
+      "Added is only what stays within the limit; a refusal ends with exit code 1.\n"
       "Examples:\n"
       "  sightline models calibrate yolox_nano --images dataset/\n"
       "  sightline models calibrate face --images pictures/ --agreement-limit 3\n"
-      "  sightline models calibrate yolox_nano --images dataset/ --limit 1 --judge-by estimate \\\n"
-      "      --keep trial/\n"
+      "  sightline models calibrate yolox_nano --images dataset/ --limit 1 --keep trial/\n"
       "More: docs/quantization.md");
   command->callback([options, &exit_code] { exit_code = RunCalibrate(*options); });
 }

@@ -158,6 +158,11 @@ class Quantizer:
         quantizer.quantize_model()
         quantizer.model.topological_sort()
         model = quantizer.model.model
+        # ONNX Runtime's optimiser lists all of its own domains, though no node is of them.
+        used = {node.domain for node in model.graph.node} | {"", "ai.onnx"}
+        kept = [opset for opset in model.opset_import if opset.domain in used]
+        del model.opset_import[:]
+        model.opset_import.extend(kept)
         onnx.checker.check_model(model)
         onnx.save(model, out)
         return len(self.layers.names) - len(set(in_fp32))

@@ -50,7 +50,9 @@ ordered_json VerdictJson(const Int8Verdict& v) {
                        {"loss", v.loss},
                        {"loss_interval_95", IntervalJson(v.interval)},
                        {"limit", v.limit},
-                       {"decisive", v.decisive}};
+                       {"decisive", v.decisive},
+                       {"agreement_limit", v.agreement_limit},
+                       {"decisive_agreement", v.decisive_agreement}};
   if (v.by_map) {
     json["true_boxes"] = v.judged;
     json["map_fp32"] = v.fp32_map;

@@ -173,10 +173,11 @@ class Trial {
     BothResults both{.fp32 = work_fp32_};
     SL_ASSIGN_OR_RETURN(both.int8, RunOn(spec, backend_, options_.pictures.work, options_.threads));
     SL_ASSIGN_OR_RETURN(const Int8Verdict verdict, VerdictOn(options_.pictures.work, both));
-    const double limit = verdict.limit;
-    return Int8Loss{.decisive = verdict.decisive,
-                    .within = verdict.promoted && verdict.decisive <= kPartOfLimit * limit,
-                    .nearly = verdict.promoted || verdict.loss <= limit / 4};
+    const bool agrees = verdict.decisive_agreement <= kPartOfLimit * verdict.agreement_limit;
+    return Int8Loss{
+        .decisive = verdict.decisive,
+        .within = verdict.promoted && agrees && verdict.decisive <= kPartOfLimit * verdict.limit,
+        .nearly = verdict.promoted || (agrees && verdict.loss <= verdict.limit / 4)};
   }
 
   absl::Status Search() {

@@ -57,12 +57,20 @@ void Decide(const Int8Limits& limits, Int8Verdict& v) {
     v.reason = "the pictures give no interval: give more of them";
     return;
   }
-  v.decisive = limits.by == JudgeBy::kUpperEnd ? v.interval->high : v.loss;
-  v.promoted = v.decisive <= v.limit;
+  const bool upper = limits.by == JudgeBy::kUpperEnd;
+  v.decisive = upper ? v.interval->high : v.loss;
+  const auto& agreed = v.agreement.interval;
+  v.decisive_agreement = 1 - (upper && agreed ? agreed->low : v.agreement.share);
+  const bool agrees = v.decisive_agreement <= v.agreement_limit;
+  v.promoted = v.decisive <= v.limit && agrees;
   const std::string limit = fmt::format("the limit of {}{}", Points(v.limit), v.by_map ? "" : " %");
   if (v.promoted) {
     v.reason = fmt::format("{}: within {}", LossWords(v), limit);
-  } else if (v.loss >= v.limit) {
+  } else if (v.by_map && !agrees) {
+    v.reason = fmt::format(
+        "{}: {} % of the results differ from those in fp32, more than the limit of {} %",
+        LossWords(v), Points(v.decisive_agreement), Points(v.agreement_limit));
+  } else if (v.loss > v.limit) {
     v.reason = fmt::format("{}: more than {}", LossWords(v), limit);
   } else {
     v.reason = fmt::format("{}: it may be more than {}. About {} pictures to judge by would tell",
@@ -91,8 +99,9 @@ Int8Verdict JudgeByAgreement(const BothResults& results, float confidence,
   if (const auto& of = verdict.agreement.interval; of) {
     verdict.interval = evaluate::Interval{1 - of->high, 1 - of->low};
   }
-  verdict.limit = limits.agreement_loss;
+  verdict.limit = verdict.agreement_limit = limits.agreement_loss;
   verdict.decisive = verdict.loss;
+  verdict.decisive_agreement = 1 - verdict.agreement.share;
   Decide(limits, verdict);
   return verdict;
 }
@@ -130,7 +139,9 @@ absl::StatusOr<Int8Verdict> JudgeByMap(const evaluate::LabelledPictures& truth,
                                   },
                                   {.seed = limits.seed});
   verdict.limit = limits.map_loss;
+  verdict.agreement_limit = limits.agreement_loss;
   verdict.decisive = verdict.loss;
+  verdict.decisive_agreement = 1 - verdict.agreement.share;
   Decide(limits, verdict);
   return verdict;
 }

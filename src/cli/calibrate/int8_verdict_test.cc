@@ -72,7 +72,7 @@ TEST(Int8Verdict, EqualResultsArePromoted) {
 }
 
 TEST(Int8Verdict, LargeLossIsRefusedWithItsFigures) {
-  const Int8Verdict verdict = JudgeByAgreement(Results(50, 1), 0.5f, {});
+  const Int8Verdict verdict = JudgeByAgreement(Results(50, 1), 0.5f, {.agreement_loss = 0.05});
   EXPECT_FALSE(verdict.promoted);
   EXPECT_NEAR(verdict.loss, 1 - 2.0 * 9 / 19, 1e-9);
   EXPECT_THAT(verdict.reason, HasSubstr("5.26 % of the results differ"));
@@ -84,10 +84,10 @@ TEST(Int8Verdict, LargeLossIsRefusedWithItsFigures) {
   EXPECT_THAT(by_map.reason, HasSubstr("points of mAP50-95 (100.00 in fp32, 90.10 in INT8)"));
 }
 
-TEST(Int8Verdict, UncertainLossIsRefusedUnlessTheEstimateDecides) {
+TEST(Int8Verdict, UncertainLossIsRefusedWhereTheUpperEndDecides) {
   // All boxes of one picture in 32 are lost: of others it may as well be three.
   const Labelled few = WithTruth(32, 32, 10);
-  Int8Limits limits{.map_loss = 0.06};
+  Int8Limits limits{.map_loss = 0.06, .by = JudgeBy::kUpperEnd};
   const Int8Verdict upper = ByMap(few, limits);
   EXPECT_GT(upper.loss, 0);
   EXPECT_LT(upper.loss, limits.map_loss);
@@ -100,8 +100,24 @@ TEST(Int8Verdict, UncertainLossIsRefusedUnlessTheEstimateDecides) {
 }
 
 TEST(Int8Verdict, MorePicturesMakeItCertain) {
-  const Int8Verdict verdict = ByMap(WithTruth(960, 32, 10), {.map_loss = 0.06});
+  const Int8Verdict verdict =
+      ByMap(WithTruth(960, 32, 10), {.map_loss = 0.06, .by = JudgeBy::kUpperEnd});
   EXPECT_TRUE(verdict.promoted) << verdict.reason;
+}
+
+TEST(Int8Verdict, ResultsMustAgreeEvenWhereMapShowsNoLoss) {
+  const Labelled labelled = WithTruth(50, 0);
+  const evaluate::Agreement agreement{.pictures = 50,
+                                      .reference = 500,
+                                      .other = 500,
+                                      .shared = 400,
+                                      .share = 0.8,
+                                      .interval = evaluate::Interval{0.77, 0.83}};
+  const auto verdict = JudgeByMap(labelled.truth, labelled.fp32, labelled.int8, agreement, {});
+  ASSERT_TRUE(verdict.ok()) << verdict.status();
+  EXPECT_EQ(verdict->loss, 0);
+  EXPECT_FALSE(verdict->promoted);
+  EXPECT_THAT(verdict->reason, HasSubstr("20.00 % of the results differ"));
 }
 
 TEST(Int8Verdict, AGainIsCalledSo) {
