@@ -223,14 +223,13 @@ absl::Status FailureOf(CURLcode code, const char* details, const Transfer& trans
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
+    case CURLE_PARTIAL_FILE:
     case CURLE_SSL_CONNECT_ERROR:
       return Unavailable("{}", why);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR:
       return Unauthenticated("its certificate is not trusted: {}; name its authority with ca_file",
                              why);
-    case CURLE_PARTIAL_FILE:
-      return DataLoss("the answer is cut off: {}", why);
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:

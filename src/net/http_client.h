@@ -80,10 +80,11 @@ class HttpClient {
 
   // The answer, whatever its status. Errors:
   //   InvalidArgument    a URL, method or header that cannot be sent
-  //   Unavailable        no such host, nobody listens, or the connection broke: may pass
+  //   Unavailable        no such host, nobody listens, or the connection broke, also in the middle
+  //                      of an answer: may pass
   //   DeadlineExceeded   connecting or the whole took too long
   //   Unauthenticated    the server's certificate is not trusted, or is another host's
-  //   DataLoss           what came is no HTTP or is cut off
+  //   DataLoss           what came is no HTTP
   //   ResourceExhausted  the answer is beyond its limits
   //   PermissionDenied   a redirect to another server, or too many of them
   //   Cancelled          by `request.cancel`

@@ -66,8 +66,9 @@ class ServerProcess {
   int input_ = -1;
   int port_ = 0;
 };
-#define SKIP_UNLESS_STARTED(server)                                                       \
-  if (!(server).started()) GTEST_SKIP() << "the test's server did not start: is python3 " \
-                                           "installed?"
+#define SKIP_UNLESS_STARTED(server)                              \
+  if (!(server).started())                                       \
+  GTEST_SKIP() << "the test's server did not start: is python3 " \
+                  "installed?"
 
 }  // namespace sightline::net::test

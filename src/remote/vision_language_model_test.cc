@@ -422,6 +422,8 @@ TEST_F(VisionLanguage, TheWholeTimeIsBounded) {
 TEST_F(VisionLanguage, BrokenConnectionsMayPass) {
   EXPECT_TRUE(absl::IsUnavailable(Detect("reset").status));
   EXPECT_EQ(Log().size(), 3u);
+  EXPECT_TRUE(Detect("cut/2").status.ok());
+  EXPECT_TRUE(absl::IsUnavailable(Detect("cut/3").status));
   VisionLanguageOptions options = Options("say/cat");
   {
     ServerProcess gone("chat_server.py");

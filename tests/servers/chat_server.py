@@ -16,6 +16,7 @@ POST /SCENARIO/v1/chat/completions, where SCENARIO is
     endless              200 with a body without an end
     silent               no answer
     reset                the connection ends with RST
+    cut/N                N times half an answer, then as flaky does
     leak                 401 whose message holds the key that came
     gate                 answers as flaky does once GET /open has come, and not before
 
@@ -148,6 +149,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             self.connection.close()
+        elif what == "cut" and count <= int(arguments[0]):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(json.dumps(good).encode()[:50])
+            self.close_connection = True
+        elif what == "cut":
+            self.send(200, good)
         elif what == "leak":
             self.error(401, f"bad key {self.headers.get('Authorization')}")
         elif what == "gate":
