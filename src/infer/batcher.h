@@ -42,9 +42,11 @@ class BatchJob {
   virtual void Done(const absl::Status& status) = 0;
 
   // Set before it is submitted.
-  uint32_t source = 0;      // who it comes from, for fairness
-  int priority = 0;         // 1 to kPriorityLevels, beyond that the last; 0 = the batcher's default
-  int64_t deadline_us = 0;  // not begun any more from then on, by the batcher's clock; 0 = none
+  uint32_t source = 0;  // who it comes from, for fairness
+  int priority = 0;     // 1 to kPriorityLevels, beyond that the last; 0 = the batcher's default
+  // Not begun any more from then on, by the batcher's clock; 0 = none. Not of SubmitLatest, which has
+  // max_age_us.
+  int64_t deadline_us = 0;
 
   int64_t added_us = 0;  // by the batcher: when it was accepted
 };
