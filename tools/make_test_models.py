@@ -24,13 +24,13 @@ def weight(name, array):
 
 
 def save(name, nodes, inputs, outputs, weights=(), weights_as_inputs=False, ir_version=8,
-         metadata=None, opset=13):
+         metadata=None, opset=13, inner=()):
     weights = list(weights)
     inputs = list(inputs)
     if weights_as_inputs:
         # In between, so that a test sees that the order of the rest is kept.
         inputs = inputs[:1] + [value(w.name, list(w.dims), w.data_type) for w in weights] + inputs[1:]
-    graph = helper.make_graph(nodes, name, inputs, outputs, weights)
+    graph = helper.make_graph(nodes, name, inputs, outputs, weights, value_info=list(inner))
     model = helper.make_model(graph, producer_name="sightline-tests", producer_version="1",
                               opset_imports=[helper.make_opsetid("", opset)])
     model.ir_version = ir_version
@@ -121,9 +121,45 @@ def blobs_yolox():
          weights, metadata={"names": "{0: 'white', 1: 'red'}"})
 
 
+def fixed_batches():
+    """Files with a batch of 1 that can be opened, and some whose graphs hold it in ways that cannot."""
+    node = helper.make_node
+
+    def shape(name, entries, raw=True):
+        # In both forms in which a tensor holds its numbers.
+        return numpy_helper.from_array(np.int64(entries), name) if raw else helper.make_tensor(
+            name, TensorProto.INT64, [len(entries)], entries)
+
+    def constant(name, entries, raw=True):
+        return node("Constant", [], [name], value=shape("", entries, raw))
+
+    picture = value("images", [1, 3, 4, 4])
+    weight_2 = weight("two", np.float32(2).reshape(1))
+    # Constants and initializers, raw and not, one of them for two nodes; what reshapes a weight stays.
+    save("batch_of_one",
+         [constant("rows", [1, 3, 16]), node("Reshape", ["images", "rows"], ["a"]),
+          node("Reshape", ["a", "square"], ["b"]), node("Reshape", ["b", "flat"], ["c"]),
+          constant("again", [1, 3, 16], raw=False), node("Reshape", ["c", "again"], ["d"]),
+          node("Reshape", ["d", "flat"], ["e"]), node("Reshape", ["two", "unit"], ["two2"]),
+          node("Mul", ["e", "two2"], ["output"])],
+         [picture], [value("output", [1, 48])],
+         [shape("square", [1, 3, 4, 4], raw=False), shape("flat", [1, -1]), shape("unit", [1, 1]), weight_2],
+         metadata={"note": "kept"}, inner=[value("a", [1, 3, 16])])
+    # The batch stands in the middle of a shape.
+    save("batch_folded",
+         [constant("groups", [3, 1, 16]), node("Reshape", ["images", "groups"], ["a"]),
+          node("Transpose", ["a"], ["b"], perm=[1, 0, 2]), constant("back", [1, 3, 4, 4]),
+          node("Reshape", ["b", "back"], ["output"])], [picture], [value("output", [1, 3, 4, 4])])
+    # Runs with any number of pictures, and gives each of them something of the others.
+    save("batch_mixed",
+         [node("ReduceMean", ["images"], ["mean"], axes=[0], keepdims=1),
+          node("Add", ["images", "mean"], ["output"])], [picture], [value("output", [1, 3, 4, 4])])
+
+
 def main():
     os.makedirs(OUT, exist_ok=True)
     blobs_yolox()
+    fixed_batches()
     conv_weight = (np.arange(4 * 3 * 3 * 3, dtype=np.float32).reshape(4, 3, 3, 3) - 50) / 100
     conv = [helper.make_node("Conv", ["images", "w", "b"], ["c"], kernel_shape=[3, 3],
                              strides=[2, 2], pads=[1, 1, 1, 1]),

@@ -26,9 +26,11 @@
 #include "detect/model_probe.h"
 #include "detect/promptable_models.h"
 #include "detect/promptable_segmenter.h"
+#include "detect/prove_batch.h"
 #include "detect/recognise.h"
 #include "infer/coco_labels.h"
 #include "infer/model_store.h"
+#include "infer/onnx_batch.h"
 #include "infer/onnx_file.h"
 
 namespace sightline::cli {
@@ -43,6 +45,7 @@ struct AddOptions {
   std::string labels;
   std::string description;
   double confidence = -1;
+  bool keep_batch = false;
   bool replace = false;
   bool json = false;
   std::vector<std::string> sets;
@@ -120,29 +123,34 @@ absl::StatusOr<ModelPackage> DescribedByUser(const OnnxFileInfo& file, const Mod
   return package;
 }
 
-// A copy of a model without what makes it slow, gone with this.
-class MendedCopy {
+// A copy of a model without what makes it slow, and one of that with its batch open, gone with this.
+class WorkCopy {
  public:
-  static absl::StatusOr<std::unique_ptr<MendedCopy>> Make(const std::string& file) {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "sightline-model-XXXXXX").string();
+  static absl::StatusOr<std::shared_ptr<WorkCopy>> Make(const std::string& file) {
+    std::error_code error;
+    const std::filesystem::path temporary = std::filesystem::temp_directory_path(error);
+    if (error) return FailedPrecondition("no folder for temporary files: set TMPDIR to one");
+    std::string pattern = (temporary / "sightline-model-XXXXXX").string();
     if (mkdtemp(pattern.data()) == nullptr) {
       return FailedPrecondition("cannot write into {}: set TMPDIR to a folder that can be written",
                                 std::filesystem::path(pattern).parent_path().string());
     }
-    auto copy = std::make_unique<MendedCopy>(pattern);
-    SL_RETURN_IF_ERROR(MendOnnx(file, copy->file()).status());
+    auto copy = std::make_shared<WorkCopy>(pattern);
+    SL_ASSIGN_OR_RETURN(copy->weights_mended_, MendOnnx(file, copy->file()));
     return copy;
   }
-  explicit MendedCopy(std::string folder) : folder_(std::move(folder)) {}
-  ~MendedCopy() {
+  explicit WorkCopy(std::string folder) : folder_(std::move(folder)) {}
+  ~WorkCopy() {
     std::error_code ignored;
     std::filesystem::remove_all(folder_, ignored);
   }
   std::string file() const { return folder_ + "/model.onnx"; }
+  std::string open_file() const { return folder_ + "/open.onnx"; }
+  int weights_mended() const { return weights_mended_; }
 
  private:
   const std::string folder_;
+  int weights_mended_ = 0;
 };
 
 // A description under which a model does not run is a mistake in that description.
@@ -153,11 +161,39 @@ absl::Status CannotRun(const absl::Status& status, std::string_view mend) {
 struct Understood {
   ModelPackage package;
   std::vector<std::string> warnings;
+  std::shared_ptr<WorkCopy> copy;  // null: the file as it is
+  std::string file;        // of it, to be stored
+  bool opened = false;     // its batch was
+  std::string one_by_one;  // why its pictures run one after the other; empty: they need not
 };
 
+// Lets the model take several pictures at once where that changes no bit of its results.
+void OpenItsBatch(InferenceBackend& backend, Understood& model) {
+  ModelSpec& spec = model.package.spec;
+  const std::string open = model.copy->open_file();
+  absl::Status opened = OpenBatch(model.file, open).status();
+  if (opened.ok()) opened = ProveBatch(model.file, open, spec, backend);
+  if (opened.ok()) {
+    ModelSpec to_run = spec;
+    to_run.file = open;
+    to_run.batch = 0;
+    opened = TryModel(to_run, backend);
+  }
+  if (!opened.ok()) {
+    model.one_by_one = MessageOf(opened);
+    return;
+  }
+  spec.batch = 0;
+  model.file = open;
+  model.opened = true;
+  model.package.why.push_back(
+      "its file was for one picture at a time and takes any number now: four test pictures at once "
+      "and alone give what the original gives, to the bit");
+}
+
 // What both ways to a description end with.
-absl::StatusOr<Understood> Finish(const AddOptions& options, const std::string& runnable,
-                                  InferenceBackend& backend, Understood result) {
+absl::StatusOr<Understood> Finish(const AddOptions& options, InferenceBackend& backend,
+                                  Understood result) {
   for (const std::string& warning : result.warnings) {
     result.package.why.push_back("to be checked: " + warning);
   }
@@ -168,9 +204,18 @@ absl::StatusOr<Understood> Finish(const AddOptions& options, const std::string& 
   }
   // What cannot run is refused here and not when somebody wants to use it.
   ModelSpec to_run = result.package.spec;
-  to_run.file = runnable;
+  to_run.file = result.file;
   if (const absl::Status runs = TryModel(to_run, backend); !runs.ok()) {
     return CannotRun(runs, "nothing was stored; correct --set, --describe or --labels");
+  }
+  if (result.copy == nullptr || to_run.batch != 1) return result;
+  if (options.keep_batch) {
+    result.one_by_one = "--keep-batch was given";
+  } else {
+    OpenItsBatch(backend, result);
+  }
+  if (!result.one_by_one.empty()) {
+    result.package.why.push_back("its pictures run one by one: " + result.one_by_one);
   }
   return result;
 }
@@ -186,16 +231,21 @@ absl::StatusOr<Understood> UnderstandTwo(const AddOptions& options, const OnnxFi
       fmt::format("{}; {}: encoder and decoder of a promptable segmenter by the names of their "
                   "inputs and outputs",
                   Describe(encoder), Describe(decoder)));
-  return Finish(options, options.file, backend, std::move(result));
+  result.file = options.file;
+  return Finish(options, backend, std::move(result));
 }
 
-// `runnable`: the file, or a mended copy of it.
+// `copy`: null for an encoder with its decoder.
 absl::StatusOr<Understood> UnderstandHere(const AddOptions& options, const OnnxFileInfo& file,
-                                          const ModelPackage& wishes, const std::string& runnable,
+                                          const ModelPackage& wishes,
+                                          std::shared_ptr<WorkCopy> copy,
                                           InferenceBackend* backend) {
-  if (!options.decoder.empty()) return UnderstandTwo(options, file, *backend);
-  const auto recognised = RecogniseModel(file, ProbeWith(*backend, runnable));
+  if (copy == nullptr) return UnderstandTwo(options, file, *backend);
   Understood result;
+  result.copy = std::move(copy);
+  result.file = result.copy->file();
+  const std::string runnable = result.file;
+  const auto recognised = RecogniseModel(file, ProbeWith(*backend, runnable));
   const std::string& wished_family = wishes.spec.family;
   if (recognised.ok() && (wished_family.empty() || wished_family == recognised->spec.family)) {
     result.package.spec = recognised->spec;
@@ -215,7 +265,7 @@ absl::StatusOr<Understood> UnderstandHere(const AddOptions& options, const OnnxF
         "for --describe",
         MessageOf(recognised.status()));
   }
-  return Finish(options, runnable, *backend, std::move(result));
+  return Finish(options, *backend, std::move(result));
 }
 
 // Everything is done in a child process first: what a made-up file does to a runtime that was not
@@ -226,22 +276,20 @@ absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileI
   if (!wishes.spec.name.empty()) SL_RETURN_IF_ERROR(CheckModelName(wishes.spec.name));
   SL_RETURN_IF_ERROR(CheckSelfContained(file));
   SL_ASSIGN_OR_RETURN(InferenceBackend * backend, DefaultBackend());
-  std::string runnable = options.file;
-  std::unique_ptr<MendedCopy> mended;
-  if (!file.weights_as_inputs.empty()) {
-    SL_ASSIGN_OR_RETURN(mended, MendedCopy::Make(options.file));
-    runnable = mended->file();
+  std::shared_ptr<WorkCopy> copy;
+  if (options.decoder.empty()) {
+    SL_ASSIGN_OR_RETURN(copy, WorkCopy::Make(options.file));
   }
   const ChildAnswer alone = CallInChild([&] {
     Log().set_level(spdlog::level::off);
-    return UnderstandHere(options, file, wishes, runnable, backend).status();
+    return UnderstandHere(options, file, wishes, copy, backend).status();
   });
   if (alone.died) {
     return DataLoss("{}: {} does not survive it: {}; nothing was stored", options.file,
                     backend->name(), MessageOf(alone.status));
   }
   SL_RETURN_IF_ERROR(alone.status);
-  return UnderstandHere(options, file, wishes, runnable, backend);
+  return UnderstandHere(options, file, wishes, copy, backend);
 }
 
 std::string LabelWords(const LabelSet& labels) {
@@ -305,11 +353,13 @@ int Add(const AddOptions& options) {
     return Report(InvalidArgument("\"{}\" is a built-in detector: give another --name", name));
   }
   const auto added =
-      ModelStore::Default().Add(std::move(understood->package), options.file, options.replace);
+      ModelStore::Default().Add(std::move(understood->package), understood->file, options.replace);
   if (!added.ok()) return ReportFailure(added.status());
   if (options.json) {
     nlohmann::json line = ToJson(added->package);
-    line["weights_mended"] = added->weights_mended;
+    line["weights_mended"] = understood->copy->weights_mended();
+    line["batch_opened"] = understood->opened;
+    if (!understood->one_by_one.empty()) line["one_by_one"] = understood->one_by_one;
     line["warnings"] = understood->warnings;
     PrintJson(line);
     return 0;
@@ -318,7 +368,10 @@ int Add(const AddOptions& options) {
            std::filesystem::path(added->package.spec.file).parent_path().string());
   PrintOut("  file      {}\n", Describe(*file));
   PrintPackage(added->package);
-  if (added->weights_mended > 0) PrintOut("  mended    {}\n", MendedWords(added->weights_mended));
+  if (const int weights = understood->copy ? understood->copy->weights_mended() : added->weights_mended;
+      weights > 0) {
+    PrintOut("  mended    {}\n", MendedWords(weights));
+  }
   if (NeedsFitting(added->package.spec)) {
     PrintOut("show it good pictures: sightline models fit {} --images FOLDER\n", name);
     return 0;
@@ -414,6 +467,8 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
       ->check(NotEmpty());
   add->add_option("--set", options->sets, "KEY=VALUE of model.yaml, such as input.resize=stretch")
       ->allow_extra_args(false);
+  add->add_flag("--keep-batch", options->keep_batch,
+                "leave a file for one picture at a time as it is");
   add->add_flag("--replace", options->replace, "take the place of a model of that name");
   add->add_flag("--json", options->json, "one JSON object");
   add->footer(

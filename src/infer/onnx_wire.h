@@ -1,4 +1,5 @@
-// Walking over the fields of a protobuf message in place. Internal to onnx_file.cc and its test.
+// Walking over the fields of a protobuf message in place, and writing some. Internal to onnx_file.cc,
+// onnx_batch.cc and their tests.
 //
 // Source: Protocol Buffers encoding, https://protobuf.dev/programming-guides/encoding/. Groups
 // (wire types 3 and 4) occur in no ONNX message and are refused.
@@ -7,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace sightline {
@@ -90,5 +92,32 @@ class WireReader {
   size_t position_ = 0;
   bool ok_ = true;
 };
+
+// The number at the beginning of `bytes` and how many of them it takes; false when there is none.
+inline bool ReadWireVarint(std::span<const uint8_t> bytes, uint64_t& value, size_t& length) {
+  value = 0;
+  for (length = 0; length < bytes.size() && length < 10;) {
+    const uint8_t byte = bytes[length];
+    value |= static_cast<uint64_t>(byte & 0x7f) << (7 * length);
+    ++length;
+    if ((byte & 0x80) == 0) return true;
+  }
+  return false;
+}
+
+inline void AppendWireVarint(uint64_t value, std::string& out) {
+  while (value >= 0x80) {
+    out.push_back(static_cast<char>(value | 0x80));
+    value >>= 7;
+  }
+  out.push_back(static_cast<char>(value));
+}
+
+// A field that holds bytes: a text or a message.
+inline void AppendWireBytes(uint32_t number, std::string_view content, std::string& out) {
+  AppendWireVarint(uint64_t{number} << 3 | 2, out);
+  AppendWireVarint(content.size(), out);
+  out += content;
+}
 
 }  // namespace sightline

@@ -9,7 +9,9 @@
 
 #include "base/uuid.h"
 #include "detect/detector_factory.h"
+#include "detect/prove_batch.h"
 #include "infer/backends/onnxruntime/onnxruntime_backend.h"
+#include "infer/onnx_batch.h"
 #include "infer/onnx_file.h"
 #include "media/image_codec.h"
 
@@ -45,6 +47,31 @@ class ModelFiles : public testing::Test {
   fs::path folder_;
 };
 
+// Opens the batch of a file and proves it, as `models add` does.
+absl::Status OpenAndProve(const ModelSpec& spec, const fs::path& folder) {
+  const std::string open = (folder / "open.onnx").string();
+  SL_RETURN_IF_ERROR(OpenBatch(spec.file, open).status());
+  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, Backend());
+  return ProveBatch(spec.file, open, spec, *backend);
+}
+
+TEST(TinyModelFiles, TakeManyPicturesWhereThatChangesNoBit) {
+  if (!Backend().ok()) GTEST_SKIP() << Backend().status();
+  std::string pattern = (fs::temp_directory_path() / "models-XXXXXX").string();
+  ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+  ModelSpec spec;
+  spec.input.width = spec.input.height = 4;
+  const auto prove = [&](const std::string& name) {
+    spec.file = SIGHTLINE_SOURCE_DIR "/tests/data/models/" + name + ".onnx";
+    return OpenAndProve(spec, pattern);
+  };
+  EXPECT_TRUE(prove("batch_of_one").ok()) << prove("batch_of_one");
+  EXPECT_THAT(std::string(prove("batch_folded").message()), HasSubstr("it fails with 4 pictures"));
+  EXPECT_THAT(std::string(prove("batch_mixed").message()), HasSubstr("has other numbers"));
+  std::error_code ignored;
+  fs::remove_all(pattern, ignored);
+}
+
 struct Known {
   const char* file;
   const char* family;
@@ -76,6 +103,27 @@ TEST_F(ModelFiles, AreRecognised) {
     EXPECT_EQ(spec->batch, known.batch) << known.file;
     const bool faces = spec->family == "ultraface" || spec->family == "yunet";
     EXPECT_EQ(spec->labels->names.size(), faces ? 1u : 80u);
+  }
+}
+
+TEST_F(ModelFiles, TakeManyPicturesWhereThatChangesNoBit) {
+  for (const auto& [file, reason] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"yolox_nano_kazuhito.onnx", ""},
+           {"ultraface_rfb_320.onnx", ""},
+           {"ultraface_rfb_640.onnx", ""},
+           {"ultraface_slim_320.onnx", ""},
+           {"yunet_n_320.onnx", ""},
+           {"picodet_s_320.onnx", ""},
+           {"yolox_nano_kazuhito_dynbatch.onnx", "its batch is open already"},
+           {"fastestdet_352.onnx", "it fails with 4 pictures at once"},
+           {"yolo_fastestv2_352.onnx", "it fails with 4 pictures at once"},
+           {"nanodet_m_416.onnx", "it fails with 4 pictures at once"},
+           {"nanodet_320.onnx", "does not begin with a batch of 1"}}) {
+    const auto spec = DescribeModelFile(File(file), Backend);
+    ASSERT_TRUE(spec.ok()) << spec.status();
+    const absl::Status proven = OpenAndProve(*spec, folder_);
+    EXPECT_EQ(proven.ok(), *reason == '\0') << file << ": " << proven;
+    EXPECT_THAT(std::string(MessageOf(proven)), HasSubstr(reason)) << file;
   }
 }
 
