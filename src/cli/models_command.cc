@@ -355,9 +355,11 @@ int Add(const AddOptions& options) {
   const auto added =
       ModelStore::Default().Add(std::move(understood->package), understood->file, options.replace);
   if (!added.ok()) return ReportFailure(added.status());
+  const int weights_mended =
+      understood->copy ? understood->copy->weights_mended() : added->weights_mended;
   if (options.json) {
     nlohmann::json line = ToJson(added->package);
-    line["weights_mended"] = understood->copy->weights_mended();
+    line["weights_mended"] = weights_mended;
     line["batch_opened"] = understood->opened;
     if (!understood->one_by_one.empty()) line["one_by_one"] = understood->one_by_one;
     line["warnings"] = understood->warnings;
@@ -368,10 +370,7 @@ int Add(const AddOptions& options) {
            std::filesystem::path(added->package.spec.file).parent_path().string());
   PrintOut("  file      {}\n", Describe(*file));
   PrintPackage(added->package);
-  if (const int weights = understood->copy ? understood->copy->weights_mended() : added->weights_mended;
-      weights > 0) {
-    PrintOut("  mended    {}\n", MendedWords(weights));
-  }
+  if (weights_mended > 0) PrintOut("  mended    {}\n", MendedWords(weights_mended));
   if (NeedsFitting(added->package.spec)) {
     PrintOut("show it good pictures: sightline models fit {} --images FOLDER\n", name);
     return 0;

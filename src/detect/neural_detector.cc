@@ -43,13 +43,14 @@ Hash128 IdentityOf(const ModelSpec& spec) {
 }
 
 std::string DescribeModel(const ModelSpec& spec, const InferenceBackend& backend,
-                          const NeuralOptions& options, int max_batch) {
+                          const NeuralOptions& options) {
   return fmt::format(
-      "{} ({}), input {}x{}, confidence above {:.4g}, IoU {:.4g}, {} on {}, {} thread{}, batch {}",
+      "{} ({}), input {}x{}, confidence above {:.4g}, IoU {:.4g}, {} on {}, {} thread{}, {}",
       spec.family, spec.layout, spec.input.width, spec.input.height, spec.confidence_threshold,
       spec.nms.iou_threshold, backend.name(),
       options.providers.empty() ? "cpu" : fmt::format("{}", fmt::join(options.providers, ", ")),
-      options.threads, options.threads == 1 ? "" : "s", max_batch);
+      options.threads, options.threads == 1 ? "" : "s",
+      spec.batch > 0 ? fmt::format("batch {}", spec.batch) : std::string("any batch"));
 }
 
 // Which of a session's inputs take what.
@@ -246,10 +247,11 @@ absl::StatusOr<std::unique_ptr<Detector>> MakeNeuralDetector(const ModelSpec& sp
   SL_ASSIGN_OR_RETURN(auto preprocessor, Preprocessor::Create(spec.input));
   DetectorInfo info;
   info.name = spec.name;
-  info.describe = DescribeModel(spec, backend, options, max_batch);
+  info.describe = DescribeModel(spec, backend, options);
   info.identity = IdentityOf(spec);
   info.labels = spec.labels != nullptr ? spec.labels : std::make_shared<LabelSet>();
   info.max_batch = max_batch;
+  info.usual_batch = spec.batch > 0 ? spec.batch : 1;
   return std::make_unique<NeuralDetector>(spec, std::move(info), std::move(session),
                                           std::move(preprocessor), std::move(head), inputs);
 }

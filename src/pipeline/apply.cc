@@ -101,7 +101,7 @@ bool Engine::GoesOn(const Change& change, const RunningCamera& camera, size_t in
   }
   bool in_place = true;
   for (const SettingChange& setting : change.diff.changes) {
-    if (setting.camera != camera.id()) continue;
+    if (setting.camera != camera.id() || setting.key == "priority") continue;
     *new_rules = true;
     in_place = in_place && IsTakenInPlace(setting.key);
   }
@@ -215,6 +215,10 @@ void Engine::Commit(Change change) {
     config_ = change.config;
     cameras_ = change.kept;
     cameras_.insert(cameras_.end(), change.fresh.begin(), change.fresh.end());
+  }
+  models_.ChangeBatches(change.config->models);
+  for (const auto& camera : change.kept) {
+    camera->pipeline->SetPriority(Find(*change.config, camera->id())->priority);
   }
   for (const auto& camera : cameras()) camera->pipeline->SetOutlets(lanes_.OutletsOf(camera->id()));
   for (const auto& camera : change.fresh) camera->Go();

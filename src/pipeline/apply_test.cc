@@ -211,6 +211,50 @@ TEST(Apply, ARecordingThatIsReadAgainIsToldByItsLastReading) {
   ExpectNoneMissing(world.Of("yard"));
 }
 
+// The largest batch by the queue's capacity, which is twice that of all instances.
+class QueueCapacity final : public MetricWriter {
+ public:
+  void Write(const MetricInfo& metric, Labels labels, double value) override {
+    if (metric.name == "sightline_queue_capacity" && labels.begin()->value == "model")
+      found = value;
+  }
+  void Write(const MetricInfo&, Labels, const HistogramCounts&) override {}
+  double found = 0;
+};
+
+TEST(Apply, BatchesAndPrioritiesChangeWithoutOpeningAnything) {
+  World world;
+  Shop shop = TwoCameras();
+  shop.models = "{name: m, builtin: people, instances: 2, batch: {max: 3}}";
+  for (auto& [id, camera] : shop.cameras) camera.model = "m";
+  RunningEngine engine(world, shop);
+  const auto capacity = [&] {
+    QueueCapacity writer;
+    engine->CollectMetrics(writer);
+    return writer.found;
+  };
+  EXPECT_EQ(world.detectors, 2);
+  EXPECT_EQ(capacity(), 12);
+  shop.models =
+      "{name: m, builtin: people, instances: 2, batch: {max: 4, preferred: [2, 4], max_delay: "
+      "1ms}}";
+  shop.cameras["gate"].priority = 1;
+  const auto diff = engine->Apply(shop.Parsed());
+  ASSERT_TRUE(diff.ok()) << diff.status();
+  EXPECT_EQ(diff->changes.size(), 4u);
+  EXPECT_EQ(capacity(), 16);
+  world.WaitForFrames("gate", 20);
+  world.WaitForFrames("yard", 20);
+  EXPECT_EQ(world.detectors, 2);
+  // More than it was opened for.
+  shop.models = "{name: m, builtin: people, instances: 2, batch: {max: 33}}";
+  ASSERT_TRUE(engine->Apply(shop.Parsed()).ok());
+  world.WaitForFrames("gate", 5);
+  EXPECT_EQ(world.detectors, 4);
+  EXPECT_EQ(world.Of("gate").connections, 2);
+  engine.Stop();
+}
+
 TEST(Apply, AModelThatWasReplacedUnderItsNameIsOpenedAnew) {
   World world;
   Shop shop = TwoCameras();

@@ -15,7 +15,8 @@ CameraPipeline::CameraPipeline(CameraParts parts)
     : parts_(std::move(parts)),
       window_(parts_.frames_in_flight,
               is_live() ? ReorderWindow::Pace::kAtOnce : ReorderWindow::Pace::kBursts),
-      outlets_(std::make_shared<const Outlets>()) {}
+      outlets_(std::make_shared<const Outlets>()),
+      priority_(parts_.priority) {}
 
 CameraPipeline::~CameraPipeline() {
   RequestStop();
@@ -120,6 +121,7 @@ void CameraPipeline::Submit(Frame&& frame, int64_t read_us) {
     return;
   }
   slot->source = parts_.camera->index;
+  slot->priority = priority_.load(std::memory_order_relaxed);
   slot->frame = std::move(frame);
   slot->read_us = read_us;
   parts_.metrics->in_window.Add(1);

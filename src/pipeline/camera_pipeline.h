@@ -37,7 +37,8 @@ struct CameraParts {
   std::shared_ptr<const LabelSet> labels;  // the model's
   Hash128 identity;                        // of camera, source and model: part of every id
   size_t frames_in_flight = 8;
-  size_t live_waiting = 0;  // frames before the model, the oldest dropped; 0: a recording
+  int priority = kUsualPriority;  // before the model, to begin with
+  size_t live_waiting = 0;        // frames before the model, the oldest dropped; 0: a recording
   std::unique_ptr<Tracker> tracker;
   Hash128 tracker_identity;  // TrackerOptions::identity of `tracker`
   std::unique_ptr<EventEngine> events;
@@ -89,6 +90,8 @@ class CameraPipeline {
   std::shared_ptr<const Outlets> outlets() const EXCLUDES(mutex_);
   // Before the next frame. When `change` fails, the camera goes on as it was, with a warning.
   void SetRules(RulesChange change) EXCLUDES(mutex_);
+  // Of the frames that are read from now on.
+  void SetPriority(int priority) { priority_.store(priority, std::memory_order_relaxed); }
 
   const CameraInfo& camera() const { return *parts_.camera; }
   FrameCounts counts() const { return parts_.ledger->Snapshot(); }
@@ -170,6 +173,7 @@ class CameraPipeline {
   RulesChange rules_change_ GUARDED_BY(mutex_);
   std::atomic<bool> rules_due_{false};
 
+  std::atomic<int> priority_;
   std::atomic<bool> stopping_{false};
   std::atomic<int> width_{0};
   std::atomic<int> height_{0};

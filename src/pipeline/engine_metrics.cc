@@ -62,6 +62,13 @@ constexpr MetricInfo kGraphNotKept = {"sightline_graph_not_kept_total", kCounter
 constexpr MetricInfo kGraphLeftOut = {
     "sightline_graph_left_out_total", kCounter,
     "Objects that a stage did not look at: too small, or beyond the most of a frame"};
+constexpr MetricInfo kModelBatchSize = {"sightline_model_batch_frames", kHistogram,
+                                        "Frames of a batch"};
+constexpr MetricInfo kModelQueue = {"sightline_model_queue_seconds", kHistogram,
+                                    "Time of a frame before the model, until its batch begins"};
+constexpr MetricInfo kModelHeldBack = {
+    "sightline_model_batches_held_back_total", kCounter,
+    "Batches that waited for more frames, by whether those came"};
 constexpr MetricInfo kModelInstances = {"sightline_model_instances", kGauge,
                                         "Copies of the model, by what they do: busy, idle"};
 constexpr MetricInfo kQueueDepth = {
@@ -149,8 +156,8 @@ void CollectCameraMetrics(const CameraPipeline& camera, int64_t now_us, MetricWr
   writer.Write(kCaptureToDelivery, {{"camera", id}}, metrics.capture_to_delivery.Counts());
 }
 
-void CollectModelMetrics(std::string_view model, std::string_view camera, const QueueStats& queue,
-                         size_t queue_capacity, const ModelMetrics& metrics, MetricWriter& writer) {
+void CollectModelMetrics(std::string_view model, std::string_view camera, const Batcher& batcher,
+                         const ModelMetrics& metrics, MetricWriter& writer) {
   const auto stage = [&](std::string_view name, const Histogram& histogram) {
     writer.Write(kModelStage, {{"model", model}, {"camera", camera}, {"stage", name}},
                  histogram.Counts());
@@ -162,13 +169,20 @@ void CollectModelMetrics(std::string_view model, std::string_view camera, const 
                static_cast<double>(metrics.batches.value()));
   writer.Write(kModelFrames, {{"model", model}, {"camera", camera}},
                static_cast<double>(metrics.frames.value()));
+  const BatcherCounts counts = batcher.Counts();
+  writer.Write(kModelBatchSize, {{"model", model}, {"camera", camera}}, counts.batch_size);
+  writer.Write(kModelQueue, {{"model", model}, {"camera", camera}}, counts.queue_us);
+  writer.Write(kModelHeldBack, {{"model", model}, {"camera", camera}, {"outcome", "joined"}},
+               static_cast<double>(counts.waited - counts.in_vain));
+  writer.Write(kModelHeldBack, {{"model", model}, {"camera", camera}, {"outcome", "in_vain"}},
+               static_cast<double>(counts.in_vain));
   const auto busy = std::count_if(metrics.busy.begin(), metrics.busy.end(),
                                   [](const BusySince& b) { return b.BusyUs(INT64_MAX) > 0; });
   writer.Write(kModelInstances, {{"model", model}, {"camera", camera}, {"state", "busy"}},
                static_cast<double>(busy));
   writer.Write(kModelInstances, {{"model", model}, {"camera", camera}, {"state", "idle"}},
                static_cast<double>(metrics.busy.size()) - static_cast<double>(busy));
-  CollectQueue("model", model, camera, queue, queue_capacity, writer);
+  CollectQueue("model", model, camera, counts.queue, batcher.options().queue_capacity, writer);
 }
 
 void CollectLaneMetrics(const DeliverLane& lane, MetricWriter& writer) {
@@ -313,8 +327,7 @@ void Engine::CollectMetrics(MetricWriter& writer) const {
     const std::string& name = model->config.name;
     const std::string owner = graph.OwnerOf(*model);
     if (!seen.insert("model " + name + " " + owner).second) continue;
-    CollectModelMetrics(name, owner, model->batcher->Stats(), model->batcher_options.queue_capacity,
-                        *model->metrics, writer);
+    CollectModelMetrics(name, owner, *model->batcher, *model->metrics, writer);
     if (model->info.collect_metrics) model->info.collect_metrics(name, writer);
     if (model->graph != nullptr) CollectGraphMetrics(name, *model->graph->metrics, writer);
   }

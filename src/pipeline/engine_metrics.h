@@ -20,8 +20,8 @@ namespace sightline {
 // between the series of every walk.
 void CollectCameraMetrics(const CameraPipeline& camera, int64_t now_us, MetricWriter& writer);
 // `camera`: of a model that serves one alone, else empty.
-void CollectModelMetrics(std::string_view model, std::string_view camera, const QueueStats& queue,
-                         size_t queue_capacity, const ModelMetrics& metrics, MetricWriter& writer);
+void CollectModelMetrics(std::string_view model, std::string_view camera, const Batcher& batcher,
+                         const ModelMetrics& metrics, MetricWriter& writer);
 void CollectLaneMetrics(const DeliverLane& lane, MetricWriter& writer);
 
 struct CameraHealth {

@@ -131,17 +131,18 @@ std::string Engine::ExplainJson() const {
     json parts = json::array();
     ForEachPart(model->config,
                 [&](const std::string& name, ConfigLocation) { parts.push_back(name); });
+    const BatcherOptions options = model->batcher->options();
     models.push_back({{"name", model->config.name},
                       {"detector", model->info.describe},
                       {"parts", parts},
                       {"instances", model->instances},
-                      {"max_batch", model->info.max_batch},
+                      {"max_batch", options.max_batch},
                       {"stateful", model->info.stateful},
                       {"labels", model->info.labels->names.size()},
                       {"queue",
-                       {{"capacity", model->batcher_options.queue_capacity},
+                       {{"capacity", options.queue_capacity},
                         {"policy", "block"},
-                        {"max_delay_us", model->batcher_options.max_delay_us}}}});
+                        {"max_delay_us", options.max_delay_us}}}});
   }
   json lanes = json::array();
   for (const LaneSet::LaneOutline& lane : lanes_.Describe()) {
@@ -161,6 +162,7 @@ std::string Engine::Explain() const {
     const CameraConfig& config = *outline.config;
     const SourceInfo& source = outline.source;
     const Model& model = *camera->model;
+    const BatcherOptions options = model.batcher->options();
     text += fmt::format("camera {}\n", outline.camera->id);
     text += fmt::format("  read     {} ({}){}  [thread read-{}]\n", outline.camera->source,
                         SourceText(source), SelectionText(config), config.id);
@@ -176,11 +178,11 @@ std::string Engine::Explain() const {
                 ? fmt::format(
                       "           {} of its frames wait, a newer one takes the oldest's place "
                       "(late); batches of at most {}\n",
-                      camera->pipeline->live_waiting(), model.info.max_batch)
+                      camera->pipeline->live_waiting(), options.max_batch)
                 : fmt::format(
                       "           queue of {} frames, batches of at most {}; submitting waits "
                       "when full\n",
-                      model.batcher_options.queue_capacity, model.info.max_batch);
+                      options.queue_capacity, options.max_batch);
     text +=
         fmt::format("  track    {}  [thread cam-{}]\n",
                     config.tracker.kind == TrackerType::kNone ? "none" : "bytetrack", config.id);

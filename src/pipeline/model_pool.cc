@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/check.h"
 #include "pipeline/as_failure.h"
 #include "pipeline/detector_runner.h"
 
@@ -20,14 +21,62 @@ bool SameParts(const ModelConfig& a, const ModelConfig& b) {
                     });
 }
 
+// The largest batch that the model is opened for.
+int OpenedBatch(const ModelConfig& model) {
+  return std::max(kMostLiveBatch, model.max_batch.value_or(1));
+}
+
+BatcherOptions BatcherOptionsOf(const ModelConfig& wanted, const Model& model) {
+  const DetectorInfo& info = model.info;
+  const int usual = info.usual_batch > 0 ? info.usual_batch : info.max_batch;
+  BatcherOptions options;
+  options.name = wanted.name;
+  options.max_batch = std::clamp(wanted.max_batch.value_or(usual), 1, std::max(1, info.max_batch));
+  for (const int64_t size : wanted.preferred_batches) {
+    if (size <= options.max_batch) options.preferred_sizes.push_back(static_cast<int>(size));
+  }
+  options.max_delay_us = wanted.max_batch_delay_us;
+  options.adaptive_delay = wanted.adaptive_batch_delay;
+  // A batch for each instance, and one each that waits.
+  options.queue_capacity =
+      static_cast<size_t>(std::max(8, 2 * model.instances * options.max_batch));
+  return options;
+}
+
+bool SameBatches(const BatcherOptions& a, const BatcherOptions& b) {
+  return a.max_batch == b.max_batch && a.preferred_sizes == b.preferred_sizes &&
+         a.max_delay_us == b.max_delay_us && a.adaptive_delay == b.adaptive_delay;
+}
+
+// The detectors of a model: instance i runs on device i, in turn.
+absl::StatusOr<std::vector<DetectorFactory>> OpenOnDevices(const ModelPool::OpenDetector& open,
+                                                           const ModelConfig& wanted) {
+  std::vector<DetectorFactory> factories;
+  for (size_t i = 0; i < std::max<size_t>(1, wanted.devices.size()); ++i) {
+    ModelConfig here = wanted;
+    here.max_batch = OpenedBatch(wanted);
+    if (!wanted.devices.empty()) {
+      const std::string& device = wanted.devices[i];
+      const auto provider = [](const std::string& text) { return text.substr(0, text.find(':')); };
+      here.devices.clear();
+      std::erase_if(here.providers,
+                    [&](const std::string& other) { return provider(other) == provider(device); });
+      here.providers.insert(here.providers.begin(), device);
+    }
+    SL_ASSIGN_OR_RETURN(DetectorFactory factory, open(here));
+    factories.push_back(std::move(factory));
+  }
+  return factories;
+}
+
 }  // namespace
 
 bool SameModel(const ModelConfig& a, const ModelConfig& b) {
   const bool same_content = a.content == b.content || a.content.empty() || b.content.empty();
   return same_content && a.name == b.name && a.origin == b.origin && a.reference == b.reference &&
          a.confidence == b.confidence && a.nms == b.nms && a.labels == b.labels &&
-         a.max_batch == b.max_batch && a.max_batch_delay_us == b.max_batch_delay_us &&
-         a.instances == b.instances && a.threads == b.threads && a.providers == b.providers &&
+         OpenedBatch(a) == OpenedBatch(b) && a.instances == b.instances && a.threads == b.threads &&
+         a.providers == b.providers && a.devices == b.devices &&
          a.vision_language == b.vision_language && SameParts(a, b);
 }
 
@@ -46,57 +95,71 @@ absl::StatusOr<std::shared_ptr<Model>> ModelPool::Get(const ModelConfig& wanted)
 }
 
 // The detectors of a model and its parts, which are opened; model->graph is set where there are any.
-absl::StatusOr<DetectorFactory> ModelPool::OpenFactory(const ModelConfig& wanted, Model* model) {
-  DetectorFactory first;
+absl::StatusOr<std::vector<DetectorFactory>> ModelPool::OpenFactories(const ModelConfig& wanted,
+                                                                      Model* model) {
+  std::vector<DetectorFactory> firsts = {DetectorFactory()};
   std::optional<DetectorInfo> info;
   if (wanted.ensemble.empty()) {
-    SL_ASSIGN_OR_RETURN(first, open_(wanted));
-    if (!IsGraph(wanted)) return first;
-    SL_ASSIGN_OR_RETURN(const std::unique_ptr<Detector> one, first());
+    SL_ASSIGN_OR_RETURN(firsts, OpenOnDevices(open_, wanted));
+    if (!IsGraph(wanted)) return firsts;
+    SL_ASSIGN_OR_RETURN(const std::unique_ptr<Detector> one, firsts.front()());
     info = one->info();
   }
   SL_ASSIGN_OR_RETURN(model->graph,
                       MakeModelGraph(wanted, info ? &*info : nullptr,
                                      [this](const ModelConfig& part) { return Get(part); }));
-  return DetectorFactory(
-      [graph = model->graph, first]() -> absl::StatusOr<std::unique_ptr<Detector>> {
-        std::unique_ptr<Detector> one;
-        if (first) {
-          SL_ASSIGN_OR_RETURN(one, first());
-        }
-        return MakeGraphDetector(graph, std::move(one));
-      });
+  for (DetectorFactory& factory : firsts) {
+    factory = [graph = model->graph,
+               first = factory]() -> absl::StatusOr<std::unique_ptr<Detector>> {
+      std::unique_ptr<Detector> one;
+      if (first) {
+        SL_ASSIGN_OR_RETURN(one, first());
+      }
+      return MakeGraphDetector(graph, std::move(one));
+    };
+  }
+  return firsts;
 }
 
 absl::StatusOr<std::shared_ptr<Model>> ModelPool::Open(const ModelConfig& wanted) {
   auto model = std::make_shared<Model>();
-  const absl::StatusOr<DetectorFactory> factory = OpenFactory(wanted, model.get());
-  if (!factory.ok()) return AsFailure(factory.status());
-  absl::StatusOr<std::unique_ptr<Detector>> made = (*factory)();
+  const absl::StatusOr<std::vector<DetectorFactory>> factories = OpenFactories(wanted, model.get());
+  if (!factories.ok()) return AsFailure(factories.status());
+  absl::StatusOr<std::unique_ptr<Detector>> made = factories->front()();
   if (!made.ok()) return AsFailure(made.status());
   model->config = wanted;
   model->info = (*made)->info();
   // A model with threads of its own gets fewer instances, so that all of them fill the cores once.
-  const int instances =
-      wanted.instances > 0 ? wanted.instances : std::max(1, worker_threads_ / wanted.threads);
+  const int usual = wanted.devices.empty() ? std::max(1, worker_threads_ / wanted.threads)
+                                           : static_cast<int>(wanted.devices.size());
+  const int instances = wanted.instances > 0 ? wanted.instances : usual;
   model->instances = model->info.stateful ? 1 : instances;
   model->metrics = std::make_shared<ModelMetrics>(model->instances);
   std::vector<std::unique_ptr<BatchRunner>> runners;
   runners.push_back(std::make_unique<DetectorRunner>(*std::move(made), model->metrics, 0, clock_));
   while (runners.size() < static_cast<size_t>(model->instances)) {
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> next, (*factory)());
+    const DetectorFactory& factory = (*factories)[runners.size() % factories->size()];
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> next, factory());
     runners.push_back(
         std::make_unique<DetectorRunner>(std::move(next), model->metrics, runners.size(), clock_));
   }
-  model->batcher_options = {
-      .name = wanted.name,
-      .queue_capacity = static_cast<size_t>(std::max(8, 2 * model->instances)),
-      .max_batch = model->info.max_batch,
-      .max_per_source = 0,
-      .max_delay_us = wanted.max_batch_delay_us,
-  };
-  SL_ASSIGN_OR_RETURN(model->batcher, Batcher::Create(model->batcher_options, std::move(runners)));
+  SL_ASSIGN_OR_RETURN(model->batcher,
+                      Batcher::Create(BatcherOptionsOf(wanted, *model), std::move(runners)));
   return model;
+}
+
+void ModelPool::ChangeBatches(const std::vector<ModelConfig>& models) const {
+  for (const std::shared_ptr<Model>& model : InUse()) {
+    const auto found = std::find_if(models.begin(), models.end(), [&](const ModelConfig& wanted) {
+      return SameModel(model->config, wanted);
+    });
+    if (found == models.end()) continue;
+    const BatcherOptions options = BatcherOptionsOf(*found, *model);
+    if (SameBatches(options, model->batcher->options())) continue;
+    const absl::Status status = model->batcher->Reconfigure(options);
+    if (SL_BUG_IF(!status.ok(), "batches of model {}: {}", found->name, MessageOf(status))) {
+    }
+  }
 }
 
 std::vector<std::shared_ptr<Model>> ModelPool::InUse() const {

@@ -153,8 +153,9 @@ absl::StatusOr<std::unique_ptr<RunningCamera>> RunningCamera::Open(
   const int in_flight = config->limits.frames_in_flight;
   const int rounds = camera->live() ? 2 : 4;  // a recording's go in bursts of half
   parts.frames_in_flight =
-      in_flight > 0 ? in_flight : rounds * model.instances * model.info.max_batch + 2;
+      in_flight > 0 ? in_flight : rounds * model.instances * model.batcher->options().max_batch + 2;
   parts.max_frames = config->limits.max_frames;
+  parts.priority = wanted.priority;
   if (heritage.rules)
     parts.rules_version = heritage.rules->version() + 1;  // set when it takes its place
   SL_ASSIGN_OR_RETURN(parts.motion, MotionGateOf(wanted));

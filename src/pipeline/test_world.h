@@ -27,6 +27,7 @@ namespace sightline::test_world {
 class World {
  public:
   std::atomic<bool> disk_is_full{false};
+  std::atomic<int> detectors{0};  // that were made
 
   struct Camera {
     int connections = 0;
@@ -266,10 +267,12 @@ inline EngineFactories FactoriesOf(World& world) {
           return std::make_unique<Connection>(world, options, ledger, request.give_up);
         });
   };
-  factories.open_detector = [](const ModelConfig& model) -> absl::StatusOr<DetectorFactory> {
+  factories.open_detector = [&world](const ModelConfig& model) -> absl::StatusOr<DetectorFactory> {
     if (model.reference == "faces") return FailedPrecondition("the model does not open");
-    return DetectorFactory(
-        []() -> absl::StatusOr<std::unique_ptr<Detector>> { return std::make_unique<Walker>(); });
+    return DetectorFactory([&world]() -> absl::StatusOr<std::unique_ptr<Detector>> {
+      ++world.detectors;
+      return std::make_unique<Walker>();
+    });
   };
   factories.plan_sinks = [&world](const Config& config, bool) {
     const std::string path = config.outputs.jsonl.path;
@@ -293,19 +296,22 @@ struct Shop {
     std::string zone;  // its name; empty: none
     double zone_left = 100;
     int track_buffer = 30;
+    int priority = 8;
   };
   std::map<std::string, Camera> cameras;
+  std::string models;  // entries in flow style
   std::string lines = "a.jsonl";
   int threads = 2;
 
   std::string Text() const {
-    std::string text = "cameras:\n";
+    std::string text = models.empty() ? "" : fmt::format("models: [{}]\n", models);
+    text += "cameras:\n";
     for (const auto& [id, camera] : cameras) {
       text += fmt::format(
           "  - {{id: {}, source: \"rtsp://10.0.0.1/{}\", model: {}, coordinates: pixels, "
-          "tracker: {{track_buffer: {}}}, live: {{stall_after: 1h, frozen_after: 0s, "
+          "priority: {}, tracker: {{track_buffer: {}}}, live: {{stall_after: 1h, frozen_after: 0s, "
           "connect_timeout: 1h}}",
-          id, camera.source, camera.model, camera.track_buffer);
+          id, camera.source, camera.model, camera.priority, camera.track_buffer);
       if (!camera.zone.empty()) {
         text += fmt::format(
             ", zones: [{{name: {}, polygon: [[{}, 0], [600, 0], [600, 480], [{}, 480]]}}]",

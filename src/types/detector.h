@@ -21,7 +21,8 @@ struct DetectorInfo {
   Hash128 identity;      // of whatever changes its results; part of every id
   std::shared_ptr<const LabelSet> labels;
   bool stateful = false;  // needs every frame of one camera in order: one instance per camera
-  int max_batch = 1;
+  int max_batch = 1;      // the most that Detect() takes
+  int usual_batch = 0;    // how many at once unless somebody says otherwise; 0 = max_batch
   // What it measures of itself beside its times, for a model of that name; empty: nothing. Any thread.
   std::function<void(std::string_view model, MetricWriter& writer)> collect_metrics = {};
 };

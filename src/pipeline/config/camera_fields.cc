@@ -310,6 +310,10 @@ constexpr Field kCameraFields[] = {
     Key<&CameraConfig::decode_threads>("decode_threads", kInteger)
         .Says("Threads of the decoder; does not change results.")
         .Range(1, 64),
+    Key<&CameraConfig::priority>("priority", kInteger)
+        .Says("Whose frames the model takes first, 1 being the most urgent. While it has frames of "
+              "more urgent cameras, others wait (recordings) or are dropped (live ones).")
+        .Range(1, 16),
 };
 }  // namespace
 

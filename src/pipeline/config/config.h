@@ -155,6 +155,7 @@ struct CameraConfig {
   TrackerConfig tracker;  // effective: the file's tracker with the camera's own keys over it
   LiveConfig live;
   int decode_threads = 1;
+  int priority = 8;  // before the model, 1 (the most urgent) to 16: see infer/batcher.h
   ConfigLocation at;
   ConfigLocation source_at;
   ConfigLocation model_at;
@@ -246,11 +247,14 @@ struct ModelConfig {
   NmsConfig nms;
   std::vector<std::string> labels;  // class names by id; empty = the package's
   std::optional<int> max_batch;
-  int64_t max_batch_delay_us = 0;
-  int instances = 0;                   // 0 = one a core
-  int threads = 1;                     // of one instance
-  std::vector<std::string> providers;  // execution providers in order; empty = cpu
-  ConfigLocation at;                   // of the entry, or of the camera's `model:`
+  std::vector<int64_t> preferred_batches = {};  // at most *max_batch; empty = any
+  int64_t max_batch_delay_us = 5000;            // chosen: what nobody sees in a picture
+  bool adaptive_batch_delay = true;
+  int instances = 0;                      // 0 = one a core, or a device
+  std::vector<std::string> devices = {};  // of the instances in turn, before `providers`
+  int threads = 1;                        // of one instance
+  std::vector<std::string> providers;     // execution providers in order; empty = cpu
+  ConfigLocation at;                      // of the entry, or of the camera's `model:`
   // A hash of what its files hold, in hex, by whoever opens them; no setting of the file. Empty: not
   // looked at, or built in.
   std::string content = {};

@@ -24,6 +24,7 @@ Json FromValue(const Field& field, const Value& value) {
   if (const auto* number = std::get_if<double>(&value)) return *number;
   if (field.type == FieldType::kInteger) return std::get<int64_t>(value);
   if (const auto* list = std::get_if<std::vector<std::string>>(&value)) return *list;
+  if (const auto* numbers = std::get_if<std::vector<int64_t>>(&value)) return *numbers;
   const auto from_point = [](PointF p) { return Json::array({FromFloat(p.x), FromFloat(p.y)}); };
   if (const auto* point = std::get_if<PointF>(&value)) return from_point(*point);
   if (const auto* points = std::get_if<std::vector<PointF>>(&value)) {
@@ -36,7 +37,8 @@ Json FromValue(const Field& field, const Value& value) {
 
 bool IsEmptyList(const Value& value) {
   const auto* texts = std::get_if<std::vector<std::string>>(&value);
-  return texts != nullptr && texts->empty();
+  const auto* numbers = std::get_if<std::vector<int64_t>>(&value);
+  return (texts != nullptr && texts->empty()) || (numbers != nullptr && numbers->empty());
 }
 
 Json FromSection(const Section& section, const void* target) {

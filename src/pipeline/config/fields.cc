@@ -56,15 +56,29 @@ constexpr Section kNms = {"models[].nms", "Non-maximum suppression.", kNmsFields
 
 constexpr Field kBatchFields[] = {
     Key<&ModelConfig::max_batch>("max", kInteger)
-        .Says("Most frames that are run at once.")
+        .Says("Most frames that are run at once; of a file with a fixed batch, no more than that.")
         .Range(1, 1024)
-        .Unset("`1`")
+        .Unset("`1`, or the file's fixed batch")
         .Example("4"),
+    Key<&ModelConfig::preferred_batches>("preferred", kNumberList)
+        .Says("Sizes that the device likes best. A batch has the largest of them that there are "
+              "frames for; where there are too few for the smallest, all go.")
+        .Range(1, 1024)
+        .Items(1, 32)
+        .Unset("any size")
+        .Example("[4, 8]"),
     Key<&ModelConfig::max_batch_delay_us>("max_delay", kDuration)
-        .Says("How long a frame may wait for others to fill the batch.")
+        .Says("How long a frame may wait for others to fill the batch, at most.")
         .Range(0, 10 * kSecondUs),
-};
-constexpr Section kBatch = {"models[].batch", "How frames share a run of the model.", kBatchFields};
+    Key<&ModelConfig::adaptive_batch_delay>("adaptive", kBool)
+        .Says(
+            "Wait only as long as a larger batch is measured to gain more than the waiting costs, "
+            "and not at all where frames come alone or batches gain nothing; else always until "
+            "the batch is full or `max_delay` is over.")};
+constexpr Section kBatch = {"models[].batch",
+                            "How frames share a run of the model. A change of these keys alone is "
+                            "taken over by a running model.",
+                            kBatchFields};
 
 constexpr std::string_view kOneIsNeeded =
     "one of `builtin`, `package`, `file`, `ensemble` and `vision_language` is needed";
@@ -164,8 +178,14 @@ constexpr Field kModelFields[] = {
         .Example("[person, car]"),
     Map("batch", kBatch).Says("How frames share a run of the model."),
     Key<&ModelConfig::instances>("instances", kInteger)
-        .Says("Copies that run side by side; 0 is one a core.")
+        .Says("Copies that run side by side; 0 is one a core, or with `devices` one a device.")
         .Range(0, 256),
+    Key<&ModelConfig::devices>("devices", kTextList)
+        .Says("Where the instances run, in turn: an execution provider each, with its device's "
+              "number where there are several. It comes before `providers`.")
+        .Items(1, 64)
+        .Unset("where `providers` puts them")
+        .Example("[\"cuda:0\", \"cuda:1\"]"),
     Key<&ModelConfig::threads>("threads", kInteger).Says("Threads of each instance.").Range(1, 256),
     Key<&ModelConfig::providers>("providers", kTextList)
         .Says("Execution providers of the inference runtime, in order of preference; `sightline "

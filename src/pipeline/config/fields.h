@@ -33,14 +33,16 @@ enum class FieldType : uint8_t {
   kSource,      // SecretText
   kSecret,      // SecretText, with a reference in it: nobody writes a key into the file
   kTextList,    // std::vector<std::string>
+  kNumberList,  // std::vector<int64_t>, each within min and max
   kPoint,       // PointF
   kPoints,      // std::vector<PointF>
   kSection,     // a map with keys of its own
   kSectionList  // a list of such maps
 };
 
-using Value = std::variant<std::monostate, bool, int64_t, double, std::string,
-                           std::vector<std::string>, PointF, std::vector<PointF>, SecretText>;
+using Value =
+    std::variant<std::monostate, bool, int64_t, double, std::string, std::vector<std::string>,
+                 std::vector<int64_t>, PointF, std::vector<PointF>, SecretText>;
 
 struct Section;
 

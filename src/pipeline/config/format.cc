@@ -73,6 +73,9 @@ std::string FormatValue(const Field& field, const Value& value) {
   if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {
     return fmt::format("[{}]", fmt::join(*list, ", "));
   }
+  if (const auto* numbers = std::get_if<std::vector<int64_t>>(&value)) {
+    return fmt::format("[{}]", fmt::join(*numbers, ", "));
+  }
   if (const auto* point = std::get_if<PointF>(&value)) return FormatPoint(*point);
   if (const auto* points = std::get_if<std::vector<PointF>>(&value)) {
     std::string text;
@@ -110,6 +113,8 @@ std::string WantedWords(const Field& field) {
       return "${env:NAME} or ${file:PATH}";
     case FieldType::kTextList:
       return "a list of names such as [person, car]";
+    case FieldType::kNumberList:
+      return "a list of whole numbers" + RangeWords(field);
     case FieldType::kPoint:
       return "a point [x, y]";
     case FieldType::kPoints:

@@ -79,7 +79,10 @@ TEST(ParseConfig, PutsEveryKeyWhereItBelongs) {
   EXPECT_EQ(model.nms.class_aware, false);
   EXPECT_EQ(model.nms.max_detections, 100);
   EXPECT_EQ(model.max_batch, 4);
-  EXPECT_EQ(model.max_batch_delay_us, 5000);
+  EXPECT_THAT(model.preferred_batches, ElementsAre(2, 4));
+  EXPECT_EQ(model.max_batch_delay_us, 7000);
+  EXPECT_FALSE(model.adaptive_batch_delay);
+  EXPECT_THAT(model.devices, ElementsAre("cpu:0"));
   EXPECT_EQ(model.instances, 2);
   EXPECT_EQ(model.threads, 1);
   EXPECT_THAT(model.providers, ElementsAre("cpu"));
@@ -98,6 +101,7 @@ TEST(ParseConfig, PutsEveryKeyWhereItBelongs) {
   EXPECT_EQ(camera.motion->hold_us, 500'000);
   EXPECT_EQ(camera.coordinates, Coordinates::kFraction);
   EXPECT_EQ(camera.decode_threads, 2);
+  EXPECT_EQ(camera.priority, 3);
   ASSERT_EQ(camera.zones.size(), 1u);
   EXPECT_EQ(camera.zones[0].name, "Till");
   EXPECT_THAT(camera.zones[0].polygon, ElementsAre(PointF{0.1f, 0.5f}, PointF{0.4f, 0.5f},

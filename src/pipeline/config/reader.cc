@@ -218,8 +218,8 @@ bool Reader::CheckCount(const Field& field, const YamlNode& node, const std::str
 bool Reader::ReadValue(const Field& field, const YamlNode& node, const std::string& path,
                        Value& value) {
   const std::string wanted = WantedWords(field);
-  if (field.type == FieldType::kTextList || field.type == FieldType::kPoint ||
-      field.type == FieldType::kPoints) {
+  if (field.type == FieldType::kTextList || field.type == FieldType::kNumberList ||
+      field.type == FieldType::kPoint || field.type == FieldType::kPoints) {
     return ReadList(field, node, path, value);
   }
   if (node.kind != YamlNode::Kind::kScalar) return WrongType(node, path, wanted);
@@ -373,6 +373,7 @@ bool Reader::ReadList(const Field& field, const YamlNode& node, const std::strin
   if (!CheckCount(field, node, path)) return false;
   bool good = true;
   std::vector<std::string> texts;
+  std::vector<int64_t> numbers;
   std::vector<PointF> points;
   for (size_t i = 0; i < node.items.size(); ++i) {
     const YamlNode& item = *node.items[i];
@@ -382,6 +383,14 @@ bool Reader::ReadList(const Field& field, const YamlNode& node, const std::strin
       PointF point;
       good = ReadPoint(item, item_path, point) && good;
       points.push_back(point);
+      continue;
+    }
+    if (field.type == FieldType::kNumberList) {
+      Field number = field;
+      number.type = FieldType::kInteger;
+      Value read;
+      good = ReadValue(number, item, item_path, read) && good;
+      if (good) numbers.push_back(std::get<int64_t>(read));
       continue;
     }
     Field name;
@@ -397,6 +406,8 @@ bool Reader::ReadList(const Field& field, const YamlNode& node, const std::strin
   }
   if (field.type == FieldType::kPoints) {
     value = std::move(points);
+  } else if (field.type == FieldType::kNumberList) {
+    value = std::move(numbers);
   } else {
     value = std::move(texts);
   }

@@ -92,6 +92,12 @@ void AddType(const Field& field, Json& schema) {
       schema["items"] = {{"type", TextTypes()}, {"minLength", 1}};
       AddCount(field, schema);
       break;
+    case FieldType::kNumberList:
+      schema["type"] = "array";
+      schema["items"] = {{"type", "integer"}};
+      AddRange(field, schema["items"]);
+      AddCount(field, schema);
+      break;
     case FieldType::kPoint:
       schema.update(PointSchema());
       break;
@@ -192,6 +198,8 @@ std::string TypeCell(const Field& field) {
       return "`${env:NAME}` or `${file:PATH}`";
     case FieldType::kTextList:
       return "list of names";
+    case FieldType::kNumberList:
+      return config::WantedWords(field).substr(2);
     case FieldType::kPoint:
       return "`[x, y]`";
     case FieldType::kPoints:

@@ -108,6 +108,7 @@ class Validator {
       CheckModelFile(model, path + ".file");
       CheckGraph(model, path);
       CheckVisionLanguage(model, path);
+      CheckBatch(model, path + ".batch");
     }
   }
 
@@ -149,6 +150,16 @@ class Validator {
       if (model.crops[i].name.empty() || names.insert(model.crops[i].name).second) continue;
       Fail(fmt::format("{}.crops[{}].name", path, i),
            fmt::format("two crops of the model have the name {}", Quote(model.crops[i].name)));
+    }
+  }
+
+  void CheckBatch(const ModelConfig& model, const std::string& path) {
+    for (size_t i = 0; i < model.preferred_batches.size(); ++i) {
+      const int64_t size = model.preferred_batches[i];
+      if (!model.max_batch) return Fail(path + ".preferred", "batch.max is needed as well");
+      if (size <= *model.max_batch) continue;
+      Fail(fmt::format("{}.preferred[{}]", path, i),
+           fmt::format("{} is more than batch.max, which is {}", size, *model.max_batch));
     }
   }
 
