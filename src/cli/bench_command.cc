@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/run_options.h"
 #include "cli/standard_output.h"
 #include "detect/detector_factory.h"
 #include "infer/backend.h"
@@ -27,7 +28,10 @@ namespace {
 struct BenchOptions {
   std::string file;
   std::string model;
+  std::string backend;
   int sessions = 2;
+  int threads = 1;
+  int batch = 1;
   int iterations = 200;
   int repeat = 1;
   int decode_threads = 1;
@@ -93,7 +97,8 @@ absl::StatusOr<Measured> Decode(const BenchOptions& options) {
 // that step counts.
 absl::StatusOr<Measured> Preprocess(const BenchOptions& options) {
   SL_ASSIGN_OR_RETURN(const std::string file, ModelFileOf(options.model));
-  SL_ASSIGN_OR_RETURN(const ModelSpec spec, DescribeModelFile(file, DefaultBackend));
+  SL_ASSIGN_OR_RETURN(const ModelSpec spec,
+                      DescribeModelFile(file, [&] { return BackendFor("", file); }));
   SL_ASSIGN_OR_RETURN(Preprocessor preprocessor, Preprocessor::Create(spec.input));
   std::vector<uint8_t> tensor(TensorBytes(spec.input));
   FrameLedger ledger;
@@ -114,14 +119,18 @@ absl::StatusOr<Measured> Preprocess(const BenchOptions& options) {
 // Runs on ready tensors, `sessions` threads equally busy.
 absl::StatusOr<Measured> Infer(const BenchOptions& options) {
   SL_ASSIGN_OR_RETURN(const std::string file, ModelFileOf(options.model));
-  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, DefaultBackend());
+  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, BackendFor(options.backend, options.model));
   std::vector<std::unique_ptr<InferenceSession>> sessions;
   for (int i = 0; i < options.sessions; ++i) {
     SL_ASSIGN_OR_RETURN(std::unique_ptr<InferenceSession> session,
-                        backend->Open({.model_file = file, .intra_op_threads = 1}));
+                        backend->Open({.model_file = file,
+                                       .intra_op_threads = options.threads,
+                                       .max_batch = options.batch,
+                                       .parallel_sessions = options.sessions}));
     for (size_t input = 0; input < session->inputs().size(); ++input) {
       std::vector<int64_t> shape = session->inputs()[input].shape;
       for (int64_t& size : shape) size = size < 0 ? 1 : size;
+      if (session->inputs()[input].shape[0] < 0) shape[0] = options.batch;
       SL_ASSIGN_OR_RETURN(void* data, session->InputBuffer(input, shape));
       int64_t elements = 1;
       for (const int64_t size : shape) elements *= size;
@@ -188,6 +197,13 @@ void AddBenchCommand(CLI::App& app, int& exit_code) {
   infer->add_option("--sessions", options->sessions, "threads, each with a session of its own")
       ->capture_default_str()
       ->check(CLI::Range(1, 256));
+  AddBackendOption(*infer, options->backend);
+  infer->add_option("--threads", options->threads, "threads of each session")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 256));
+  infer->add_option("--batch", options->batch, "pictures a run, of models that leave that open")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
   infer->add_option("--iterations", options->iterations, "inferences in all")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000000));

@@ -129,7 +129,7 @@ std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model) {
 
 void CheckProviders(const ModelConfig& model, std::vector<ConfigError>& errors) {
   if (model.providers.empty()) return;
-  const auto backend = DefaultBackend();
+  const auto backend = BackendFor(model.backend, model.reference);
   if (!backend.ok()) return;  // `doctor` says why
   const std::vector<std::string> there = (*backend)->providers();
   const std::vector<std::string_view> known(there.begin(), there.end());

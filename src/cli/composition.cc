@@ -6,14 +6,15 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
 #include "base/whole_file.h"
+#include "cli/model_settings.h"
 #include "cli/sources.h"
 #include "detect/detector_factory.h"
-#include "infer/backends/onnxruntime/onnxruntime_backend.h"
 #include "infer/model_store.h"
 #include "media/image_codec.h"
 #include "media/video_writer.h"
@@ -207,8 +208,6 @@ std::vector<SinkPlan> PlanCameraSinks(const Config& config, const CameraOutline&
 
 }  // namespace
 
-absl::StatusOr<InferenceBackend*> DefaultBackend() { return OnnxRuntimeBackend(); }
-
 absl::StatusOr<std::unique_ptr<PictureWriter>> OpenVideo(const std::string& path, int width,
                                                          int height, double fps, int crf,
                                                          std::unique_ptr<PartialFile> file,
@@ -283,9 +282,13 @@ absl::StatusOr<DetectorFactory> OpenPromptedDetector(const ModelConfig& model,
   request.labels = model.labels;
   request.prompts = std::move(prompts);
   request.max_batch = model.max_batch.value_or(1);
-  request.threads = model.threads;
+  request.threads = model.threads.value_or(1);
+  request.parallel_detectors =
+      InstancesOf(model, static_cast<int>(std::thread::hardware_concurrency()));
   request.providers = model.providers;
-  return OpenDetector(request, [] { return DefaultBackend(); });
+  return OpenDetector(request, [backend = model.backend, model = model.reference] {
+    return BackendFor(backend, model);
+  });
 }
 
 std::string OnlyCameraOf(const Config& first) {

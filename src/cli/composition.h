@@ -8,6 +8,7 @@
 #include "base/output_wait.h"
 #include "base/partial_file.h"
 #include "base/status.h"
+#include "cli/backends.h"
 #include "detect/promptable_segmenter.h"
 #include "infer/backend.h"
 #include "pipeline/config/config.h"
@@ -16,11 +17,7 @@
 
 namespace sightline::cli {
 
-// The inference backend of this program, loaded on first use. Unavailable, with the command that
-// installs it, when its library is not there. Threads: safe.
-absl::StatusOr<InferenceBackend*> DefaultBackend();
-
-// The ONNX file behind a package name or path.
+// The model file behind a package name or path, checked.
 absl::StatusOr<std::string> ModelFileOf(const std::string& model);
 
 absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model);

@@ -30,6 +30,7 @@ namespace {
 
 struct DetectOptions {
   std::string model;
+  std::string backend;
   std::vector<std::string> inputs;
   std::string out;
   double confidence = -1;
@@ -61,6 +62,7 @@ absl::StatusOr<std::unique_ptr<DetectJobs>> DetectJobs::Create(const DetectOptio
                                                                std::vector<Prompt> prompts) {
   auto jobs = std::make_unique<DetectJobs>();
   SL_ASSIGN_OR_RETURN(jobs->model_, StartModel({.model = options.model,
+                                                .backend = options.backend,
                                                 .confidence = options.confidence,
                                                 .nms_iou = options.nms_iou,
                                                 .threads = options.threads,
@@ -217,9 +219,10 @@ void AddDetectCommand(CLI::App& app, int& exit_code) {
   detect
       ->add_option("--model", options->model,
                    "people, motion, faces, truth (sim:// only), a package of `sightline models "
-                   "list`, or an ONNX file")
+                   "list`, or an ONNX or TensorFlow Lite file")
       ->required()
       ->check(NotEmpty());
+  AddBackendOption(*detect, options->backend);
   detect->add_option("--confidence", options->confidence, "least confidence")->check(Between(0, 1));
   detect
       ->add_option("--nms", options->nms_iou, "IoU above which the weaker of two boxes is dropped")

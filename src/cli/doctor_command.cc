@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
@@ -16,6 +15,7 @@
 #include "cli/composition.h"
 #include "cli/standard_output.h"
 #include "infer/model_store.h"
+#include "infer/model_tuning.h"
 #include "media/hardware_decode.h"
 #include "media/probe.h"
 
@@ -28,14 +28,6 @@ struct Finding {
   bool ok = true;
   std::string fix;  // a command, when there is one
 };
-
-std::string CpuName() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  }
-  return "unknown";
-}
 
 std::string CpuFeatures() {
   std::string text;
@@ -76,10 +68,25 @@ Finding HardwareDecoding() {
           fmt::format("decoding by:{}{}", usable, missing.empty() ? "" : " (" + missing + ")")};
 }
 
+// A backend that nothing needs may be missing.
+Finding Inference(const BackendEntry& entry) {
+  const absl::StatusOr<InferenceBackend*> backend = entry.get();
+  if (backend.ok()) {
+    std::string providers;
+    for (const std::string& name : (*backend)->providers()) providers += " " + name;
+    return {"inference", fmt::format("{} {}, providers:{}", (*backend)->name(),
+                                     (*backend)->version(), providers)};
+  }
+  return {"inference",
+          fmt::format("{}: {}", entry.needed ? "missing" : "not there, and not needed",
+                      MessageOf(backend.status())),
+          !entry.needed, "./dev setup"};
+}
+
 std::vector<Finding> Examine() {
   std::vector<Finding> found;
   found.push_back(
-      {"cpu", fmt::format("{}, {} cores", CpuName(), std::thread::hardware_concurrency())});
+      {"cpu", fmt::format("{}, {} cores", ThisMachine().cpu, std::thread::hardware_concurrency())});
   found.push_back({"features", CpuFeatures()});
   const double memory_gb =
       static_cast<double>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE) / 1e9;
@@ -87,15 +94,7 @@ std::vector<Finding> Examine() {
                    memory_gb > 1 ? "" : "models and pictures want at least 1 GB"});
   found.push_back(Disk(std::filesystem::current_path().string()));
 
-  const absl::StatusOr<InferenceBackend*> backend = DefaultBackend();
-  if (backend.ok()) {
-    std::string providers;
-    for (const std::string& name : (*backend)->providers()) providers += " " + name;
-    found.push_back({"inference", fmt::format("{} {}, providers:{}", (*backend)->name(),
-                                              (*backend)->version(), providers)});
-  } else {
-    found.push_back({"inference", std::string(MessageOf(backend.status())), false, "./dev setup"});
-  }
+  for (const BackendEntry& entry : Backends()) found.push_back(Inference(entry));
   const MediaAbilities media = ProbeMedia();
   const auto add_codecs = [&](const char* what, const std::vector<CodecAbility>& codecs) {
     std::string there, missing;

@@ -16,6 +16,7 @@
 #include "cli/eval_model.h"
 #include "cli/eval_plots.h"
 #include "cli/eval_print.h"
+#include "cli/run_options.h"
 #include "cli/standard_output.h"
 #include "evaluate/class_names.h"
 #include "evaluate/labelled_pictures.h"
@@ -65,6 +66,7 @@ absl::StatusOr<ModelJudge> ModelJudge::Create(const PictureEvalArguments& argume
                                               const evaluate::LabelledPictures& truth) {
   std::vector<Look> looks = LooksOf(arguments.tta);
   SL_ASSIGN_OR_RETURN(StartedModel model, StartModel({.model = arguments.model,
+                                                      .backend = arguments.backend,
                                                       .confidence = arguments.confidence,
                                                       .nms_iou = arguments.nms_iou,
                                                       .threads = arguments.threads}));
@@ -256,6 +258,7 @@ void AddPictureEvalOptions(CLI::App& command, PictureEvalArguments& arguments) {
       ->check(CLI::IsMember({"wbf", "nms"}))
       ->needs(model)
       ->capture_default_str();
+  AddBackendOption(command, arguments.backend)->needs(model);
   command
       .add_option("--threads", arguments.threads,
                   "With --model: inference threads (default: one a core)")

@@ -21,6 +21,7 @@ struct PictureEvalArguments {
   // Average precision wants the unsure boxes, too; what reference pipelines use (YOLOX, Ultralytics).
   double confidence = 0.001;
   double nms_iou = -1;
+  std::string backend;
   int threads = 0;
   std::vector<std::string> perturb;  // kinds, or "all"; empty: none
   uint64_t seed = 1;

@@ -20,6 +20,7 @@
 #include "cli/composition.h"
 #include "cli/models_calibrate.h"
 #include "cli/models_fit.h"
+#include "cli/models_tune.h"
 #include "cli/standard_output.h"
 #include "detect/anomaly_fit.h"
 #include "detect/detector_factory.h"
@@ -32,6 +33,7 @@
 #include "infer/model_store.h"
 #include "infer/onnx_batch.h"
 #include "infer/onnx_file.h"
+#include "infer/tflite_file.h"
 
 namespace sightline::cli {
 namespace {
@@ -235,15 +237,15 @@ absl::StatusOr<Understood> UnderstandTwo(const AddOptions& options, const OnnxFi
   return Finish(options, backend, std::move(result));
 }
 
-// `copy`: null for an encoder with its decoder.
+// `copy`: null for what is taken as it is: an encoder with its decoder, TensorFlow Lite files.
 absl::StatusOr<Understood> UnderstandHere(const AddOptions& options, const OnnxFileInfo& file,
                                           const ModelPackage& wishes,
                                           std::shared_ptr<WorkCopy> copy,
                                           InferenceBackend* backend) {
-  if (copy == nullptr) return UnderstandTwo(options, file, *backend);
+  if (!options.decoder.empty()) return UnderstandTwo(options, file, *backend);
   Understood result;
   result.copy = std::move(copy);
-  result.file = result.copy->file();
+  result.file = result.copy != nullptr ? result.copy->file() : options.file;
   const std::string runnable = result.file;
   const auto recognised = RecogniseModel(file, ProbeWith(*backend, runnable));
   const std::string& wished_family = wishes.spec.family;
@@ -275,9 +277,9 @@ absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileI
   SL_RETURN_IF_ERROR(ApplyWishes(options, wishes));  // mistakes in them first, before anything runs
   if (!wishes.spec.name.empty()) SL_RETURN_IF_ERROR(CheckModelName(wishes.spec.name));
   SL_RETURN_IF_ERROR(CheckSelfContained(file));
-  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, DefaultBackend());
+  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, BackendFor("", options.file));
   std::shared_ptr<WorkCopy> copy;
-  if (options.decoder.empty()) {
+  if (options.decoder.empty() && !IsTfliteFile(options.file)) {
     SL_ASSIGN_OR_RETURN(copy, WorkCopy::Make(options.file));
   }
   const ChildAnswer alone = CallInChild([&] {
@@ -343,8 +345,14 @@ void PrintPackage(const ModelPackage& package) {
   for (const std::string& reason : package.why) PrintOut("  why       {}\n", reason);
 }
 
+absl::StatusOr<OnnxFileInfo> Inspect(const std::string& file) {
+  if (!IsTfliteFile(file)) return InspectOnnx(file);
+  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, BackendFor("", file));
+  return InspectTflite(file, *backend);
+}
+
 int Add(const AddOptions& options) {
-  const auto file = InspectOnnx(options.file);
+  const auto file = Inspect(options.file);
   if (!file.ok()) return ReportFailure(file.status());
   auto understood = Understand(options, *file);
   if (!understood.ok()) return Report(understood.status());
@@ -423,7 +431,7 @@ int Show(const std::string& name, bool json) {
   if (const absl::Status good = CheckModelName(name); !good.ok()) return Report(good);
   const auto package = ModelStore::Default().Find(name);
   if (!package.ok()) return ReportFailure(package.status());
-  const auto backend = DefaultBackend();
+  const auto backend = BackendFor("", name);
   absl::Status runs = backend.ok() ? TryModel(package->spec, **backend) : backend.status();
   if (!runs.ok()) runs = CannotRun(runs, "correct its model.yaml, or add it again with --replace");
   if (json) {
@@ -450,8 +458,8 @@ int Remove(const std::string& name) {
 void AddAddCommand(CLI::App& models, int& exit_code) {
   auto options = std::make_shared<AddOptions>();
   CLI::App* add = models.add_subcommand(
-      "add", "Find out what an ONNX file is, mend what makes it slow, keep a copy under a name");
-  add->add_option("FILE", options->file, "the ONNX file")->required();
+      "add", "Find out what a model file is, mend what makes it slow, keep a copy under a name");
+  add->add_option("FILE", options->file, "the ONNX or TensorFlow Lite file")->required();
   add->add_option("--with", options->decoder,
                   "the decoder, where FILE is the encoder of a promptable segmenter (SAM)")
       ->check(NotEmpty());
@@ -483,7 +491,7 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
 
 void AddModelsCommand(CLI::App& app, int& exit_code) {
   CLI::App* models = app.add_subcommand(
-      "models", "Add, fit, list, show and remove models; make INT8 ones");
+      "models", "Add, fit, list, show, tune and remove models; make INT8 ones");
   models->require_subcommand(1);
   models->footer(
       fmt::format("Models live in $SIGHTLINE_MODELS, else ~/.local/share/sightline/models.\n"
@@ -503,6 +511,8 @@ void AddModelsCommand(CLI::App& app, int& exit_code) {
   show->add_option("NAME", *name)->required();
   show->add_flag("--json", *json, "one JSON object");
   show->callback([name, json, &exit_code] { exit_code = Show(*name, *json); });
+
+  AddModelsTuneCommand(*models, exit_code);
 
   CLI::App* remove = models->add_subcommand("remove", "Delete a model from the store");
   remove->add_option("NAME", *name)->required();

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "cli/checks.h"
+#include "cli/model_settings.h"
 #include "cli/sources.h"
 #include "pipeline/config/parse.h"
 
@@ -100,6 +101,9 @@ absl::Status ApplyOptions(const RunOptions& options, Config& config) {
     SL_RETURN_IF_ERROR(WithContext(ParseListenAddress(options.metrics).status(), "--metrics"));
     config.metrics.listen = options.metrics;
   }
+  if (!options.backend.empty()) {
+    for (ModelConfig& model : config.models) model.backend = options.backend;
+  }
   if (options.threads > 0) config.limits.threads = options.threads;
   if (options.max_frames > 0) config.limits.max_frames = options.max_frames;
   if (!options.duration.empty()) {
@@ -142,8 +146,9 @@ void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options
   command
       .add_option("--model", options->model,
                   "people, motion, faces, truth (sim:// only), a package of `sightline models "
-                  "list`, or an ONNX file")
+                  "list`, or an ONNX or TensorFlow Lite file")
       ->check(NotEmpty());
+  AddBackendOption(command, options->backend);
   command.add_option("--out", options->out, "folder for the results (default: out)")
       ->check(NotEmpty());
   command.add_option("--for", options->duration, "stop after this wall time: 30s, 5m")
@@ -181,9 +186,20 @@ void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options
   command.add_flag("--quiet", options->quiet, "no progress and no summary");
 }
 
+CLI::Option* AddBackendOption(CLI::App& command, std::string& backend) {
+  return command
+      .add_option(
+          "--backend", backend,
+          "what runs the model: onnxruntime, openvino (default: as `models tune` found, else "
+          "onnxruntime)")
+      ->check(CLI::IsMember(
+          std::vector<std::string>(std::begin(kModelBackends), std::end(kModelBackends))));
+}
+
 absl::StatusOr<Config> ConfigOf(const RunOptions& options, const std::string* text) {
   SL_ASSIGN_OR_RETURN(Config config, BaseConfig(options, text));
   SL_RETURN_IF_ERROR(ApplyOptions(options, config));
+  ApplyTuning(config);
   if (!options.check_sources) return config;
   ParsedConfig checked;
   checked.file = config.file;

@@ -15,6 +15,7 @@ struct RunOptions {
   std::string config;
   std::vector<std::string> sources;
   std::string model;
+  std::string backend;
   std::string out;
   std::string duration;
   std::string metrics;
@@ -33,6 +34,9 @@ struct RunOptions {
 };
 
 void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options);
+
+// --backend, of every command that runs models.
+CLI::Option* AddBackendOption(CLI::App& command, std::string& backend);
 
 // A source as it can stand in a line and in a configuration: bytes that are no UTF-8 are U+FFFD,
 // control characters are "?".

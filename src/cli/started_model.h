@@ -15,6 +15,7 @@ namespace sightline::cli {
 
 struct ModelChoice {
   std::string model;
+  std::string backend;     // empty: as tuned, else the default
   double confidence = -1;  // below 0: the model's own
   double nms_iou = -1;
   int threads = 0;  // 0: one a core

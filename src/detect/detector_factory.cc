@@ -21,6 +21,7 @@
 #include "detect/recognised_cache.h"
 #include "infer/model_package.h"
 #include "infer/onnx_file.h"
+#include "infer/tflite_file.h"
 
 namespace sightline {
 namespace {
@@ -56,7 +57,7 @@ absl::StatusOr<DetectorFactory> OpenBuiltIn(const DetectorRequest& request) {
 bool LooksLikePath(const std::string& model) {
   std::error_code ignored;
   return model.find('/') != std::string::npos || model.ends_with(".onnx") ||
-         fs::exists(model, ignored);
+         model.ends_with(".tflite") || fs::exists(model, ignored);
 }
 
 absl::Status NoSuchFile(const std::string& path) {
@@ -66,8 +67,10 @@ absl::Status NoSuchFile(const std::string& path) {
   fs::directory_iterator entries(folder.empty() ? "." : folder, error);
   for (; !error && entries != fs::directory_iterator() && names.size() < 1000;
        entries.increment(error)) {
-    if (entries->path().extension() == ".onnx")
+    const fs::path extension = entries->path().extension();
+    if (extension == ".onnx" || extension == ".tflite") {
       names.push_back(entries->path().filename().string());
+    }
   }
   const std::vector<std::string_view> known(names.begin(), names.end());
   const std::string nearest = NearestWord(fs::path(path).filename().string(), known);
@@ -99,11 +102,18 @@ absl::StatusOr<ModelSpec> PackageBeside(const fs::path& path) {
 }
 
 absl::StatusOr<ModelSpec> RecogniseFile(const std::string& path, const BackendSource& backend) {
-  SL_ASSIGN_OR_RETURN(const OnnxFileInfo info, InspectOnnx(path));
+  const bool tflite = IsTfliteFile(path);
+  OnnxFileInfo info;
+  if (!tflite) {
+    SL_ASSIGN_OR_RETURN(info, InspectOnnx(path));
+  }
   const std::string sha256 = FileSha256(path);
   const RecognisedCache cache = RecognisedCache::Default();
   if (auto known = cache.Find(path, sha256); known.ok()) return *std::move(known);
   SL_ASSIGN_OR_RETURN(InferenceBackend * runtime, backend());
+  if (tflite) {
+    SL_ASSIGN_OR_RETURN(info, InspectTflite(path, *runtime));
+  }
   const std::string to_run = cache.Mended(info, sha256);
   auto found = RecogniseModel(info, ProbeWith(*runtime, to_run));
   if (!found.ok()) {
@@ -142,7 +152,7 @@ absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const Backe
   if (fs::is_directory(path, error)) {
     if (!fs::exists(fs::path(path) / kModelYaml, error)) {
       return NotFound(
-          "the folder {} holds no {}: give an ONNX file, or the folder of a package that "
+          "the folder {} holds no {}: give a model file, or the folder of a package that "
           "`sightline models add` made",
           path, kModelYaml);
     }
@@ -190,6 +200,7 @@ absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
   }
   NeuralOptions options;
   options.threads = std::max(request.threads, 1);
+  options.parallel_detectors = std::max(request.parallel_detectors, 1);
   options.max_batch = std::max(request.max_batch, 1);
   options.providers = request.providers;
   options.confidence = request.confidence;

@@ -1,5 +1,5 @@
 // From what a user names to a detector: a built-in one, a package of the model store, a package
-// folder, or an ONNX file that nobody has added.
+// folder, or an ONNX or TensorFlow Lite file that nobody has added.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@ namespace sightline {
 
 struct DetectorRequest {
   // "people", "motion" or "faces"; a name in the model store; a path of a package folder or of an
-  // ONNX file (with a slash, with an ending of .onnx, or of something that exists).
+  // model file (with a slash, with an ending of .onnx or .tflite, or of something that exists).
   std::string model = {};
   // Over the model's own settings.
   std::optional<float> confidence = {};
@@ -33,6 +33,7 @@ struct DetectorRequest {
   // For neural models.
   int max_batch = 1;
   int threads = 1;
+  int parallel_detectors = 1;  // of this model that will run at once: a hint
   std::vector<std::string> providers = {};
 };
 
@@ -41,13 +42,13 @@ using BackendSource = std::function<absl::StatusOr<InferenceBackend*>()>;
 
 // The factory's first call opens the model; the backend must outlive every detector.
 //
-// An ONNX file that was never added is described by the model.yaml that lies beside it and names
+// A model file that was never added is described by the model.yaml that lies beside it and names
 // it, else recognised (see recognise.h). What was found is kept in the cache folder, with a mended
 // copy when the file needs one (see MendOnnx()), under the hash of the file; without a place to
 // write to it works too, slower.
 //
 // NotFound with the nearest name and what there is; InvalidArgument for what cannot be recognised
-// or is no ONNX file, and for impossible settings; what the backend says.
+// or is no model file, and for impossible settings; what the backend says.
 absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
                                              const BackendSource& backend,
                                              const ModelStore& store = ModelStore::Default());
@@ -58,7 +59,7 @@ absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
 // Cost: loading the model and one inference.
 absl::Status TryModel(const ModelSpec& spec, InferenceBackend& backend);
 
-// The spec of an ONNX file by the same way, for those who need no detector.
+// The spec of a model file by the same way, for those who need no detector.
 absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const BackendSource& backend);
 
 }  // namespace sightline

@@ -239,6 +239,7 @@ absl::StatusOr<std::unique_ptr<Detector>> MakeNeuralDetector(const ModelSpec& sp
   SessionOptions session_options;
   session_options.model_file = spec.file;
   session_options.intra_op_threads = options.threads;
+  session_options.parallel_sessions = options.parallel_detectors;
   session_options.providers = options.providers;
   session_options.max_batch = max_batch;
   SL_ASSIGN_OR_RETURN(auto session, backend.Open(session_options));

@@ -25,6 +25,7 @@ namespace sightline {
 
 struct NeuralOptions {
   int threads = 1;                     // of one inference
+  int parallel_detectors = 1;          // of the factory's that will run at once: a hint
   int max_batch = 1;                   // for models that leave their batch open
   std::vector<std::string> providers;  // empty = cpu
   std::optional<float> confidence;     // instead of the spec's

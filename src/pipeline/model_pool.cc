@@ -76,7 +76,7 @@ bool SameModel(const ModelConfig& a, const ModelConfig& b) {
   return same_content && a.name == b.name && a.origin == b.origin && a.reference == b.reference &&
          a.confidence == b.confidence && a.nms == b.nms && a.labels == b.labels &&
          OpenedBatch(a) == OpenedBatch(b) && a.instances == b.instances && a.threads == b.threads &&
-         a.providers == b.providers && a.devices == b.devices &&
+         a.backend == b.backend && a.providers == b.providers && a.devices == b.devices &&
          a.vision_language == b.vision_language && SameParts(a, b);
 }
 
@@ -130,7 +130,7 @@ absl::StatusOr<std::shared_ptr<Model>> ModelPool::Open(const ModelConfig& wanted
   model->config = wanted;
   model->info = (*made)->info();
   // A model with threads of its own gets fewer instances, so that all of them fill the cores once.
-  const int usual = wanted.devices.empty() ? std::max(1, worker_threads_ / wanted.threads)
+  const int usual = wanted.devices.empty() ? std::max(1, worker_threads_ / wanted.threads.value_or(1))
                                            : static_cast<int>(wanted.devices.size());
   const int instances = wanted.instances > 0 ? wanted.instances : usual;
   model->instances = model->info.stateful ? 1 : instances;

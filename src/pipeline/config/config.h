@@ -172,6 +172,9 @@ enum class ModelOrigin : uint8_t {
 // What `model:` and --model mean without a file or package of that name.
 inline constexpr std::string_view kBuiltInModels[] = {"people", "motion", "faces", "truth"};
 
+// What runs models. Unless one is named, ONNX Runtime does, and OpenVINO what that cannot read.
+inline constexpr std::string_view kModelBackends[] = {"onnxruntime", "openvino"};
+
 // Unset optionals leave what the model's package says.
 struct NmsConfig {
   std::optional<NmsSettings::Kind> kind;
@@ -252,7 +255,8 @@ struct ModelConfig {
   bool adaptive_batch_delay = true;
   int instances = 0;                      // 0 = one a core, or a device
   std::vector<std::string> devices = {};  // of the instances in turn, before `providers`
-  int threads = 1;                        // of one instance
+  std::optional<int> threads;             // of one instance; unset = 1
+  std::string backend;                    // of kModelBackends; "" = by the file
   std::vector<std::string> providers;     // execution providers in order; empty = cpu
   ConfigLocation at;                      // of the entry, or of the camera's `model:`
   // A hash of what its files hold, in hex, by whoever opens them; no setting of the file. Empty: not

@@ -113,6 +113,18 @@ Value GetBuiltin(const void* target) {
   return Value(static_cast<int64_t>(at - std::begin(kBuiltInModels)));
 }
 
+// `backend`, a choice that is kept by its name.
+void SetBackend(void* target, Value&& value) {
+  static_cast<ModelConfig*>(target)->backend =
+      kModelBackends[static_cast<size_t>(std::get<int64_t>(value))];
+}
+Value GetBackend(const void* target) {
+  const auto& model = *static_cast<const ModelConfig*>(target);
+  const auto* at = std::find(std::begin(kModelBackends), std::end(kModelBackends), model.backend);
+  if (at == std::end(kModelBackends)) return Value();
+  return Value(static_cast<int64_t>(at - std::begin(kModelBackends)));
+}
+
 constexpr Field kModelFields[] = {
     Key<&ModelConfig::name>("name", kId)
         .Says("What a camera's `model` calls it; unique.")
@@ -129,7 +141,7 @@ constexpr Field kModelFields[] = {
         .Says("A package added by `sightline models add`.")
         .Example("yolox_nano"),
     Reference<ModelOrigin::kFile>("file", kPath)
-        .Says("An ONNX file or a package's folder.")
+        .Says("An ONNX or TensorFlow Lite file, or a package's folder.")
         .Example("yolox_nano.onnx"),
     Key<&ModelConfig::ensemble>("ensemble", kTextList)
         .Says("Models that all look at every frame; their boxes become one set by weighted boxes "
@@ -186,7 +198,20 @@ constexpr Field kModelFields[] = {
         .Items(1, 64)
         .Unset("where `providers` puts them")
         .Example("[\"cuda:0\", \"cuda:1\"]"),
-    Key<&ModelConfig::threads>("threads", kInteger).Says("Threads of each instance.").Range(1, 256),
+    Key<&ModelConfig::threads>("threads", kInteger)
+        .Says("Threads of each instance.")
+        .Range(1, 256)
+        .Unset("`1`")
+        .Example("2"),
+    Row("backend", kChoice)
+        .Says(
+            "What runs the model. Where none of `backend`, `providers`, `instances`, `threads` and "
+            "`batch.max` is given, what `sightline models tune` found for it holds.")
+        .OneOf(kModelBackends)
+        .SetBy(&SetBackend)
+        .GetBy(&GetBackend)
+        .Unset("`onnxruntime`; `openvino` for TensorFlow Lite files")
+        .Example("openvino"),
     Key<&ModelConfig::providers>("providers", kTextList)
         .Says("Execution providers of the inference runtime, in order of preference; `sightline "
               "doctor` lists them.")

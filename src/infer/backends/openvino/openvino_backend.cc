@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/whole_file.h"
-#include "infer/backends/openvino/openvino_library.h"
+#include "infer/backends/openvino/openvino_library_internal.h"
 #include "infer/backends/openvino/openvino_session_internal.h"
 #include "infer/onnx_file.h"
 #include "infer/tflite_file.h"

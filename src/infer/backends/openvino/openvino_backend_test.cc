@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "base/allocation_scope.h"
-#include "infer/backends/openvino/openvino_library.h"
+#include "infer/backends/openvino/openvino_library_internal.h"
 
 // Counts the allocations of this thread that are not a library's.
 namespace {

@@ -1,4 +1,4 @@
-#include "infer/backends/openvino/openvino_library.h"
+#include "infer/backends/openvino/openvino_library_internal.h"
 
 #include <dlfcn.h>
 

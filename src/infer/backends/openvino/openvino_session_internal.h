@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "infer/backend.h"
-#include "infer/backends/openvino/openvino_library.h"
+#include "infer/backends/openvino/openvino_library_internal.h"
 
 namespace sightline {
 
