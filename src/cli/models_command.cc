@@ -277,21 +277,25 @@ absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileI
   SL_RETURN_IF_ERROR(ApplyWishes(options, wishes));  // mistakes in them first, before anything runs
   if (!wishes.spec.name.empty()) SL_RETURN_IF_ERROR(CheckModelName(wishes.spec.name));
   SL_RETURN_IF_ERROR(CheckSelfContained(file));
-  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, BackendFor("", options.file));
   std::shared_ptr<WorkCopy> copy;
   if (options.decoder.empty() && !IsTfliteFile(options.file)) {
     SL_ASSIGN_OR_RETURN(copy, WorkCopy::Make(options.file));
   }
+  const auto understand = [&]() -> absl::StatusOr<Understood> {
+    SL_ASSIGN_OR_RETURN(InferenceBackend * backend, BackendFor("", options.file));
+    return UnderstandHere(options, file, wishes, copy, backend);
+  };
+  // The child loads the runtime itself: the threads of one that is loaded do not come along.
   const ChildAnswer alone = CallInChild([&] {
     Log().set_level(spdlog::level::off);
-    return UnderstandHere(options, file, wishes, copy, backend).status();
+    return understand().status();
   });
   if (alone.died) {
-    return DataLoss("{}: {} does not survive it: {}; nothing was stored", options.file,
-                    backend->name(), MessageOf(alone.status));
+    return DataLoss("{}: the runtime does not survive it: {}; nothing was stored", options.file,
+                    MessageOf(alone.status));
   }
   SL_RETURN_IF_ERROR(alone.status);
-  return UnderstandHere(options, file, wishes, copy, backend);
+  return understand();
 }
 
 std::string LabelWords(const LabelSet& labels) {
