@@ -2,6 +2,7 @@
 // for an input of 64x64.
 #pragma once
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,11 @@ struct FamilyExample {
     spec.input.height = height;
     if (layout == "deployed") spec.size_input_name = "sizes";
     return spec;
+  }
+
+  // For GoogleTest's messages.
+  friend void PrintTo(const FamilyExample& example, std::ostream* out) {
+    *out << example.family << " " << example.layout;
   }
 };
 

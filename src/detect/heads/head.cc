@@ -31,6 +31,15 @@ absl::StatusOr<std::unique_ptr<Head>> MakeHead(const ModelSpec& spec,
     return InvalidArgument("model {}: an input of {}x{} pixels; sides are 1 to {}", spec.name,
                            spec.input.width, spec.input.height, kMaxInputSide);
   }
+  for (const TensorInfo& output : outputs) {
+    const bool meant = spec.output_names.empty() ||
+                       std::ranges::find(spec.output_names, output.name) != spec.output_names.end();
+    if (meant && output.dtype == DataType::kFloat16) {
+      return InvalidArgument(
+          "model {}: its output {} is not float32; export it with float32 outputs", spec.name,
+          ToString(output));
+    }
+  }
   auto family = FindFamily(spec.family);
   if (!family.ok()) return WithContext(family.status(), "model " + spec.name);
   return (*family)->MakeHead(spec, outputs);

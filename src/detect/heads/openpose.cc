@@ -466,8 +466,11 @@ class Openpose : public ModelFamily {
       const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
     SL_ASSIGN_OR_RETURN(std::vector<size_t> meant, MeantOutputs(spec, outputs, 2));
     SL_RETURN_IF_ERROR(CheckLayout(spec, {"body_18"}));
-    if (IsMap(outputs[meant[0]].shape, kHeatChannels) &&
-        IsMap(outputs[meant[1]].shape, kFieldChannels) && spec.output_names.empty()) {
+    // Of outputs whose channels are open the first are taken for the fields.
+    const auto has = [&](size_t i, int64_t channels) {
+      return IsMap(outputs[meant[i]].shape, channels) && outputs[meant[i]].shape[1] == channels;
+    };
+    if (spec.output_names.empty() && (has(0, kHeatChannels) || has(1, kFieldChannels))) {
       std::swap(meant[0], meant[1]);
     }
     if (!IsMap(outputs[meant[0]].shape, kFieldChannels) ||
