@@ -38,6 +38,8 @@ def results_of(row, rule, threshold):
     values = torch.from_numpy(row)
     if rule == "logits":
         values = torch.softmax(values, 0)
+    if rule == "sigmoid_of_logits":
+        values = torch.sigmoid(values)
     values = values.numpy()
     order = np.argsort(-values, kind="stable")
     if threshold is not None:
@@ -96,11 +98,12 @@ def make(name, build, what, rule, activation, transform_of, recipe, packages, th
         "input": {"name": "input", "layout": "nchw", "dtype": "float32", "batch_open": True},
         "recipe": {k: v for k, v in recipe.items() if k not in ("shorter", "key")},
         "outputs": [{"name": "output", "dims": ["batch", "classes"],
-                     "values": "logits" if rule == "logits" else "probabilities"}],
+                     "values": "logits" if "logits" in rule else "probabilities"}],
         "classes": CLASSES,
         "confidence_threshold": threshold,
         "score_rule": {"logits": "softmax over the classes", "softmax": "as the model gives it: softmax is inside",
-                       "sigmoid": "as the model gives it: sigmoid is inside; every class with score > threshold"}[rule],
+                       "sigmoid": "as the model gives it: sigmoid is inside; every class with score > threshold",
+                       "sigmoid_of_logits": "sigmoid of the logits; every class with score > threshold"}[rule],
         "batch_1_equal": True, "interpolation_check": check, "cases": cases,
     }
     golden.write(head)
@@ -139,6 +142,10 @@ def main():
          ["torchvision", "pillow", "onnx", "onnxruntime"])
     make("classify_multilabel", torchvision_net(models.efficientnet_b0, lambda n: n.classifier[-1]),
          reference("efficientnet_b0 with sigmoid"), "sigmoid", torch.nn.Sigmoid(), preset, PRESET,
+         ["torchvision", "pillow", "onnx", "onnxruntime"], threshold=0.5)
+
+    make("classify_multilabel_logits", torchvision_net(models.efficientnet_b0, lambda n: n.classifier[-1]),
+         reference("efficientnet_b0, sigmoid by torch behind it"), "sigmoid_of_logits", torch.nn.Identity(), preset, PRESET,
          ["torchvision", "pillow", "onnx", "onnxruntime"], threshold=0.5)
 
     import timm

@@ -305,12 +305,62 @@ def classify(name="yolov8_cls", config="yolov8n-cls.yaml", classes=8):
 SMALL = [(64, 64), (96, 64), (64, 96)]
 
 
+def rtdetr_rows(seed):
+    """RT-DETR as this version exports it: the best pairs of query and class, chosen in the graph."""
+    name, classes, sizes = "rtdetr_rows", 5, fc.SIZES
+    names = dict(enumerate(NAMES[:classes]))
+    predictors = {tuple(s): a_predictor("detect", names, True, None, s, CONFIDENCE, RTDETRPredictor) for s in sizes}
+
+    def preprocess(image, input_wh):
+        return predictors[tuple(input_wh)].preprocess([np.ascontiguousarray(image[..., ::-1])])[0].numpy()
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = made_model(folder, "rtdetr-resnet50.yaml", seed, {"nc": classes, "head_args": ["nc", 64, 30]}, RTDETR)
+        net = model.model
+        net.names = names
+        net.eval()
+        head = net.model[-1]
+        data = fc.calibration(preprocess, sizes)
+        fc.settle_batch_norm(net, data)
+        fc.spread(net, data, [(head.dec_bbox_head[-1].layers[-1], 0, 0.5), (head.dec_score_head[-1], -2.2 - 0.25 * (np.arange(classes) % 3), 1.5)])
+        session, metadata = exported(model, folder, [sizes[0][1], sizes[0][0]], dynamic=True)
+    outputs = [o.name for o in session.get_outputs()]
+
+    def answer(raw, input_wh, source_wh):
+        predictor = predictors[tuple(input_wh)]
+        predictor.batch = [["made"], None, ""]
+        original = [np.zeros((source_wh[1], source_wh[0], 3), np.uint8)]
+        return results_of("detect", predictor.postprocess(torch.from_numpy(raw[0].copy()), torch.zeros(1, 3, input_wh[1], input_wh[0]), original)[0])
+
+    def judge(raw, results):
+        if np.abs(raw[0][0][:, 4] - CONFIDENCE).min() < fc.CLEARANCE:
+            return "a score near the threshold"
+        return fc.judge_results(results())
+
+    golden = fc.Golden(ARGS, name, {
+        "family": name, "task": "detect",
+        "reference": {"package": "ultralytics", "version": importlib.metadata.version("ultralytics"),
+                      "what": f"rtdetr-resnet50.yaml with {classes} classes, 30 queries and a decoder of 64 numbers, exported by RTDETR.export; RTDETRPredictor.preprocess and .postprocess"},
+        "versions": gf.versions("ultralytics", "torch", "torchvision", "onnxruntime", "opencv-python-headless", "numpy"), "metadata": metadata,
+        "input": {"name": "images", "layout": "nchw", "dtype": "float32", "batch_open": True, "note": "exported with dynamic=True"},
+        "recipe": dict(LETTERBOX, resize="stretch"),
+        "outputs": [{"name": outputs[0], "dims": ["batch", "queries", 6], "row": "cx, cy, w, h as fractions of the picture, score, class"}],
+        "classes": classes, "labels": [names[i] for i in range(classes)], "confidence_threshold": CONFIDENCE, "iou_threshold": None, "class_aware": None, "max_detections": 300,
+        "score_rule": "score > confidence_threshold", "nms_rule": None})
+    golden.interpolation_check(preprocess, sizes[1])
+    for number, size in enumerate(sizes):
+        golden.case(size, preprocess, run=lambda b: session.run(None, {"images": b}), answer=answer, judge=judge, output_names=outputs, seed=number)
+    golden.write()
+
+
 def main():
     detect_like("yolov8", "yolov8", "yolov8n.yaml")
     detect_like("yolov8_seg", "yolov8_seg", "yolov8n-seg.yaml", "segment", classes=4, seed=4, sizes=SMALL, changes={"head_args": ["nc", 4, 64]}, most=13, class_mean=-2.4,
                 extra={"layer": "cv4", "mean": 0, "deviation": 1.0}, remark="4 mask coefficients, 32 in usual files")
     detect_like("yolov8_pose", "yolov8_pose", "yolov8n-pose.yaml", "pose", classes=3, changes={"kpt_shape": [4, 3]}, kpt_shape=(4, 3), most=13, class_mean=-2.5,
                 extra={"layer": "cv4", "mean": 0, "deviation": 0.8}, remark="3 classes and 4 keypoints, 1 and 17 in usual files")
+    detect_like("yolov8_pose_xy", "yolov8_pose", "yolov8n-pose.yaml", "pose", classes=3, changes={"kpt_shape": [4, 2]}, kpt_shape=(4, 2), most=13, class_mean=-2.5,
+                extra={"layer": "cv4", "mean": 0, "deviation": 0.8}, remark="3 classes and 4 keypoints without a visibility")
     detect_like("yolov8_obb", "yolov8_obb", "yolov8n-obb.yaml", "obb", extra={"layer": "cv4", "mean": 0, "deviation": 1.2})
     classify()
     detect_like("yolo11", "yolo11", "yolo11n.yaml")
@@ -322,7 +372,11 @@ def main():
                 extra={"layer": "cv4", "mean": 0, "deviation": 1.0}, remark="4 mask coefficients, 32 in usual files")
     detect_like("yolo26_pose", "yolo26_pose", "yolo26n-pose.yaml", "pose", end2end=True, classes=3, changes={"kpt_shape": [4, 3]}, kpt_shape=(4, 3), most=13, class_mean=-2.5,
                 extra={"layer": "cv4_kpts", "mean": 0, "deviation": 0.8, "bare": True}, remark="3 classes and 4 keypoints, 1 and 17 in usual files")
+    detect_like("yolo26_pose_xy", "yolo26_pose", "yolo26n-pose.yaml", "pose", end2end=True, classes=3, changes={"kpt_shape": [4, 2]}, kpt_shape=(4, 2), most=13, class_mean=-2.5,
+                extra={"layer": "cv4_kpts", "mean": 0, "deviation": 0.8, "bare": True}, remark="3 classes and 4 keypoints without a visibility")
     detect_like("yolo26_obb", "yolo26_obb", "yolo26n-obb.yaml", "obb", end2end=True, extra={"layer": "cv4", "mean": 0.5, "deviation": 0.8})
+    if fc.wanted(ARGS, "rtdetr_rows"):
+        fc.first_that_will_do(rtdetr_rows, range(3, 13))
     detect_like("yolov8_nms", "yolov8", "yolov8n.yaml", nms_in_graph=True, remark="exported with nms=True and batch=4: suppression is in the graph, unrolled for 4 entries; rows of zeros fill up to 300. For batch 1 three entries of zeros were added")
 
 
