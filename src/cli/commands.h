@@ -18,6 +18,8 @@ int ReportFailure(const absl::Status& status);
 void AddRunCommand(CLI::App& app, int& exit_code);
 void AddDetectCommand(CLI::App& app, int& exit_code);
 void AddTrackCommand(CLI::App& app, int& exit_code);
+// `sightline models check`, under `models`.
+void AddModelsCheckCommand(CLI::App& models, int& exit_code);
 void AddModelsCommand(CLI::App& app, int& exit_code);
 void AddCheckCommand(CLI::App& app, int& exit_code);
 void AddExplainCommand(CLI::App& app, int& exit_code);

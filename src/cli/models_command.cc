@@ -1,4 +1,5 @@
-// `sightline models`: adds model files as packages, lists, shows and removes them.
+// `sightline models`: adds model files as packages, lists, shows and removes them. What checks them
+// against pictures is in models_check.cc.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -495,7 +496,7 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
 
 void AddModelsCommand(CLI::App& app, int& exit_code) {
   CLI::App* models = app.add_subcommand(
-      "models", "Add, fit, list, show, tune and remove models; make INT8 ones");
+      "models", "Add, fit, list, show, check, tune and remove models; make INT8 ones");
   models->require_subcommand(1);
   models->footer(
       fmt::format("Models live in $SIGHTLINE_MODELS, else ~/.local/share/sightline/models.\n"
@@ -517,6 +518,7 @@ void AddModelsCommand(CLI::App& app, int& exit_code) {
   show->callback([name, json, &exit_code] { exit_code = Show(*name, *json); });
 
   AddModelsTuneCommand(*models, exit_code);
+  AddModelsCheckCommand(*models, exit_code);
 
   CLI::App* remove = models->add_subcommand("remove", "Delete a model from the store");
   remove->add_option("NAME", *name)->required();

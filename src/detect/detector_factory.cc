@@ -146,6 +146,15 @@ absl::StatusOr<ModelSpec> SpecOf(const std::string& model, const BackendSource& 
 
 }  // namespace
 
+absl::StatusOr<ModelSpec> FindModelSpec(const std::string& model, const BackendSource& backend,
+                                        const ModelStore& store) {
+  if (std::ranges::find(kBuiltIn, model) != kBuiltIn.end()) {
+    return InvalidArgument("{} is built in and has no package", model);
+  }
+  if (model.empty()) return NoSuchModel(model, store);
+  return SpecOf(model, backend, store);
+}
+
 absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const BackendSource& backend) {
   std::error_code error;
   if (!fs::exists(path, error)) return NoSuchFile(path);

@@ -59,6 +59,11 @@ absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
 // Cost: loading the model and one inference.
 absl::Status TryModel(const ModelSpec& spec, InferenceBackend& backend);
 
+// The spec of a stored package, of a package folder or of an ONNX file by the same way, for those who
+// need no detector. InvalidArgument for a built-in detector, which has none.
+absl::StatusOr<ModelSpec> FindModelSpec(const std::string& model, const BackendSource& backend,
+                                        const ModelStore& store = ModelStore::Default());
+
 // The spec of a model file by the same way, for those who need no detector.
 absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const BackendSource& backend);
 

@@ -271,7 +271,8 @@ absl::StatusOr<ModelPackage> ModelStore::Find(const std::string& name) const {
   if (folder.empty()) return NoHome();
   std::error_code error;
   if (!fs::exists(folder / kModelYaml, error)) return NoSuchModel(name);
-  SL_ASSIGN_OR_RETURN(ModelPackage package, LoadModelPackage(folder.string(), PackageOrigin::kStored));
+  SL_ASSIGN_OR_RETURN(ModelPackage package,
+                      LoadModelPackage(folder.string(), PackageOrigin::kStored));
   if (package.spec.name != name) {
     return InvalidArgument("{}: the name is \"{}\" but the folder's is \"{}\": make them equal",
                            (folder / kModelYaml).string(), package.spec.name, name);
