@@ -96,6 +96,30 @@ TEST(BoxFusion, OfTooManyTheSurestAreLookedAt) {
   EXPECT_EQ(fused.back().box_px, looks[0][kTooMany].box_px);
 }
 
+TEST(BoxFusion, ClassesKnowNothingOfEachOther) {
+  // Every class has the same places, each in another order of confidence.
+  constexpr int kPlaces = 7;
+  std::vector<std::vector<Detection>> looks(1);
+  for (int class_id = 0; class_id < 3; ++class_id) {
+    for (int i = 0; i < kPlaces; ++i) {
+      const auto x = static_cast<float>(20 * i);
+      const int turn = (i * (class_id + 2)) % kPlaces;
+      looks[0].push_back({.box_px = {x, 0, x + 10, 10},
+                          .confidence = 0.1f + 0.1f * static_cast<float>(turn),
+                          .class_id = class_id});
+    }
+  }
+  const std::vector<Detection> fused = FuseBoxes(looks);
+  ASSERT_EQ(fused.size(), looks[0].size());
+  for (const Detection& one : looks[0]) {
+    const auto same = [&](const Detection& other) {
+      return other.class_id == one.class_id && other.box_px == one.box_px &&
+             other.confidence == one.confidence;
+    };
+    EXPECT_EQ(std::ranges::count_if(fused, same), 1);
+  }
+}
+
 TEST(BoxFusion, AmongEqualsTheFirstOneTakesTheBox) {
   // The third overlaps both alike; twenty more stand around, so that every vector is looked at.
   std::vector<Detection> look = {{.box_px = {0, 0, 10, 10}, .confidence = 0.9f},
