@@ -250,6 +250,7 @@ absl::StatusOr<DetectorFactory> OpenConfiguredVisionLanguage(const ModelConfig& 
   options.timeout_us = config.timeout_us;
   options.connect_timeout_us = std::min(options.connect_timeout_us, config.timeout_us);
   options.max_at_once = config.max_at_once;
+  options.max_waiting = 10'000;  // detectors wait for their answers: no more than their batches
   options.budget = {.requests_per_minute = config.requests_per_minute,
                     .requests_per_hour = config.requests_per_hour,
                     .requests_per_day = config.requests_per_day,

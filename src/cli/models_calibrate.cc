@@ -27,6 +27,7 @@
 #include "cli/stop_signal.h"
 #include "detect/detector_factory.h"
 #include "infer/model_store.h"
+#include "pipeline/config/config.h"
 
 namespace sightline::cli {
 namespace {
@@ -111,6 +112,9 @@ std::string NameFor(const CalibrateOptions& options, const ModelSpec& spec) {
 // Before hours of work rather than after.
 absl::Status CheckPlace(const CalibrateOptions& options, const std::string& name) {
   SL_RETURN_IF_ERROR(CheckModelName(name));
+  if (std::ranges::find(kBuiltInModels, name) != std::end(kBuiltInModels)) {
+    return InvalidArgument("\"{}\" is a built-in detector: give another --name", name);
+  }
   const ModelStore store = ModelStore::Default();
   const std::string folder = store.FolderOf(name);
   std::error_code error;
@@ -120,7 +124,13 @@ absl::Status CheckPlace(const CalibrateOptions& options, const std::string& name
         "there is already a model \"{}\" in {}: give another --name, or --replace it", name,
         store.root());
   }
-  return options.keep.empty() ? absl::OkStatus() : MakeFolder(options.keep);
+  if (options.keep.empty()) return absl::OkStatus();
+  for (const std::string_view there : {kModelFile, kModelYaml, kReportFile}) {
+    if (!fs::exists(fs::symlink_status(fs::path(options.keep) / there, error))) continue;
+    return FailedPrecondition("--keep {}: there is already a {}: name another folder", options.keep,
+                              there);
+  }
+  return MakeFolder(options.keep);
 }
 
 absl::StatusOr<TrialOptions> OptionsOf(const CalibrateOptions& options, const ModelSpec& spec,
@@ -188,7 +198,7 @@ ModelPackage Int8Package(const CalibrateOptions& options, const TrialOptions& tr
 absl::Status Keep(const std::string& folder, const TrialResult& result, const std::string& report) {
   std::error_code error;
   const fs::path file = fs::path(folder) / kModelFile;
-  fs::copy_file(result.model_file, file, fs::copy_options::overwrite_existing, error);
+  fs::copy_file(result.model_file, file, error);
   if (error == std::errc::no_space_on_device) {
     return ResourceExhausted("{}: {}: free some space", file.string(), error.message());
   }
@@ -212,13 +222,13 @@ absl::StatusOr<bool> Calibrate(const CalibrateOptions& options) {
   const nlohmann::ordered_json json =
       TrialJson(trial, result, {options.model, promoted ? name : "", options.keep});
   const std::string report = JsonText(json, 2) + "\n";
-  if (!options.keep.empty()) SL_RETURN_IF_ERROR(Keep(options.keep, result, report));
   if (promoted) {
     SL_RETURN_IF_ERROR(ModelStore::Default()
                            .Add(Int8Package(options, trial, result, package, name),
                                 result.model_file, options.replace, {{kReportFile, report}})
                            .status());
   }
+  if (!options.keep.empty()) SL_RETURN_IF_ERROR(Keep(options.keep, result, report));
   if (options.json) {
     PrintOut("{}\n", JsonText(json));
   } else {

@@ -30,8 +30,10 @@ struct FitOptions {
 class WorkFolder {
  public:
   static absl::StatusOr<std::unique_ptr<WorkFolder>> Make() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "sightline-fit-XXXXXX").string();
+    std::error_code error;
+    const std::filesystem::path temporary = std::filesystem::temp_directory_path(error);
+    if (error) return FailedPrecondition("no folder for temporary files: set TMPDIR to one");
+    std::string pattern = (temporary / "sightline-fit-XXXXXX").string();
     if (mkdtemp(pattern.data()) == nullptr) {
       return FailedPrecondition("cannot write into {}: set TMPDIR to a folder that can be written",
                                 std::filesystem::path(pattern).parent_path().string());

@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -46,21 +49,28 @@ class PromptedDetector final : public Detector {
   const std::vector<Prompt> prompts_;
 };
 
+// As text: there may be many points.
 Hash128 IdentityOf(const ModelSpec& spec, const std::vector<Prompt>& prompts) {
-  const auto bits = [](float v) { return std::bit_cast<uint32_t>(v); };
-  FieldHasher whole;
-  whole.Add(spec.sha256).Add(spec.companion_sha256).Add(spec.family).Add(spec.layout);
-  whole.Add(spec.input.width).Add(spec.input.height).Add(spec.input.interpolation);
-  whole.Add(bits(spec.confidence_threshold)).Add(spec.nms.max_detections);
+  const TensorRecipe& r = spec.input;
+  std::string text = fmt::format(
+      "{} {} {} {} {}x{} {} {} {} {} {} {} {} {} {} {} {}", spec.sha256, spec.companion_sha256,
+      spec.family, spec.layout, r.width, r.height, static_cast<int>(r.resize),
+      static_cast<int>(r.rounding), static_cast<int>(r.interpolation), static_cast<int>(r.channels),
+      static_cast<int>(r.layout), static_cast<int>(r.dtype), fmt::join(r.mean, ","),
+      fmt::join(r.scale, ","), fmt::join(r.pad_value, ","), spec.confidence_threshold,
+      spec.nms.max_detections);
+  for (const std::string& output : spec.output_names) {
+    text += fmt::format(" {}:{}", output.size(), output);
+  }
   for (const Prompt& prompt : prompts) {
-    whole.Add(prompt.points.size());
+    text += ";";
     for (const PromptPoint& point : prompt.points) {
-      whole.Add(bits(point.at_px.x)).Add(bits(point.at_px.y)).Add(point.inside);
+      text += fmt::format(" {} {} {}", point.at_px.x, point.at_px.y, point.inside);
     }
     const Box box = prompt.box_px.value_or(Box{});
-    whole.Add(bits(box.x1)).Add(bits(box.y1)).Add(bits(box.x2)).Add(bits(box.y2));
+    text += fmt::format(" {} {} {} {}", box.x1, box.y1, box.x2, box.y2);
   }
-  return whole.Finish();
+  return HashString(text);
 }
 
 }  // namespace

@@ -429,6 +429,9 @@ absl::Status ApplyModelYaml(std::string_view yaml, const std::string& where,
   if (!target.labels_file.empty()) {
     SL_ASSIGN_OR_RETURN(target.spec().labels, NamedLabels(target.labels_file, labels_folder));
   }
+  // Which files there are is no matter of their description: its names would be looked for elsewhere.
+  target.spec().companion_file = package.spec.companion_file;
+  target.spec().companion_sha256 = package.spec.companion_sha256;
   package = std::move(target.package);
   return absl::OkStatus();
 }

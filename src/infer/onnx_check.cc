@@ -246,8 +246,9 @@ class Checker : private OnnxTensorChecker {
   }
 
   absl::Status FunctionBody(
-      Bytes bytes) {  // name = 1, input = 4, output = 5, node = 7, domain = 10
+      Bytes bytes) {  // name = 1, input = 4, output = 5, node = 7, domain = 10, attribute_proto = 11
     Function function;
+    Node defaults;  // stands for the attributes' own graphs: what they read
     GraphParts parts;
     SL_RETURN_IF_ERROR(EachField(bytes, [&](const Field& field) -> absl::Status {
       if (!field.is_bytes()) return absl::OkStatus();
@@ -265,10 +266,13 @@ class Checker : private OnnxTensorChecker {
         case 10:
           function.domain = field.text();
           return absl::OkStatus();
+        case 11:
+          return Attribute(field.bytes, 1, &function.calls, &defaults);
         default:
           return absl::OkStatus();
       }
     }));
+    parts.nodes.push_back(std::move(defaults));
     std::vector<std::string_view> missing;
     SL_RETURN_IF_ERROR(Connect(parts, &missing));
     if (!missing.empty()) {

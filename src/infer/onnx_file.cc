@@ -193,9 +193,10 @@ class Inspector {
           return !part.is_bytes() || part.number > 2 || Graph(part.bytes, 1);
         });
       case model_field::kFunctions:
-        // FunctionProto: node = 7.
+        // FunctionProto: node = 7, attribute_proto (defaults, which may hold tensors) = 11.
         return ForEachField(field.bytes, [&](const Field& part) {
-          return !part.is_bytes() || part.number != 7 || Node(part.bytes, 1);
+          if (part.is_bytes() && part.number == 7) return Node(part.bytes, 1);
+          return !part.is_bytes() || part.number != 11 || Attribute(part.bytes, 1);
         });
       default:
         return true;

@@ -48,7 +48,7 @@ inline Message Within(Message message, uint32_t field) {
     case kNode:
       return field == 5 ? kAttributeMessage : kNone;
     case kFunction:
-      return field == 7 ? kNode : kNone;
+      return field == 7 ? kNode : field == 11 ? kAttributeMessage : kNone;
     case kAttributeMessage:
       return field == 5 || field == 10 ? kTensor : field == 6 || field == 11 ? kGraph : kNone;
     case kTensor:

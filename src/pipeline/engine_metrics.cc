@@ -234,7 +234,7 @@ void FindStuck(const CameraPipeline& camera, int64_t now_us, int64_t hang_after_
 void CollectGraphMetrics(std::string_view model, const GraphMetrics& graph, MetricWriter& writer) {
   const auto write = [&](const GraphStepMetrics& step, bool crops) {
     const auto count = [&](const MetricInfo& metric, const Counter& counter) {
-      writer.Write(metric, {{"model", model}, {"step", step.step}},
+      writer.Write(metric, {{"model", model}, {"camera", camera}, {"step", step.step}},
                    static_cast<double>(counter.value()));
     };
     count(kGraphAsked, step.asked);
@@ -329,7 +329,7 @@ void Engine::CollectMetrics(MetricWriter& writer) const {
     if (!seen.insert("model " + name + " " + owner).second) continue;
     CollectModelMetrics(name, owner, *model->batcher, *model->metrics, writer);
     if (model->info.collect_metrics) model->info.collect_metrics(name, writer);
-    if (model->graph != nullptr) CollectGraphMetrics(name, *model->graph->metrics, writer);
+    if (model->graph != nullptr) CollectGraphMetrics(name, owner, *model->graph->metrics, writer);
   }
   for (const auto& lane : graph.lanes) {
     if (seen.insert("lane " + lane->name()).second) CollectLaneMetrics(*lane, writer);
@@ -350,7 +350,8 @@ EngineHealth Engine::Health(int64_t hang_after_us) const {
     health.cameras.push_back(HealthOf(*camera->pipeline, now_us));
   }
   for (const auto& model : graph.models) {
-    FindStuck(model->config.name, *model->metrics, now_us, hang_after_us, &health.stuck);
+    FindStuck(model->config.name, *model->metrics, now_us,
+              hang_after_us + model->info.may_wait_us, &health.stuck);
   }
   for (const auto& lane : graph.lanes) {
     FindStuck(*lane, now_us, hang_after_us, &health);

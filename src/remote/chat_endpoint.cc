@@ -11,6 +11,10 @@ namespace {
 // A question in another dialect is no retry; these are all that there are (SimplerDialect()).
 constexpr int kMostDialects = 5;
 
+// Of a picture and its question, where the server does not say; chosen: what a picture of 768 px costs
+// at most with the usual ways to count.
+constexpr int64_t kAssumedPromptTokens = 1000;
+
 std::string ChatUrl(std::string endpoint) {
   while (endpoint.ends_with('/')) endpoint.pop_back();
   return endpoint + "/chat/completions";
@@ -153,7 +157,8 @@ ChatEndpoint::Outcome ChatEndpoint::OutcomeOf(const net::HttpResponse& response,
   }
   ChatReply reply;
   const absl::Status parsed = ParseChatReply(response.body, &reply);
-  budget_.AddTokens(reply.total_tokens);
+  // A server that does not count shall not make the budget endless.
+  budget_.AddTokens(reply.has_usage ? reply.total_tokens : kAssumedPromptTokens + max_tokens_);
   counters_->prompt_tokens.Add(static_cast<uint64_t>(reply.prompt_tokens));
   counters_->answer_tokens.Add(static_cast<uint64_t>(reply.answer_tokens));
   if (!reply.has_usage) counters_->replies_without_usage.Add();

@@ -221,6 +221,7 @@ DetectorInfo InfoOf(const VisionLanguageOptions& options, const Question& questi
                       .Finish();
   info.labels = std::make_shared<LabelSet>(LabelSet{options.labels});
   info.max_batch = options.max_at_once;
+  info.may_wait_us = options.timeout_us;
   return info;
 }
 

@@ -23,6 +23,8 @@ struct DetectorInfo {
   bool stateful = false;  // needs every frame of one camera in order: one instance per camera
   int max_batch = 1;      // the most that Detect() takes
   int usual_batch = 0;    // how many at once unless somebody says otherwise; 0 = max_batch
+  // How long Detect() may wait for others (servers, other models) beside its own work.
+  int64_t may_wait_us = 0;
   // What it measures of itself beside its times, for a model of that name; empty: nothing. Any thread.
   std::function<void(std::string_view model, MetricWriter& writer)> collect_metrics = {};
 };

@@ -96,24 +96,35 @@ setup_openvino() {
   [ -f "$root/ok-$OPENVINO_VERSION" ] && return 0
   echo "setup: fetching OpenVINO $OPENVINO_VERSION"
   work=$(mktemp -d)
-  rm -rf "$root"; mkdir -p "$root/lib" "$root/include" "$root/licenses"
+  # An option: without it the program is built all the same, and what is there already stays.
+  if unpack_openvino "$work" "$sha256"; then
+    rm -rf "$root"
+    mv "$work/root" "$root"
+    touch "$root/ok-$OPENVINO_VERSION"
+  else
+    echo "setup: OpenVINO $OPENVINO_VERSION could not be had; the program is built without it" >&2
+  fi
+  rm -rf "$work"
+}
+
+# Called as a condition, where `set -e` is off: each step says itself what happens when it fails.
+unpack_openvino() {  # FOLDER SHA256
+  local work=$1 root=$1/root
+  mkdir -p "$root/lib" "$root/include" "$root/licenses" || return 1
   python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.11 \
-    --platform "manylinux_2_28_$(uname -m)" -d "$work" "openvino==$OPENVINO_VERSION"
-  echo "$sha256  $(echo "$work"/openvino-*.whl)" | sha256sum -c --status || {
+    --platform "manylinux_2_28_$(uname -m)" -d "$work" "openvino==$OPENVINO_VERSION" || return 1
+  echo "$2  $(echo "$work"/openvino-*.whl)" | sha256sum -c --status || {
     echo "setup: the file of OpenVINO $OPENVINO_VERSION is not the one that is known" >&2
-    rm -rf "$work"
     return 1
   }
   unzip -oq "$work"/openvino-*.whl 'openvino/libs/libopenvino.so.*' 'openvino/libs/libopenvino_c.so.*' \
     openvino/libs/libopenvino_intel_cpu_plugin.so 'openvino/libs/libopenvino_onnx_frontend.so.*' \
     'openvino/libs/libopenvino_tensorflow_lite_frontend.so.*' openvino/libs/libtbb.so.12 \
-    'openvino/include/openvino/c/*' 'openvino-*.dist-info/licenses/*' -d "$work/x"
-  mv "$work"/x/openvino/libs/* "$root/lib/"
-  mv "$work"/x/openvino/include/openvino "$root/include/"
-  find "$work"/x/openvino-*.dist-info/licenses -type f -exec mv -t "$root/licenses" {} +
+    'openvino/include/openvino/c/*' 'openvino-*.dist-info/licenses/*' -d "$work/x" || return 1
+  mv "$work"/x/openvino/libs/* "$root/lib/" || return 1
+  mv "$work"/x/openvino/include/openvino "$root/include/" || return 1
+  find "$work"/x/openvino-*.dist-info/licenses -type f -exec mv -t "$root/licenses" {} + || return 1
   ln -sf "$(basename "$root"/lib/libopenvino_c.so.*)" "$root/lib/libopenvino_c.so"
-  rm -rf "$work"
-  touch "$root/ok-$OPENVINO_VERSION"
 }
 
 setup() {

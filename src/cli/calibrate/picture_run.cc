@@ -55,6 +55,9 @@ class Work {
       return Unimplemented(
           "this model gives a class for every pixel, which this command does not compare");
     }
+    if (found->anomaly.width > 0) {
+      return Unimplemented("this model gives anomalies, which this command does not compare");
+    }
     evaluate::PictureResults& results = results_[i];
     results.boxes = found->items;
     if (!found->classes.empty()) results.surest_class = found->classes.front();
@@ -82,6 +85,10 @@ absl::StatusOr<std::unique_ptr<InferenceSession>> OpenWithRamp(InferenceBackend&
       shape = model.input.layout == TensorLayout::kNchw
                   ? std::vector<int64_t>{shape[0], 3, model.input.height, model.input.width}
                   : std::vector<int64_t>{shape[0], model.input.height, model.input.width, 3};
+    } else if (info.name == model.input_name && shape.size() == 3) {
+      shape = model.input.layout == TensorLayout::kNchw
+                  ? std::vector<int64_t>{3, model.input.height, model.input.width}
+                  : std::vector<int64_t>{model.input.height, model.input.width, 3};
     }
     for (int64_t& side : shape) side = side < 0 ? 1 : side;
     SL_ASSIGN_OR_RETURN(void* const data, session->InputBuffer(input, shape));

@@ -54,10 +54,12 @@ absl::StatusOr<Ran> RunToEnd(const std::vector<std::string>& arguments, int64_t 
   return ran;
 }
 
+// -I in each call: what lies in the working folder, or in PYTHONPATH, is no module of ours.
+
 // Whether an interpreter can do it, in its own words if not.
 absl::Status CheckPython(const std::string& python, const std::function<bool()>& stop) {
   const auto ran = RunToEnd(
-      {python, "-c",
+      {python, "-I", "-c",
        "import sys\n"
        "if sys.version_info < (3, 10): sys.exit('Python 3.10 or newer is needed, this is ' + "
        "sys.version.split()[0])\n"
@@ -73,7 +75,7 @@ absl::Status CheckPython(const std::string& python, const std::function<bool()>&
 absl::Status MakeEnvironment(const fs::path& place, const std::string& requirements,
                              const std::function<bool()>& stop) {
   const auto venv =
-      RunToEnd({"python3", "-m", "venv", "--clear", place.string()}, kLookTimeUs, stop);
+      RunToEnd({"python3", "-I", "-m", "venv", "--clear", place.string()}, kLookTimeUs, stop);
   if (venv.status().code() == absl::StatusCode::kNotFound) {
     return FailedPrecondition(
         "making INT8 models needs Python 3: install python3 and python3-venv, or name an "
@@ -88,7 +90,7 @@ absl::Status MakeEnvironment(const fs::path& place, const std::string& requireme
         "python3-venv. --python names another interpreter",
         place.string(), venv->words);
   }
-  SL_ASSIGN_OR_RETURN(const Ran pip, RunToEnd({python, "-m", "pip", "install", "--no-input",
+  SL_ASSIGN_OR_RETURN(const Ran pip, RunToEnd({python, "-I", "-m", "pip", "install", "--no-input",
                                                "--disable-pip-version-check", "--only-binary",
                                                ":all:", "-r", requirements},
                                               kInstallTimeUs, stop));

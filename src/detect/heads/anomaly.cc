@@ -113,10 +113,10 @@ class PadimHead : public WholePictureHead {
         for (int j = 0; j < s.depth; ++j) product += row[j] * from_mean[j];
         sum += product * from_mean[i];
       }
-      if (!std::isfinite(sum)) {
+      map[p] = std::sqrt(std::max(sum, 0.0));
+      if (!std::isfinite(sum) || !std::isfinite(static_cast<float>(map[p]))) {
         return DataLoss("the model gave features that are NaN, infinite or far too large");
       }
-      map[p] = std::sqrt(std::max(sum, 0.0));
     }
     map = Enlarge(map, s.columns, s.rows, width_, height_);
     Blur(map, width_, height_);

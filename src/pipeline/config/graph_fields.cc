@@ -52,16 +52,16 @@ constexpr Field kCropsFields[] = {
         .AffectsResults()
         .Range(0, 2),
     Key<&CropsConfig::min_side>("min_side", kInteger)
-        .Says("Objects whose shorter side is below this, in pixels, are left out.")
+        .Says("Objects whose shorter side is below this, in pixels, are not looked at; they stay.")
         .AffectsResults()
         .Range(1, 8192),
     Key<&CropsConfig::most>("most", kInteger)
-        .Says("Most objects of a frame, the surest first.")
+        .Says("Most objects of a frame that are looked at, the surest first; the others stay.")
         .AffectsResults()
         .Range(1, 1000),
     Key<&CropsConfig::keep_above>("keep_above", kNumber)
-        .Says("Objects of which the model is less sure than this are taken out: a second look that "
-              "confirms.")
+        .Says("Objects that were looked at and of which the model is less sure than this are taken "
+              "out: a second look that confirms.")
         .AffectsResults()
         .Range(0, 1)
         .Unset("every object stays")

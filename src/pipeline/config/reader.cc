@@ -312,7 +312,9 @@ bool Reader::ReadText(const Field& field, const YamlNode& node, const std::strin
                                        Quote(text)));
     }
   }
-  if (field.type == FieldType::kSecret && !HasReference(text)) {
+  const bool one_reference =
+      text.starts_with("${") && text.find("${", 1) == std::string::npos && text.ends_with('}');
+  if (field.type == FieldType::kSecret && !one_reference) {
     return Fail(node.at,
                 fmt::format("{}: a secret does not belong into this file; name where it is: "
                             "${{env:NAME}} or ${{file:PATH}}",

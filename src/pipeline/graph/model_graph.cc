@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <numeric>
 #include <span>
 #include <utility>
 
@@ -59,6 +60,12 @@ class PartJob final : public DetectionJob {
   int y = 0;
 };
 
+// Whether it speaks of nothing that has a confidence: embeddings, anomalies, maps.
+bool SaysNothingSure(const Detections& result) {
+  return result.items.empty() && result.classes.empty() &&
+         (!result.embedding.empty() || result.anomaly.width > 0 || result.class_map.width > 0);
+}
+
 float BestConfidence(const Detections& result) {
   float best = 0;
   for (const Detection& item : result.items) best = std::max(best, item.confidence);
@@ -66,9 +73,11 @@ float BestConfidence(const Detections& result) {
   return best;
 }
 
+// -1, a class without a name, for an id that the model has no label for; a model without labels has
+// ids all the same.
 int32_t Mapped(const std::vector<int32_t>& class_ids, int32_t id) {
-  // A model without labels has ids all the same.
-  return id >= 0 && static_cast<size_t>(id) < class_ids.size() ? class_ids[id] : id;
+  if (class_ids.empty()) return id;
+  return id >= 0 && static_cast<size_t>(id) < class_ids.size() ? class_ids[id] : -1;
 }
 
 void MapClasses(const std::vector<int32_t>& class_ids, Detections* result) {
@@ -103,11 +112,14 @@ class GraphDetector final : public Detector {
 
   void Detect(std::span<DetectJob> jobs) override {
     times_ = {};
+    int64_t begin_us = Clock::Real().NowMonotonicUs();
     if (first_ != nullptr) {
       first_->Detect(jobs);
-      if (const DetectTimes* times = first_->last_times()) times_ = *times;
+      if (const DetectTimes* times = first_->last_times()) {
+        times_ = *times;
+        begin_us = Clock::Real().NowMonotonicUs();
+      }
     }
-    const int64_t begin_us = Clock::Real().NowMonotonicUs();
     if (first_ == nullptr) AskEnsemble(jobs);
     for (const DetectJob& job : jobs) job.result->labels = graph_->info.labels;
     for (size_t i = 0; i < graph_->fallbacks.size(); ++i) {
@@ -175,6 +187,14 @@ class GraphDetector final : public Detector {
         }
         return;
       }
+      if (part.detections.items.empty() && (!part.detections.classes.empty() ||
+                                            SaysNothingSure(part.detections))) {
+        job.status = FailedPrecondition(
+            "model {} gives no boxes, and nothing else can be fused: take it out of `ensemble`",
+            member.model->config.name);
+        job.failure = DropReason::kPostprocessError;
+        return;
+      }
       MapClasses(member.class_ids, &part.detections);
       looks_[part.of][part.item].swap(part.detections.items);
     });
@@ -188,6 +208,10 @@ class GraphDetector final : public Detector {
   void FallBack(const GraphFallback& step, GraphStepMetrics& metrics, std::span<DetectJob> jobs) {
     for (size_t i = 0; i < jobs.size(); ++i) {
       if (!jobs[i].status.ok()) continue;
+      if (SaysNothingSure(*jobs[i].result)) {
+        Failed(FailedPrecondition("what it is to judge by has no confidence"), metrics);
+        continue;
+      }
       const float best = BestConfidence(*jobs[i].result);
       if (best < step.from || best >= step.below) continue;
       PartJob& job = NextJob();
@@ -211,6 +235,10 @@ class GraphDetector final : public Detector {
     Collect([&](PartJob& part) {
       if (!part.status.ok()) return Failed(part.status, metrics);
       Detections& result = *jobs[part.of].result;
+      if (stage.keep_above && SaysNothingSure(part.detections)) {
+        return Failed(FailedPrecondition("what it says has no confidence to keep objects by"),
+                      metrics);
+      }
       MoveBy(part.x, part.y, &part.detections);
       part.detections.labels = stage.model->info.labels;
       if (stage.keep_above &&
@@ -317,8 +345,15 @@ class JointLabels {
           "that their classes can be told to be the same",
           names.empty() ? part.name : first_);
     }
-    if (parts_++ == 0) first_ = part.name;
     std::vector<int32_t> ids;
+    if (parts_++ == 0) {
+      // As they are, repeated ones too: its results keep their ids.
+      first_ = part.name;
+      names_ = names;
+      ids.resize(names.size());
+      std::iota(ids.begin(), ids.end(), 0);
+      return ids;
+    }
     for (const std::string& name : names) {
       const auto found = std::ranges::find(names_, name);
       ids.push_back(static_cast<int32_t>(found - names_.begin()));
@@ -388,6 +423,7 @@ class GraphMaker {
     GraphPart part;
     SL_ASSIGN_OR_RETURN(part.model, PartOf(config_, name, get_));
     SL_ASSIGN_OR_RETURN(part.class_ids, labels_.Add(part.model->info));
+    graph_->info.may_wait_us += part.model->info.may_wait_us;
     AddIdentity(part.model->info);
     return part;
   }
@@ -411,7 +447,13 @@ class GraphMaker {
     identity_ += fmt::format("fallback {} {};", step.from, step.below);
     graph_->info.describe += fmt::format("; {} where the best confidence is from {:.4g} to {:.4g}",
                                          fallback.model, step.from, step.below);
-    graph_->metrics->fallbacks.emplace_back().step = "fallback " + fallback.model;
+    // A model may be asked twice, in two ranges.
+    std::string step_name = "fallback " + fallback.model;
+    const auto is_taken = [&](const GraphStepMetrics& other) { return other.step == step_name; };
+    if (std::ranges::any_of(graph_->metrics->fallbacks, is_taken)) {
+      step_name += fmt::format(" from {:.4g}", step.from);
+    }
+    graph_->metrics->fallbacks.emplace_back().step = std::move(step_name);
     graph_->fallbacks.push_back(std::move(step));
     return absl::OkStatus();
   }
@@ -425,6 +467,7 @@ class GraphMaker {
                      .most = crops.most,
                      .keep_above = crops.keep_above};
     SL_ASSIGN_OR_RETURN(stage.model, PartOf(config_, crops.model, get_));
+    graph_->info.may_wait_us += stage.most * stage.model->info.may_wait_us;
     const std::string where = fmt::format("model {}, crops {}", config_.name, crops.name);
     SL_ASSIGN_OR_RETURN(stage.class_ids, ClassIds(crops.classes, *graph_->info.labels, where));
     SL_ASSIGN_OR_RETURN(stage.keep_class_ids,
