@@ -203,6 +203,9 @@ def main():
                 raise ValueError(f"unknown command {order['do']}")
         except EOFError:
             return
+        except OSError as error:
+            where = error.filename or "the scratch folder"
+            reply(ANSWERS, error=f"{where}: {error.strerror}: set TMPDIR to a folder that can be written and has room")
         except Exception as error:  # whatever a library throws: one sentence for the program above
             words = str(error).strip().splitlines()
             reply(ANSWERS, error=f"{type(error).__name__}: {words[0][:500] if words else ''}")
