@@ -34,14 +34,14 @@ TEST(Bootstrap, IntervalOfAMeanIsThatOfTheNormalDistribution) {
 
 TEST(Bootstrap, TheSameSeedGivesTheSameInterval) {
   const auto of_seed = [](uint64_t seed) {
-    return BootstrapInterval(
-               50,
-               [](std::span<const uint32_t> times) {
-                 double sum = 0;
-                 for (size_t i = 0; i < times.size(); ++i) sum += times[i] * std::sqrt(i);
-                 return std::optional<double>(sum);
-               },
-               {.seed = seed})
+    return BootstrapInterval(50,
+                             [](std::span<const uint32_t> times) {
+                               double sum = 0;
+                               for (size_t i = 0; i < times.size(); ++i)
+                                 sum += times[i] * std::sqrt(i);
+                               return std::optional<double>(sum);
+                             },
+                             {.seed = seed})
         .value();
   };
   EXPECT_EQ(of_seed(1).low, of_seed(1).low);
