@@ -239,9 +239,14 @@ absl::StatusOr<bool> Calibrate(const CalibrateOptions& options) {
                       : "refused: nothing was added to the models");
     if (!options.keep.empty()) PrintOut("the INT8 file and its report are in {}\n", options.keep);
   }
-  const auto slower = [](const SpeedGain& gain) { return gain.int8_cpu_ms >= gain.fp32_cpu_ms; };
-  if (std::ranges::any_of(result.speed, slower)) {
-    Note("INT8 is not faster than fp32 here: this model, or this processor, gains nothing by it");
+  constexpr double kWorthIt = 0.95;  // chosen
+  const auto in_vain = [](const SpeedGain& gain) {
+    return gain.int8_cpu_ms > kWorthIt * gain.fp32_cpu_ms;
+  };
+  if (std::ranges::any_of(result.speed, in_vain)) {
+    Note(
+        "INT8 is hardly faster than fp32 here, or slower: this model, or this processor, gains "
+        "little by it");
   }
   return promoted;
 }
