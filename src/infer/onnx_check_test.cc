@@ -153,6 +153,34 @@ TEST(OnnxCheck, FunctionsEndAndDoNotUnfoldWithoutEnd) {
   EXPECT_EQ(Check(parts).code(), absl::StatusCode::kResourceExhausted) << "2 to the power of 40";
 }
 
+// A function's attributes have defaults, which are tensors like others.
+TEST(OnnxCheck, DefaultsOfFunctionsAreLookedInto) {
+  const auto model = [](OnnxItem tensor) {
+    const OnnxItem attribute =
+        Inner(11, onnx_tree::kAttributeMessage, {Bytes(1, "v"), std::move(tensor), Varint(20, 4)});
+    OnnxItem node = Node("Relu", {"p"}, {"q"});
+    node.number = 7;
+    return std::vector<OnnxItem>{
+        Graph({Node("f", {"x"}, {"y"}, "own")}),
+        Inner(25, onnx_tree::kFunction,
+              {Bytes(1, "f"), Bytes(4, "p"), Bytes(5, "q"), Bytes(10, "own"), std::move(node),
+               attribute})};
+  };
+  EXPECT_TRUE(Check(model(Tensor({2}, 1, {Bytes(9, std::string(8, '\0'))}))).ok());
+  EXPECT_FALSE(Check(model(Tensor({2}, 1, {Bytes(9, std::string(4, '\0'))}))).ok());
+  std::string bytes;
+  Varint(1, 8).Append(&bytes);
+  for (const OnnxItem& part : model(Tensor(
+           {2}, 1,
+           {Inner(13, onnx_tree::kEntry, {Bytes(1, "location"), Bytes(2, "../secret")}),
+            Varint(14, 1)}))) {
+    part.Append(&bytes);
+  }
+  const auto info = InspectOnnxBytes(AsBytes(bytes), "m.onnx");
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_FALSE(CheckSelfContained(*info).ok());
+}
+
 TEST(OnnxCheck, RealFilesPass) {
   const char* const data = std::getenv("SIGHTLINE_TEST_DATA");
   if (data == nullptr) GTEST_SKIP() << "set SIGHTLINE_TEST_DATA to the folder with models/";
