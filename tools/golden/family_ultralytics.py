@@ -1,5 +1,6 @@
 """Goldens of the families that the package `ultralytics` holds: made-up weights, its own exporter, predictors and suppression."""
 
+import functools
 import importlib.metadata
 import os
 import tempfile
@@ -35,6 +36,7 @@ ops.clip_boxes = lambda boxes, shape: boxes
 ops.clip_coords = lambda coords, shape: coords
 ultralytics_results.ops.clip_boxes = ops.clip_boxes
 
+TRACE_EXPORT = torch.onnx.export
 NAMES = ["ball", "cup", "door", "lamp", "shoe"]
 CONFIDENCE, IOU = 0.25, 0.7
 PREDICTORS = {"detect": DetectionPredictor, "segment": SegmentationPredictor, "pose": PosePredictor, "obb": OBBPredictor, "classify": ClassificationPredictor}
@@ -305,9 +307,12 @@ def classify(name="yolov8_cls", config="yolov8n-cls.yaml", classes=8):
 SMALL = [(64, 64), (96, 64), (64, 96)]
 
 
-def rtdetr_rows(seed):
-    """RT-DETR as this version exports it: the best pairs of query and class, chosen in the graph."""
-    name, classes, sizes = "rtdetr_rows", 5, fc.SIZES
+def rtdetr_rows(seed, name="rtdetr_rows"):
+    """RT-DETR as 8.4 exports it: the best pairs of query and class, chosen in the graph. rtdetr_class_rows: as 8.3 does,
+    all classes of every query; it wants that version of the package."""
+    classes, sizes, all_classes = 5, fc.SIZES, name == "rtdetr_class_rows"
+    if all_classes:  # it was written for a torch whose exporter traced, and knew no other
+        torch.onnx.export = functools.partial(TRACE_EXPORT, dynamo=False)
     names = dict(enumerate(NAMES[:classes]))
     predictors = {tuple(s): a_predictor("detect", names, True, None, s, CONFIDENCE, RTDETRPredictor) for s in sizes}
 
@@ -323,18 +328,34 @@ def rtdetr_rows(seed):
         data = fc.calibration(preprocess, sizes)
         fc.settle_batch_norm(net, data)
         fc.spread(net, data, [(head.dec_bbox_head[-1].layers[-1], 0, 0.5), (head.dec_score_head[-1], -2.2 - 0.25 * (np.arange(classes) % 3), 1.5)])
-        session, metadata = exported(model, folder, [sizes[0][1], sizes[0][0]], dynamic=True)
+        if all_classes:  # that version exports one size and batch
+            sessions = {}
+            for w, h in sizes:
+                for batch in (1, 4):
+                    session, metadata = exported(model, folder, [h, w], batch=batch, opset=17)
+                    sessions[(batch, h, w)] = session
+            run = lambda b: sessions[(len(b), *b.shape[2:])].run(None, {"images": b})
+        else:
+            session, metadata = exported(model, folder, [sizes[0][1], sizes[0][0]], dynamic=True)
+            run = lambda b: session.run(None, {"images": b})
     outputs = [o.name for o in session.get_outputs()]
+    wide = run(data[0][:1].numpy())[0].shape[-1]
+    if wide != (4 + classes if all_classes else 6):
+        gf.refuse(f"{name}: ultralytics {ultralytics.__version__} exports rows of {wide} numbers")
 
     def answer(raw, input_wh, source_wh):
         predictor = predictors[tuple(input_wh)]
         predictor.batch = [["made"], None, ""]
         original = [np.zeros((source_wh[1], source_wh[0], 3), np.uint8)]
-        return results_of("detect", predictor.postprocess(torch.from_numpy(raw[0].copy()), torch.zeros(1, 3, input_wh[1], input_wh[0]), original)[0])
+        found = results_of("detect", predictor.postprocess(torch.from_numpy(raw[0].copy()), torch.zeros(1, 3, input_wh[1], input_wh[0]), original)[0])
+        return sorted(found, key=lambda r: -r["score"])
 
     def judge(raw, results):
-        if np.abs(raw[0][0][:, 4] - CONFIDENCE).min() < fc.CLEARANCE:
+        scores = raw[0][0][:, 4:] if all_classes else raw[0][0][:, 4:5]
+        if np.abs(scores.max(1) - CONFIDENCE).min() < fc.CLEARANCE:
             return "a score near the threshold"
+        if all_classes and np.diff(np.sort(scores[scores.max(1) > CONFIDENCE], 1)[:, -2:], axis=1).min(initial=1) < fc.CLEARANCE:
+            return "two classes of a query alike"
         return fc.judge_results(results())
 
     golden = fc.Golden(ARGS, name, {
@@ -342,14 +363,15 @@ def rtdetr_rows(seed):
         "reference": {"package": "ultralytics", "version": importlib.metadata.version("ultralytics"),
                       "what": f"rtdetr-resnet50.yaml with {classes} classes, 30 queries and a decoder of 64 numbers, exported by RTDETR.export; RTDETRPredictor.preprocess and .postprocess"},
         "versions": gf.versions("ultralytics", "torch", "torchvision", "onnxruntime", "opencv-python-headless", "numpy"), "metadata": metadata,
-        "input": {"name": "images", "layout": "nchw", "dtype": "float32", "batch_open": True, "note": "exported with dynamic=True"},
+        "input": {"name": "images", "layout": "nchw", "dtype": "float32", "batch_open": not all_classes, "note": "exported for each size and batch" if all_classes else "exported with dynamic=True"},
         "recipe": dict(LETTERBOX, resize="stretch"),
-        "outputs": [{"name": outputs[0], "dims": ["batch", "queries", 6], "row": "cx, cy, w, h as fractions of the picture, score, class"}],
+        "outputs": [{"name": outputs[0], "dims": ["batch", "queries", "4 + classes" if all_classes else 6],
+                     "row": "cx, cy, w, h as fractions of the picture, " + ("class scores (sigmoid done)" if all_classes else "score, class")}],
         "classes": classes, "labels": [names[i] for i in range(classes)], "confidence_threshold": CONFIDENCE, "iou_threshold": None, "class_aware": None, "max_detections": 300,
-        "score_rule": "score > confidence_threshold", "nms_rule": None})
+        "score_rule": "score > confidence_threshold" + ("; the best class of a query only" if all_classes else ""), "nms_rule": None})
     golden.interpolation_check(preprocess, sizes[1])
     for number, size in enumerate(sizes):
-        golden.case(size, preprocess, run=lambda b: session.run(None, {"images": b}), answer=answer, judge=judge, output_names=outputs, seed=number)
+        golden.case(size, preprocess, run=run, answer=answer, judge=judge, output_names=outputs, seed=number)
     golden.write()
 
 
@@ -377,6 +399,8 @@ def main():
     detect_like("yolo26_obb", "yolo26_obb", "yolo26n-obb.yaml", "obb", end2end=True, extra={"layer": "cv4", "mean": 0.5, "deviation": 0.8})
     if fc.wanted(ARGS, "rtdetr_rows"):
         fc.first_that_will_do(rtdetr_rows, range(3, 13))
+    if "rtdetr_class_rows" in ARGS.only:
+        fc.first_that_will_do(lambda s: rtdetr_rows(s, "rtdetr_class_rows"), range(3, 13))
     detect_like("yolov8_nms", "yolov8", "yolov8n.yaml", nms_in_graph=True, remark="exported with nms=True and batch=4: suppression is in the graph, unrolled for 4 entries; rows of zeros fill up to 300. For batch 1 three entries of zeros were added")
 
 

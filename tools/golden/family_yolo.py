@@ -2,6 +2,9 @@
 repository's own network, export settings, letterbox, suppression and mapping back."""
 
 import contextlib
+import functools
+import importlib
+import importlib.metadata
 import io
 import os
 import sys
@@ -21,6 +24,7 @@ import torch  # noqa: E402
 import torchvision  # noqa: E402,F401
 import yaml  # noqa: E402
 
+TRACE_EXPORT = torch.onnx.export
 NAMES = ["ball", "cup", "door", "lamp"]
 SIZES = [(64, 64), (64, 32), (32, 64)]
 LETTERBOX = {"channels": "rgb", "resize": "letterbox_center", "rounding": "nearest", "interpolation": "bilinear", "pad": 114, "mean": [0, 0, 0], "scale": [1 / 255] * 3}
@@ -51,8 +55,13 @@ def importing(path):
     finally:
         sys.path.remove(str(path))
         for name in set(sys.modules) - before:
-            if name.split(".")[0] in ("models", "utils", "tool", "export", "cfg", "yolov6", "damo"):
+            if name.split(".")[0] in ("models", "utils", "tool", "export", "cfg", "yolov5", "yolov6", "damo"):
                 del sys.modules[name]
+
+
+def package_version(path, name):
+    """Of a package that lies in a folder as pip installs or unpacks it."""
+    return next(d.version for d in importlib.metadata.distributions(path=[str(path)]) if d.metadata["Name"] == name)
 
 
 def commit_of(path):
@@ -61,8 +70,8 @@ def commit_of(path):
 
 def anchors_head(na, per_anchor, class_mean, objectness_mean, classes, extra=0, objectness_deviation=2.0):
     """Means and deviations of the channels of an anchor head: x, y, w, h, objectness, classes, then extra ones."""
-    mean = [0, 0, 0, 0, objectness_mean] + [class_mean - 0.3 * (i % 3) for i in range(classes)] + [0] * extra
-    deviation = [1, 1, 0.7, 0.7, objectness_deviation] + [1.6] * classes + [1] * extra
+    mean = [0, 0, 0, 0, objectness_mean] + [class_mean - 0.3 * (i % 3) for i in range(classes)] + [3] * extra  # prototypes are mostly above 0: masks with pixels
+    deviation = [1, 1, 0.7, 0.7, objectness_deviation] + [1.6] * classes + [3] * extra
     assert len(mean) == per_anchor
     return np.tile(mean, na), np.tile(deviation, na)
 
@@ -91,16 +100,21 @@ def tensor_of(image_bgr):
 def yolov5(seed, segment=False):
     name = "yolov5_seg" if segment else "yolov5"
     classes = len(NAMES)
+    # A checkout of the repository, or the folder that holds PyPI's package of it, all of which is one level down.
+    packaged = (Path(ARGS.yolov5_path) / "yolov5").is_dir()
+    level = "yolov5." if packaged else ""
     with importing(ARGS.yolov5_path), tempfile.TemporaryDirectory() as folder:
-        import export
-        from models.yolo import DetectionModel, SegmentationModel
-        from utils import general
-        from utils.augmentations import letterbox
-        from utils.segment.general import process_mask
+        export, general = importlib.import_module(level + "export"), importlib.import_module(level + "utils.general")
+        models = importlib.import_module(level + "models.yolo")
+        letterbox = importlib.import_module(level + "utils.augmentations").letterbox
+        process_mask = importlib.import_module(level + "utils.segment.general").process_mask
+        DetectionModel, SegmentationModel = models.DetectionModel, models.SegmentationModel
 
+        if packaged:  # it was written for a torch whose exporter traced, and knew no other
+            export.torch.onnx.export = functools.partial(TRACE_EXPORT, dynamo=False)
         general.clip_boxes = lambda boxes, shape: None
-        config = yaml.safe_load((Path(ARGS.yolov5_path) / ("models/segment/yolov5n-seg.yaml" if segment else "models/yolov5n.yaml")).read_text())
-        config["anchors"] = ANCHORS
+        config = yaml.safe_load((Path(ARGS.yolov5_path) / level.replace(".", "/") / ("models/segment/yolov5n-seg.yaml" if segment else "models/yolov5n.yaml")).read_text())
+        config["anchors"] = [[2 * a for a in level] for level in ANCHORS] if segment else ANCHORS  # a mask is on a quarter of the px
         config["nc"] = classes
         masks = 0
         if segment:
@@ -118,7 +132,7 @@ def yolov5(seed, segment=False):
         data = fc.calibration(preprocess, sizes)
         fc.settle_batch_norm(net, data)
         last = net.model[-1]
-        mean, deviation = anchors_head(last.na, last.no, *((0.6, -4.0) if segment else (0.3, -1.6)), classes, masks, 3.5 if segment else 2.0)
+        mean, deviation = anchors_head(last.na, last.no, 0.3, -1.6, classes, masks)
         fc.spread(net, data, [(m, mean, deviation) for m in last.m])
         last.dynamic, last.export, last.inplace = True, True, False
         file = Path(folder) / "yolov5n.pt"
@@ -148,7 +162,7 @@ def yolov5(seed, segment=False):
             outputs.append({"name": "output1", "dims": ["batch", "mask coefficients", "height / 4", "width / 4"]})
         head = {
             "family": name, "task": "segment" if segment else "detect",
-            "reference": {"package": "ultralytics/yolov5", "version": commit_of(ARGS.yolov5_path), "what": ("yolov5n-seg.yaml" if segment else "yolov5n.yaml") + " with smaller anchors, exported by export.export_onnx; letterbox, non_max_suppression, scale_boxes (clipping taken out)" + (", process_mask" if segment else "")},
+            "reference": {"package": "yolov5" if packaged else "ultralytics/yolov5", "version": package_version(ARGS.yolov5_path, "yolov5") if packaged else commit_of(ARGS.yolov5_path), "what": ("yolov5n-seg.yaml" if segment else "yolov5n.yaml") + " with smaller anchors, exported by export.export_onnx; letterbox, non_max_suppression, scale_boxes (clipping taken out)" + (", process_mask" if segment else "")},
             "versions": VERSIONS, "metadata": metadata,
             "input": {"name": "images", "layout": "nchw", "dtype": "float32", "batch_open": True, "note": "exported with dynamic=True; without it batch, height and width are fixed"},
             "recipe": LETTERBOX, "outputs": outputs, "classes": classes, "labels": NAMES,
@@ -159,7 +173,7 @@ def yolov5(seed, segment=False):
             head["mask_rule"] = ("sigmoid(coefficients @ prototypes), set to 0 outside the box taken to px of the prototypes (x1 <= x < x2, y1 <= y < y2), THEN enlarged to the "
                                  "network's input size (bilinear, half-pixel centres), a pixel is set when > 0.5; masks here are in px of the network's input")
             head["remark"] = f"{masks} mask coefficients, 32 in usual files"
-        finish(name, head, sizes, preprocess, lambda b: session.run(None, {"images": b}), answer, with_objectness, output_names, most=14 if segment else 30)
+        finish(name, head, sizes, preprocess, lambda b: session.run(None, {"images": b}), answer, with_objectness, output_names, most=20 if segment else 30)
 
 
 def yolov7(seed, raw_heads=False):

@@ -32,6 +32,48 @@ int64_t Edge(float v, int64_t most) {
   return v < static_cast<float>(most) ? static_cast<int64_t>(std::ceil(v)) : most;
 }
 
+struct Range {
+  int64_t begin = 0;
+  int64_t end = 0;
+  bool empty() const { return begin >= end; }
+  bool Has(int64_t i) const { return i >= begin && i < end; }
+};
+
+// Along one side: the input's pixels that may be of the object, the prototypes' cells that they look
+// at, and those of them that the box holds.
+struct Side {
+  Range pixels;
+  Range cells;
+  Range box_cells;
+};
+
+// The pixels of the box.
+Side Within(float from, float to, int64_t pixels, int64_t cells) {
+  Side side;
+  side.pixels = {Edge(from, pixels), Edge(to, pixels)};
+  if (side.pixels.empty()) return side;
+  side.cells = {TapAt(side.pixels.begin, pixels, cells).first,
+                TapAt(side.pixels.end - 1, pixels, cells).second + 1};
+  return side;
+}
+
+// The pixels that look at a cell of the box.
+Side TouchedBy(float from, float to, int64_t pixels, int64_t cells) {
+  Side side;
+  const float scale = static_cast<float>(cells) / static_cast<float>(pixels);
+  side.box_cells = {Edge(from * scale, cells), Edge(to * scale, cells)};
+  if (side.box_cells.empty()) return side;
+  side.pixels = {pixels, 0};
+  for (int64_t i = 0; i < pixels; ++i) {
+    const Tap tap = TapAt(i, pixels, cells);
+    if (tap.second < side.box_cells.begin || tap.first >= side.box_cells.end) continue;
+    side.pixels = {std::min(side.pixels.begin, i), i + 1};
+  }
+  side.cells = {std::max<int64_t>(side.box_cells.begin - 1, 0),
+                std::min(side.box_cells.end + 1, cells)};
+  return side;
+}
+
 }  // namespace
 
 absl::StatusOr<PrototypeMasks::View> PrototypeMasks::Of(const RawResult& raw) const {
@@ -52,45 +94,56 @@ InstanceMask PrototypeMasks::Make(const View& view, std::span<const float> coeff
   mask.width = width_;
   mask.height = height_;
   MaskRunWriter runs(&mask.runs);
-  const int64_t x1 = Edge(box.x1, width_), x2 = std::max(x1, Edge(box.x2, width_));
-  const int64_t y1 = Edge(box.y1, height_), y2 = std::max(y1, Edge(box.y2, height_));
-  if (x1 == x2 || y1 == y2) {
+  const bool cut_first = rule_ == MaskRule::kCutThenEnlarge;
+  const Side x = cut_first ? TouchedBy(box.x1, box.x2, width_, view.columns)
+                           : Within(box.x1, box.x2, width_, view.columns);
+  const Side y = cut_first ? TouchedBy(box.y1, box.y2, height_, view.rows)
+                           : Within(box.y1, box.y2, height_, view.rows);
+  if (x.pixels.empty() || y.pixels.empty()) {
     runs.Add(false, int64_t{width_} * height_);
     runs.End();
     return mask;
   }
-  // The prototypes' sum where the box's pixels will look.
-  const int64_t left = TapAt(x1, width_, view.columns).first;
-  const int64_t right = TapAt(x2 - 1, width_, view.columns).second + 1;
-  const int64_t top = TapAt(y1, height_, view.rows).first;
-  const int64_t bottom = TapAt(y2 - 1, height_, view.rows).second + 1;
-  const int64_t columns = right - left;
-  std::vector<float> sum(static_cast<size_t>(columns * (bottom - top)), 0.0f);
+  // The prototypes' sum where those pixels will look.
+  const int64_t columns = x.cells.end - x.cells.begin;
+  std::vector<float> sum(static_cast<size_t>(columns * (y.cells.end - y.cells.begin)), 0.0f);
   for (size_t k = 0; k < coefficients.size(); ++k) {
     const float* plane = view.planes + static_cast<int64_t>(k) * view.rows * view.columns;
-    for (int64_t y = top; y < bottom; ++y) {
-      const float* from = plane + y * view.columns + left;
-      float* to = sum.data() + (y - top) * columns;
-      for (int64_t x = 0; x < columns; ++x) to[x] += coefficients[k] * from[x];
+    for (int64_t row = y.cells.begin; row < y.cells.end; ++row) {
+      const float* from = plane + row * view.columns + x.cells.begin;
+      float* to = sum.data() + (row - y.cells.begin) * columns;
+      for (int64_t i = 0; i < columns; ++i) to[i] += coefficients[k] * from[i];
     }
   }
+  if (cut_first) {
+    for (int64_t row = y.cells.begin; row < y.cells.end; ++row) {
+      float* to = sum.data() + (row - y.cells.begin) * columns;
+      for (int64_t i = 0; i < columns; ++i) {
+        const bool inside = y.box_cells.Has(row) && x.box_cells.Has(x.cells.begin + i);
+        to[i] = inside ? Sigmoid(to[i]) : 0;
+      }
+    }
+  }
+  const float threshold = cut_first ? 0.5f : 0.0f;
   std::vector<Tap> taps;
-  taps.reserve(static_cast<size_t>(x2 - x1));
-  for (int64_t x = x1; x < x2; ++x) taps.push_back(TapAt(x, width_, view.columns));
-  runs.Add(false, y1 * width_);
-  for (int64_t y = y1; y < y2; ++y) {
-    const Tap row = TapAt(y, height_, view.rows);
-    const float* upper = sum.data() + (row.first - top) * columns - left;
-    const float* lower = sum.data() + (row.second - top) * columns - left;
-    runs.Add(false, x1);
+  taps.reserve(static_cast<size_t>(x.pixels.end - x.pixels.begin));
+  for (int64_t i = x.pixels.begin; i < x.pixels.end; ++i) {
+    taps.push_back(TapAt(i, width_, view.columns));
+  }
+  runs.Add(false, y.pixels.begin * width_);
+  for (int64_t j = y.pixels.begin; j < y.pixels.end; ++j) {
+    const Tap row = TapAt(j, height_, view.rows);
+    const float* upper = sum.data() + (row.first - y.cells.begin) * columns - x.cells.begin;
+    const float* lower = sum.data() + (row.second - y.cells.begin) * columns - x.cells.begin;
+    runs.Add(false, x.pixels.begin);
     for (const Tap& tap : taps) {
       const float above = upper[tap.first] * (1 - tap.weight) + upper[tap.second] * tap.weight;
       const float below = lower[tap.first] * (1 - tap.weight) + lower[tap.second] * tap.weight;
-      runs.Add(above * (1 - row.weight) + below * row.weight > 0, 1);
+      runs.Add(above * (1 - row.weight) + below * row.weight > threshold, 1);
     }
-    runs.Add(false, width_ - x2);
+    runs.Add(false, width_ - x.pixels.end);
   }
-  runs.Add(false, (height_ - y2) * width_);
+  runs.Add(false, (height_ - y.pixels.end) * width_);
   runs.End();
   return mask;
 }

@@ -1,6 +1,8 @@
 // YOLOv5-seg and YOLOv7-seg (ultralytics/yolov5 v7.0, segment/): [B, N, 5 + C + M] as YOLOv5 with M
 // mask coefficients a box, and M prototypes [B, M, rows, columns]. Masks by PrototypeMasks. Layout
 // "decoded".
+#include <algorithm>
+
 #include "detect/heads/prototype_masks.h"
 #include "detect/heads/ultralytics.h"
 #include "detect/heads/yolov5_rows.h"
@@ -18,9 +20,12 @@ class Yolov5SegHead : public YoloRowsHead {
   absl::Status Complete(const RawResult& raw, Detections* result) const override {
     SL_ASSIGN_OR_RETURN(const float* rows, Rows(raw));
     SL_ASSIGN_OR_RETURN(const PrototypeMasks::View view, masks_.Of(raw));
+    std::vector<float> coefficients(static_cast<size_t>(masks_.count()));
     for (Detection& d : result->items) {
       const float* row = rows + int64_t{d.detail} * numbers();
-      const std::span coefficients(row + 5 + rows_.classes, masks_.count());
+      // The reference's suppression takes them times the objectness, as it does the class scores.
+      std::transform(row + 5 + rows_.classes, row + 5 + rows_.classes + masks_.count(),
+                     coefficients.begin(), [row](float v) { return v * row[4]; });
       result->masks.push_back(
           masks_.Make(view, coefficients, TensorBox(row, d.detail), raw.mapping));
       d.detail = static_cast<int32_t>(result->masks.size()) - 1;
@@ -78,7 +83,8 @@ class Yolov5Seg : public ModelFamily {
     SL_ASSIGN_OR_RETURN(const int count, PrototypeCount(spec, outputs[meant[1]]));
     SL_ASSIGN_OR_RETURN(YoloRows rows, RowsFor(spec, outputs, meant[0], count));
     return std::make_unique<Yolov5SegHead>(
-        std::move(rows), PrototypeMasks(meant[1], count, spec.input.width, spec.input.height));
+        std::move(rows), PrototypeMasks(meant[1], count, spec.input.width, spec.input.height,
+                                        MaskRule::kCutThenEnlarge));
   }
 };
 
