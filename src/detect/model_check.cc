@@ -110,8 +110,8 @@ double ConfidenceOf(const Detections& found) {
   return sum;
 }
 
-// Pairs of results of a picture and of its mirror image, the best first; times the part that they are
-// of all confidence, without which thousands of boxes that agree by chance would count.
+// Pairs of results of a picture and of its mirror image, the best first; times the third power of
+// the part that they are of all confidence: of thousands of boxes some agree by chance.
 double AgreedConfidence(const Detections& plain, const Detections& mirrored, int width) {
   std::vector<bool> taken(mirrored.items.size());
   double sum = 0;
@@ -133,7 +133,9 @@ double AgreedConfidence(const Detections& plain, const Detections& mirrored, int
     sum += std::sqrt(double{d.confidence} * mirrored.items[found].confidence) * best;
   }
   const double all = std::max(ConfidenceOf(plain), ConfidenceOf(mirrored));
-  return all > 0 ? sum * sum / all : 0;
+  if (all <= 0) return 0;
+  const double part = std::min(1.0, sum / all);
+  return sum * part * part * part;
 }
 
 bool SpeaksOfThePicture(const Detections& found) {

@@ -4,8 +4,9 @@
 //
 // The measure is agreed confidence: what the model finds in a picture and finds again in its mirror
 // image, at the same place and of the same class. For such a pair it is the root of both confidences
-// times the boxes' overlap (IoU, from 0.5); and the sum counts by the part that it is of all
-// confidence, since of thousands of boxes some agree by chance. Objects survive mirroring; noise, and
+// times the boxes' overlap (IoU, from 0.5); and the sum counts by the third power of the part
+// that it is of all confidence: of thousands of boxes some agree by chance, and a wrong reading sees
+// the same things in a background twice, among others that it sees once. Objects survive mirroring; noise, and
 // boxes read in the wrong way, do not. Where another way finds much more of it, and does so picture after picture, it is
 // proposed. How much is much was measured: docs/model_packages.md.
 //
