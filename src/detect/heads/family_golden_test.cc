@@ -89,6 +89,7 @@ const Expected kExpected[] = {
     {"yolo26_seg", "yolo_end2end", "masks"},
     {"yolo_fastestv2", "yolo_fastestv2", "activated"},
     {"yolo_fastestv2_maps", "yolo_fastestv2", "maps"},
+    {"yolo_nas", "yolo_nas", "boxes_scores"},
     {"yolov10", "yolo_end2end", "boxes"},
     {"yolov12", "yolov8", "columns"},
     {"yolov4", "yolov4", "boxes_scores"},

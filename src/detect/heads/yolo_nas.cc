@@ -99,6 +99,7 @@ class YoloNas : public ScoredFamily {
     spec.nms.iou_threshold = 0.7f;
     return spec;
   }
+  bool several() const override { return true; }  // multi_label_per_box of its predict()
 };
 
 class DamoYolo : public ScoredFamily {
