@@ -231,7 +231,8 @@ void FindStuck(const CameraPipeline& camera, int64_t now_us, int64_t hang_after_
                                camera.camera().id, Seconds(busy_us)));
 }
 
-void CollectGraphMetrics(std::string_view model, const GraphMetrics& graph, MetricWriter& writer) {
+void CollectGraphMetrics(std::string_view model, std::string_view camera,
+                         const GraphMetrics& graph, MetricWriter& writer) {
   const auto write = [&](const GraphStepMetrics& step, bool crops) {
     const auto count = [&](const MetricInfo& metric, const Counter& counter) {
       writer.Write(metric, {{"model", model}, {"camera", camera}, {"step", step.step}},

@@ -328,7 +328,8 @@ def as_lines(value):
         entries = []
         for entry in case["entries"]:
             inside = ",\n".join(short(r) for r in entry["results"])
-            entries.append('{"source_wh":' + short(entry["source_wh"]) + ',"results":[\n' + inside + "]}")
+            before = "".join(f"{short(k)}:{short(v)}," for k, v in entry.items() if k != "results")
+            entries.append("{" + before + '"results":[\n' + inside + "]}")
         lines.append('{"input_wh":' + short(case["input_wh"]) + ',"raw":' + short(case["raw"]) + ',"entries":[\n' + ",\n".join(entries) + "]}")
     parts = [short(k) + ":" + (short(v) if k != "cases" else "[\n" + ",\n".join(lines) + "]") for k, v in value.items()]
     text = "{\n" + ",\n".join(parts) + "\n}\n"
