@@ -165,9 +165,9 @@ struct Understood {
   ModelPackage package;
   std::vector<std::string> warnings;
   std::shared_ptr<WorkCopy> copy;  // null: the file as it is
-  std::string file;        // of it, to be stored
-  bool opened = false;     // its batch was
-  std::string one_by_one;  // why its pictures run one after the other; empty: they need not
+  std::string file;                // of it, to be stored
+  bool opened = false;             // its batch was
+  std::string one_by_one;          // why its pictures run one after the other; empty: they need not
 };
 
 // Lets the model take several pictures at once where that changes no bit of its results.

@@ -246,7 +246,8 @@ class Checker : private OnnxTensorChecker {
   }
 
   absl::Status FunctionBody(
-      Bytes bytes) {  // name = 1, input = 4, output = 5, node = 7, domain = 10, attribute_proto = 11
+      Bytes
+          bytes) {  // name = 1, input = 4, output = 5, node = 7, domain = 10, attribute_proto = 11
     Function function;
     Node defaults;  // stands for the attributes' own graphs: what they read
     GraphParts parts;

@@ -160,20 +160,19 @@ TEST(OnnxCheck, DefaultsOfFunctionsAreLookedInto) {
         Inner(11, onnx_tree::kAttributeMessage, {Bytes(1, "v"), std::move(tensor), Varint(20, 4)});
     OnnxItem node = Node("Relu", {"p"}, {"q"});
     node.number = 7;
-    return std::vector<OnnxItem>{
-        Graph({Node("f", {"x"}, {"y"}, "own")}),
-        Inner(25, onnx_tree::kFunction,
-              {Bytes(1, "f"), Bytes(4, "p"), Bytes(5, "q"), Bytes(10, "own"), std::move(node),
-               attribute})};
+    return std::vector<OnnxItem>{Graph({Node("f", {"x"}, {"y"}, "own")}),
+                                 Inner(25, onnx_tree::kFunction,
+                                       {Bytes(1, "f"), Bytes(4, "p"), Bytes(5, "q"),
+                                        Bytes(10, "own"), std::move(node), attribute})};
   };
   EXPECT_TRUE(Check(model(Tensor({2}, 1, {Bytes(9, std::string(8, '\0'))}))).ok());
   EXPECT_FALSE(Check(model(Tensor({2}, 1, {Bytes(9, std::string(4, '\0'))}))).ok());
   std::string bytes;
   Varint(1, 8).Append(&bytes);
-  for (const OnnxItem& part : model(Tensor(
-           {2}, 1,
-           {Inner(13, onnx_tree::kEntry, {Bytes(1, "location"), Bytes(2, "../secret")}),
-            Varint(14, 1)}))) {
+  for (const OnnxItem& part :
+       model(Tensor({2}, 1,
+                    {Inner(13, onnx_tree::kEntry, {Bytes(1, "location"), Bytes(2, "../secret")}),
+                     Varint(14, 1)}))) {
     part.Append(&bytes);
   }
   const auto info = InspectOnnxBytes(AsBytes(bytes), "m.onnx");

@@ -231,8 +231,8 @@ void FindStuck(const CameraPipeline& camera, int64_t now_us, int64_t hang_after_
                                camera.camera().id, Seconds(busy_us)));
 }
 
-void CollectGraphMetrics(std::string_view model, std::string_view camera,
-                         const GraphMetrics& graph, MetricWriter& writer) {
+void CollectGraphMetrics(std::string_view model, std::string_view camera, const GraphMetrics& graph,
+                         MetricWriter& writer) {
   const auto write = [&](const GraphStepMetrics& step, bool crops) {
     const auto count = [&](const MetricInfo& metric, const Counter& counter) {
       writer.Write(metric, {{"model", model}, {"camera", camera}, {"step", step.step}},
@@ -351,8 +351,8 @@ EngineHealth Engine::Health(int64_t hang_after_us) const {
     health.cameras.push_back(HealthOf(*camera->pipeline, now_us));
   }
   for (const auto& model : graph.models) {
-    FindStuck(model->config.name, *model->metrics, now_us,
-              hang_after_us + model->info.may_wait_us, &health.stuck);
+    FindStuck(model->config.name, *model->metrics, now_us, hang_after_us + model->info.may_wait_us,
+              &health.stuck);
   }
   for (const auto& lane : graph.lanes) {
     FindStuck(*lane, now_us, hang_after_us, &health);

@@ -130,8 +130,9 @@ absl::StatusOr<std::shared_ptr<Model>> ModelPool::Open(const ModelConfig& wanted
   model->config = wanted;
   model->info = (*made)->info();
   // A model with threads of its own gets fewer instances, so that all of them fill the cores once.
-  const int usual = wanted.devices.empty() ? std::max(1, worker_threads_ / wanted.threads.value_or(1))
-                                           : static_cast<int>(wanted.devices.size());
+  const int usual = wanted.devices.empty()
+                        ? std::max(1, worker_threads_ / wanted.threads.value_or(1))
+                        : static_cast<int>(wanted.devices.size());
   const int instances = wanted.instances > 0 ? wanted.instances : usual;
   model->instances = model->info.stateful ? 1 : instances;
   model->metrics = std::make_shared<ModelMetrics>(model->instances);

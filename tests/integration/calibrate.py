@@ -92,7 +92,7 @@ def errors(root):
                              ("no network", 'mkdir -p "$4/bin"; cp "$0" "$4/bin/python"', "could not be installed: no network;")):
         tools = place.root / what
         tools.mkdir()
-        (tools / "python3").write_text(f'#!/bin/sh\nif [ "$2" = venv ]; then {venv}; exit; fi\necho no network >&2\nexit 1\n')
+        (tools / "python3").write_text(f'#!/bin/sh\nif [ "$3" = venv ]; then {venv}; exit; fi\necho no network >&2\nexit 1\n')
         (tools / "python3").chmod(0o755)
         cache = place.root / f"{what} cache"
         refused(place, place.run("street", "--images", many, PATH=f"{tools}:{os.environ['PATH']}", XDG_CACHE_HOME=str(cache)),
@@ -104,7 +104,7 @@ def errors(root):
                          ("a worker that ends", "exit 3"), ("a worker that is killed", "kill -9 $$"),
                          ("a worker without layers", 'while read x; do echo "{}"; done')):
         python = place.root / what.replace(" ", "_")
-        python.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exit 0; fi\n{script}\n')
+        python.write_text(f'#!/bin/sh\nif [ "$2" = -c ]; then exit 0; fi\n{script}\n')
         python.chmod(0o755)
         refused(place, place.run("street", "--images", many, "--python", python), what)
     check(place.models() == ["street"], "nothing was added to the models")

@@ -220,7 +220,8 @@ class Trial {
     for (InferenceBackend* const backend : backends) {
       const auto ms = InferenceCpuMs(*backend, {options_.spec, int8}, kSpeedRounds);
       if (!ms.ok()) {  // a measurement less; what was judged stands
-        options_.say(fmt::format("not measured with {}: {}", backend->name(), MessageOf(ms.status())));
+        options_.say(
+            fmt::format("not measured with {}: {}", backend->name(), MessageOf(ms.status())));
         continue;
       }
       result_.speed.push_back({.backend = std::string(backend->name()),

@@ -165,9 +165,10 @@ class ModelResolver {
     // Parts of parts are counted each time that they are met: so often they are compared and opened.
     if (all > kMostParts) {
       findings_.errors.push_back(
-          {named.at, fmt::format("model {}: with the parts of its parts it is made of {} models; {} "
-                                 "are the most",
-                                 Quote(owner), all, kMostParts)});
+          {named.at,
+           fmt::format("model {}: with the parts of its parts it is made of {} models; {} "
+                       "are the most",
+                       Quote(owner), all, kMostParts)});
       parts.clear();
       all = 1;
     }

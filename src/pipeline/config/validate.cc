@@ -143,8 +143,8 @@ class Validator {
     };
     for (const auto& [key, is_there] : keys) {
       if (!is_there) continue;
-      Fail(path + "." + key,
-           model.vision_language ? "it has no meaning with `vision_language`"
+      Fail(path + "." + key, model.vision_language
+                                 ? "it has no meaning with `vision_language`"
                                  : "it has no meaning with `ensemble`; give it to the members");
     }
   }

@@ -187,8 +187,8 @@ class GraphDetector final : public Detector {
         }
         return;
       }
-      if (part.detections.items.empty() && (!part.detections.classes.empty() ||
-                                            SaysNothingSure(part.detections))) {
+      if (part.detections.items.empty() &&
+          (!part.detections.classes.empty() || SaysNothingSure(part.detections))) {
         job.status = FailedPrecondition(
             "model {} gives no boxes, and nothing else can be fused: take it out of `ensemble`",
             member.model->config.name);

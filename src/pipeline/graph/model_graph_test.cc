@@ -346,7 +346,8 @@ TEST_F(ModelGraphTest, AnEnsembleWithoutOneOfItsMembersFailsTheFrame) {
 TEST_F(ModelGraphTest, CropsOfSeveralCamerasShareBatches) {
   fakes_["boxes"] = {.labels = {"person", "car"}, .look = FindSquares, .max_batch = 2};
   fakes_["colours"] = {.labels = {"grey", "white"}, .look = NameColour, .max_batch = 4};
-  const auto graph = Open(R"(  - {name: colours, package: colours, batch: {max: 4, max_delay: 10s, adaptive: false}}
+  const auto graph = Open(
+      R"(  - {name: colours, package: colours, batch: {max: 4, max_delay: 10s, adaptive: false}}
   - name: graph
     package: boxes
     batch: {max: 2, max_delay: 10s, adaptive: false}
