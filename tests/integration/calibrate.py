@@ -89,7 +89,7 @@ def errors(root):
     refused(place, place.run("street", "--images", many, TMPDIR=str(place.root / "not there")), "no scratch folder", "TMPDIR")
     # A stand-in for python3 that makes no environment, and one whose pip has no network.
     for what, venv, word in (("no venv module", "echo no venv here >&2; exit 1", "no venv here; on Debian"),
-                             ("no network", 'mkdir -p "$4/bin"; cp "$0" "$4/bin/python"', "could not be installed: no network;")):
+                             ("no network", 'mkdir -p "$5/bin"; cp "$0" "$5/bin/python"', "could not be installed: no network;")):
         tools = place.root / what
         tools.mkdir()
         (tools / "python3").write_text(f'#!/bin/sh\nif [ "$3" = venv ]; then {venv}; exit; fi\necho no network >&2\nexit 1\n')
