@@ -1,5 +1,6 @@
 #include "pipeline/config/parse.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -388,6 +389,25 @@ TEST(ParseConfig, GraphsOfModelsAreResolved) {
             "");
 }
 
+TEST(ParseConfig, SecretsOfVisionLanguageModelsStayOutOfTheFile) {
+  const auto errors = [](const std::string& keys) {
+    return Errors(
+        GraphText("  - {name: graph, labels: [a], vision_language: {model: m, " + keys + "}}\n"),
+        WithSecret());
+  };
+  const std::string good = "endpoint: \"https://h/v1\"";
+  EXPECT_EQ(errors(good + ", key: \"${env:YARD_PASSWORD}\""), "");
+  EXPECT_THAT(errors(good + ", key: sk-1"), HasSubstr("a secret does not belong into this file"));
+  EXPECT_THAT(errors(good + ", key: \"sk-1${env:YARD_PASSWORD}\""),
+              HasSubstr("a secret does not belong into this file"));
+  for (const char* odd : {"https://u:p@h/v1", "https://h/v1?key=x"}) {
+    const std::string said = errors(fmt::format("endpoint: \"{}\"", odd));
+    EXPECT_THAT(said, HasSubstr("without user, password and query"));
+    EXPECT_EQ(said.find("key=x"), std::string::npos);
+  }
+  EXPECT_THAT(errors("endpoint: \"ftp://h\""), HasSubstr("begins with http://"));
+}
+
 TEST(ParseConfig, GraphsThatCannotBeAreRefused) {
   EXPECT_EQ(Errors(GraphText("  - {name: graph, package: a, ensemble: [a, b]}\n")),
             "f.yaml:2:5: models[0] has more than one of builtin, package, file, ensemble, "
@@ -409,6 +429,24 @@ TEST(ParseConfig, GraphsThatCannotBeAreRefused) {
   EXPECT_THAT(Errors(GraphText("  - {name: graph, package: a, crops: [{name: x, model: a}, {name: "
                                "x, model: b}]}\n")),
               HasSubstr("two crops of the model have the name \"x\""));
+  EXPECT_THAT(Errors(GraphText("  - {name: graph, ensemble: [a, b, a]}\n")),
+              HasSubstr("models[0].ensemble[2]: \"a\" is there already"));
+  EXPECT_THAT(Errors(GraphText("  - {name: graph, ensemble: [a, b], confidence: 0.9}\n")),
+              HasSubstr("models[0].confidence: it has no meaning with `ensemble`"));
+  EXPECT_THAT(Errors(GraphText("  - {name: graph, package: a, fusion_iou: 0.9}\n")),
+              HasSubstr("models[0].fusion_iou: it has no meaning without `ensemble`"));
+  EXPECT_THAT(
+      Errors(GraphText("  - {name: graph, package: a, crops: [{name: x, model: motion}]}\n")),
+      HasSubstr("motion remembers the pictures of one camera"));
+  // Each level doubles what the next one needs: 2 to the power of 30 models in few lines.
+  std::string doubling;
+  for (int i = 0; i < 30; ++i) {
+    for (const char* side : {"a", "b"}) {
+      doubling += fmt::format("  - {{name: {}{}, ensemble: [a{}, b{}]}}\n", side, i, i + 1, i + 1);
+    }
+  }
+  EXPECT_THAT(Errors(GraphText(doubling + "  - {name: graph, ensemble: [a0, b0]}\n")),
+              HasSubstr("models; 200 are the most"));
   ParseOptions known;
   known.known_packages = {"yolox"};
   EXPECT_THAT(Errors(GraphText("  - {name: graph, package: yolox, crops: [{name: x, model: "

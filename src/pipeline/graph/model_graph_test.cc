@@ -309,6 +309,63 @@ TEST_F(ModelGraphTest, PartsThatFailAreCountedAndNothingIsLost) {
   EXPECT_EQ(metrics.crops[0].not_kept.value(), 0u);
 }
 
+// ImageNet has two cranes: what the first model says keeps its ids and names.
+TEST_F(ModelGraphTest, RepeatedClassNamesStayWhatTheyAre) {
+  fakes_["boxes"] = {.labels = {"crane", "car", "crane", "dog"},
+                     .look = [](const Frame& frame, Detections* found) {
+                       found->items = {{.box_px = {10, 10, 30, 30},
+                                        .confidence = FirstPixel(frame) > 0 ? 0.3f : 0.9f,
+                                        .class_id = 3}};
+                       return absl::OkStatus();
+                     }};
+  fakes_["large"] = {
+      .labels = {"cat", "dog"}, .look = [](const Frame&, Detections* found) {
+        for (const int32_t id : {0, 1, 7}) {
+          found->items.push_back(
+              {.box_px = {10, 10, 30, 30}, .confidence = 0.9f - 0.1f * id / 7, .class_id = id});
+        }
+        return absl::OkStatus();
+      }};
+  const auto graph = Open("  - {name: graph, package: boxes, fallback: [{model: large}]}\n");
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  const auto results = Run(**graph, {PictureOf(0, {}), PictureOf(1, {})});
+  EXPECT_EQ(results[0].found.labels->NameOf(results[0].found.items[0].class_id), "dog");
+  std::vector<std::string> names;
+  for (const Detection& item : results[1].found.items) {
+    names.push_back(results[1].found.labels->NameOf(item.class_id));
+  }
+  EXPECT_THAT(names, ElementsAre("cat", "dog", "class -1")) << "an id without a name gets none";
+}
+
+// An anomaly has no confidence: nothing is taken out or asked because of it, and that is counted.
+TEST_F(ModelGraphTest, WhatHasNoConfidenceDecidesNothing) {
+  fakes_["boxes"] = {.labels = {"person", "car"}, .look = FindSquares};
+  fakes_["odd"] = {.labels = {}, .look = [](const Frame&, Detections* found) {
+                     found->anomaly.width = found->anomaly.height = 1;
+                     found->anomaly.values = {7};
+                     return absl::OkStatus();
+                   }};
+  const auto graph = Open(R"(  - name: graph
+    package: boxes
+    crops: [{name: check, model: odd, keep_above: 0.5}]
+)");
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  EXPECT_THAT(Run(**graph, {PictureOf(0, kSquares)})[0].found.items, SizeIs(2));
+  EXPECT_EQ((*graph)->graph->metrics->crops[0].failed.value(), 2u);
+
+  const auto first = Open("  - {name: graph, package: odd, fallback: [{model: odd, from: 0}]}\n");
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(Run(**first, {PictureOf(0, {})})[0].found.anomaly.width, 1);
+  EXPECT_EQ((*first)->graph->metrics->fallbacks[0].asked.value(), 0u);
+
+  const auto fused = Open("  - {name: graph, ensemble: [odd, odder]}\n");
+  EXPECT_FALSE(fused.ok());  // there is no such model
+  fakes_["odder"] = fakes_["odd"];
+  const auto both = Open("  - {name: graph, ensemble: [odd, odder]}\n");
+  ASSERT_TRUE(both.ok()) << both.status();
+  EXPECT_THAT(Run(**both, {PictureOf(0, {})})[0].status.ToString(), HasSubstr("gives no boxes"));
+}
+
 TEST_F(ModelGraphTest, AnEnsembleFusesBoxesOfOneClassByName) {
   const auto at = [](float x, int32_t class_id) {
     return [x, class_id](const Frame&, Detections* found) {
