@@ -27,7 +27,11 @@ std::optional<DetectionLists> FindDetectionLists(std::span<const TensorInfo> out
 // Their places among all of a model's outputs, where `lists` are among the meant ones alone.
 DetectionLists PlacedAmongAll(const DetectionLists& lists, std::span<const size_t> meant);
 
-// Element `i` of a tensor of int64 or int32.
+// Whether IntegerAt() can read it: what a model gives need not be what its file declares.
+inline bool HoldsIntegers(const TensorView& view) {
+  return view.dtype == DataType::kInt64 || view.dtype == DataType::kInt32;
+}
+// Element `i` of such a tensor.
 int64_t IntegerAt(const TensorView& view, int64_t i);
 
 }  // namespace sightline

@@ -45,6 +45,9 @@ class DeployedHead : public Head {
       return DataLoss("the model gave labels that are not of the scores' shape");
     }
     const TensorView& labels = raw.outputs[lists_.labels];
+    if (!HoldsIntegers(labels)) {
+      return DataLoss("the model gave labels as {}, not as integers", ToString(labels.dtype));
+    }
     int64_t nan = 0;
     for (int64_t q = 0; q < queries; ++q, box += 4) {
       nan += std::isnan(scores[q]);
