@@ -119,9 +119,13 @@ void Print(const char* what, int n, double per_s, double ideal_per_s, Latencies&
               static_cast<unsigned long long>(counts.in_vain));
 }
 
+struct Answered {
+  Latencies latencies;  // of all clients
+  int64_t took_us = 0;  // the whole
+};
+
 // Clients that send their next request when they have the answer to the last.
-void ClosedLoop(int clients, double seconds, int64_t max_delay_us) {
-  const auto batcher = Start(kCallUs, kJobUs, max_delay_us);
+Answered AskInTurn(Batcher& batcher, int clients, double seconds) {
   std::atomic<bool> stop{false};
   std::vector<Latencies> latencies(static_cast<size_t>(clients));
   std::vector<std::thread> threads;
@@ -132,7 +136,7 @@ void ClosedLoop(int clients, double seconds, int64_t max_delay_us) {
       request.source = static_cast<uint32_t>(c);
       while (!stop.load(std::memory_order_relaxed)) {
         const int64_t sent_us = NowUs();
-        if (!batcher->Submit(&request).ok()) return;
+        if (!batcher.Submit(&request).ok()) return;
         request.Wait();
         latencies[static_cast<size_t>(c)].us.push_back(NowUs() - sent_us);
       }
@@ -141,14 +145,20 @@ void ClosedLoop(int clients, double seconds, int64_t max_delay_us) {
   SleepUntil(begin_us + static_cast<int64_t>(seconds * 1e6));
   stop = true;
   for (std::thread& thread : threads) thread.join();
-  const double took_s = static_cast<double>(NowUs() - begin_us) * 1e-6;
-  Latencies all;
-  for (const Latencies& one : latencies) all.us.insert(all.us.end(), one.us.begin(), one.us.end());
+  Answered answered{.latencies = {}, .took_us = NowUs() - begin_us};
+  std::vector<int64_t>& all = answered.latencies.us;
+  for (const Latencies& one : latencies) all.insert(all.end(), one.us.begin(), one.us.end());
+  return answered;
+}
+
+void ClosedLoop(int clients, double seconds, int64_t max_delay_us) {
+  const auto batcher = Start(kCallUs, kJobUs, max_delay_us);
+  Answered answered = AskInTurn(*batcher, clients, seconds);
   const double batch = std::min(clients, kMaxBatch);
   const double ideal = 1e6 * batch / (static_cast<double>(kCallUs) + kJobUs * batch);
-  const auto done = static_cast<double>(all.us.size());
-  Print(max_delay_us > 0 ? "closed loop" : "  no delay", clients, done / took_s, ideal, all,
-        *batcher);
+  const auto done = static_cast<double>(answered.latencies.us.size());
+  Print(max_delay_us > 0 ? "closed loop" : "  no delay", clients,
+        done / (static_cast<double>(answered.took_us) * 1e-6), ideal, answered.latencies, *batcher);
 }
 
 // Requests that come when they come, as a Poisson process; each answer is noted by the runner's thread.
@@ -185,29 +195,10 @@ void OpenLoop(int per_s, double seconds, int64_t max_delay_us) {
 // What a request costs where the device takes no time: CPU of all threads and wall time of each.
 void Overhead(int clients, double seconds) {
   const auto batcher = Start(0, 0, kMaxDelayUs);
-  std::atomic<bool> stop{false};
-  std::vector<Latencies> latencies(static_cast<size_t>(clients));
-  std::vector<std::thread> threads;
   const double cpu_s = ProcessCpuSeconds();
-  const int64_t begin_us = NowUs();
-  for (int c = 0; c < clients; ++c) {
-    threads.emplace_back([&, c] {
-      Request request;
-      request.source = static_cast<uint32_t>(c);
-      while (!stop.load(std::memory_order_relaxed)) {
-        const int64_t sent_us = NowUs();
-        if (!batcher->Submit(&request).ok()) return;
-        request.Wait();
-        latencies[static_cast<size_t>(c)].us.push_back(NowUs() - sent_us);
-      }
-    });
-  }
-  SleepUntil(begin_us + static_cast<int64_t>(seconds * 1e6));
-  stop = true;
-  for (std::thread& thread : threads) thread.join();
-  const double wall_us = static_cast<double>(NowUs() - begin_us);
-  Latencies all;
-  for (const Latencies& one : latencies) all.us.insert(all.us.end(), one.us.begin(), one.us.end());
+  Answered answered = AskInTurn(*batcher, clients, seconds);
+  const auto wall_us = static_cast<double>(answered.took_us);
+  Latencies& all = answered.latencies;
   const auto done = static_cast<double>(all.us.size());
   std::printf(
       "%7d clients  %8.2f us CPU a request, two changes of threads in it  %8.2f us wall a "

@@ -14,6 +14,7 @@
 
 #include "base/child_call.h"
 #include "base/log.h"
+#include "base/scratch_folder.h"
 #include "base/whole_file.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
@@ -127,29 +128,18 @@ absl::StatusOr<ModelPackage> DescribedByUser(const OnnxFileInfo& file, const Mod
 class WorkCopy {
  public:
   static absl::StatusOr<std::shared_ptr<WorkCopy>> Make(const std::string& file) {
-    std::error_code error;
-    const std::filesystem::path temporary = std::filesystem::temp_directory_path(error);
-    if (error) return FailedPrecondition("no folder for temporary files: set TMPDIR to one");
-    std::string pattern = (temporary / "sightline-model-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) {
-      return FailedPrecondition("cannot write into {}: set TMPDIR to a folder that can be written",
-                                std::filesystem::path(pattern).parent_path().string());
-    }
-    auto copy = std::make_shared<WorkCopy>(pattern);
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<ScratchFolder> folder, ScratchFolder::Make());
+    auto copy = std::make_shared<WorkCopy>(std::move(folder));
     SL_ASSIGN_OR_RETURN(copy->weights_mended_, MendOnnx(file, copy->file()));
     return copy;
   }
-  explicit WorkCopy(std::string folder) : folder_(std::move(folder)) {}
-  ~WorkCopy() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  std::string file() const { return folder_ + "/model.onnx"; }
-  std::string open_file() const { return folder_ + "/open.onnx"; }
+  explicit WorkCopy(std::unique_ptr<ScratchFolder> folder) : folder_(std::move(folder)) {}
+  std::string file() const { return folder_->path() + "/model.onnx"; }
+  std::string open_file() const { return folder_->path() + "/open.onnx"; }
   int weights_mended() const { return weights_mended_; }
 
  private:
-  const std::string folder_;
+  const std::unique_ptr<ScratchFolder> folder_;
   int weights_mended_ = 0;
 };
 

@@ -1,14 +1,13 @@
 #include "cli/models_fit.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/scratch_folder.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
@@ -24,31 +23,6 @@ struct FitOptions {
   std::string name;
   std::vector<std::string> images;
   int threads = 0;
-};
-
-// A folder for one file, gone with this.
-class WorkFolder {
- public:
-  static absl::StatusOr<std::unique_ptr<WorkFolder>> Make() {
-    std::error_code error;
-    const std::filesystem::path temporary = std::filesystem::temp_directory_path(error);
-    if (error) return FailedPrecondition("no folder for temporary files: set TMPDIR to one");
-    std::string pattern = (temporary / "sightline-fit-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) {
-      return FailedPrecondition("cannot write into {}: set TMPDIR to a folder that can be written",
-                                std::filesystem::path(pattern).parent_path().string());
-    }
-    return std::make_unique<WorkFolder>(pattern);
-  }
-  explicit WorkFolder(std::string path) : path_(std::move(path)) {}
-  ~WorkFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string file() const { return path_ + "/statistics.bin"; }
-
- private:
-  const std::string path_;
 };
 
 absl::Status AddAll(const std::string& input, AnomalyFitter& fitter) {
@@ -83,10 +57,11 @@ absl::Status FitModel(const FitOptions& options) {
   SL_ASSIGN_OR_RETURN(const auto fitter, AnomalyFitter::Open(package.spec, *backend, threads));
   for (const std::string& input : options.images) SL_RETURN_IF_ERROR(AddAll(input, *fitter));
   SL_ASSIGN_OR_RETURN(const GaussianStatistics statistics, fitter->Finish());
-  SL_ASSIGN_OR_RETURN(const auto folder, WorkFolder::Make());
-  SL_RETURN_IF_ERROR(WriteStatistics(statistics, folder->file()));
+  SL_ASSIGN_OR_RETURN(const auto folder, ScratchFolder::Make());
+  const std::string file = folder->path() + "/statistics.bin";
+  SL_RETURN_IF_ERROR(WriteStatistics(statistics, file));
   const std::string model_file = package.spec.file;
-  package.spec.companion_file = folder->file();
+  package.spec.companion_file = file;
   std::erase_if(package.why, [](const std::string& why) { return why.starts_with("fitted to "); });
   package.why.push_back(fmt::format("fitted to {} good pictures", statistics.pictures));
   SL_ASSIGN_OR_RETURN(const AddedModel added,

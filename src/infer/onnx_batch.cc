@@ -38,16 +38,6 @@ std::string_view Text(Bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-template <typename Visit>
-bool ForEachField(Bytes message, Visit visit) {
-  WireReader reader(message);
-  Field field;
-  while (reader.Next(field)) {
-    if (!visit(field)) return false;
-  }
-  return reader.ok();
-}
-
 // What a rewriter makes of a field.
 enum class Fate : uint8_t { kKept, kDropped, kReplaced, kDamaged };
 

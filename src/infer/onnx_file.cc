@@ -125,17 +125,6 @@ DataType FromOnnxElement(uint64_t element) {  // TensorProto.DataType
   }
 }
 
-// Calls `visit(field)` for every field; false when the message is damaged or a visit says so.
-template <typename Visit>
-bool ForEachField(Bytes message, Visit visit) {
-  WireReader reader(message);
-  Field field;
-  while (reader.Next(field)) {
-    if (!visit(field)) return false;
-  }
-  return reader.ok();
-}
-
 // Collects OnnxFileInfo; every method is false when the bytes are damaged or beyond the limits.
 class Inspector {
  public:

@@ -93,6 +93,17 @@ class WireReader {
   bool ok_ = true;
 };
 
+// Calls `visit(field)` for every field; false when the message is damaged or a visit says so.
+template <typename Visit>
+bool ForEachField(std::span<const uint8_t> message, Visit visit) {
+  WireReader reader(message);
+  WireReader::Field field;
+  while (reader.Next(field)) {
+    if (!visit(field)) return false;
+  }
+  return reader.ok();
+}
+
 // The number at the beginning of `bytes` and how many of them it takes; false when there is none.
 inline bool ReadWireVarint(std::span<const uint8_t> bytes, uint64_t& value, size_t& length) {
   value = 0;

@@ -1,7 +1,6 @@
 #include "net/http_client.h"
 
 #include <curl/curl.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include "base/mutex.h"
 #include "base/redact.h"
 #include "base/time.h"
+#include "base/without_sigpipe.h"
 
 namespace sightline::net {
 namespace {
@@ -41,32 +41,6 @@ bool LibraryStarted() {
   static const bool started = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
   return started;
 }
-
-// OpenSSL writes to its socket in a way that raises SIGPIPE when the other side is gone. While this
-// lives, the calling thread is spared it.
-class WithoutSigpipe {
- public:
-  WithoutSigpipe() {
-    sigset_t pending;
-    ::sigpending(&pending);
-    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
-  }
-  ~WithoutSigpipe() {
-    const timespec at_once{};
-    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &at_once);
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  WithoutSigpipe(const WithoutSigpipe&) = delete;
-  WithoutSigpipe& operator=(const WithoutSigpipe&) = delete;
-
- private:
-  sigset_t pipe_{};
-  sigset_t before_{};
-  bool was_pending_ = false;
-};
 
 // A connection's home: libcurl keeps connections in the multi handle, which also can be woken.
 struct Line {

@@ -1,7 +1,6 @@
 #include "pipeline/model_pool.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -94,39 +93,31 @@ absl::StatusOr<std::shared_ptr<Model>> ModelPool::Get(const ModelConfig& wanted)
   return model;
 }
 
-// The detectors of a model and its parts, which are opened; model->graph is set where there are any.
-absl::StatusOr<std::vector<DetectorFactory>> ModelPool::OpenFactories(const ModelConfig& wanted,
-                                                                      Model* model) {
-  std::vector<DetectorFactory> firsts = {DetectorFactory()};
-  std::optional<DetectorInfo> info;
-  if (wanted.ensemble.empty()) {
-    SL_ASSIGN_OR_RETURN(firsts, OpenOnDevices(open_, wanted));
-    if (!IsGraph(wanted)) return firsts;
-    SL_ASSIGN_OR_RETURN(const std::unique_ptr<Detector> one, firsts.front()());
-    info = one->info();
-  }
-  SL_ASSIGN_OR_RETURN(model->graph,
-                      MakeModelGraph(wanted, info ? &*info : nullptr,
-                                     [this](const ModelConfig& part) { return Get(part); }));
-  for (DetectorFactory& factory : firsts) {
-    factory = [graph = model->graph,
-               first = factory]() -> absl::StatusOr<std::unique_ptr<Detector>> {
-      std::unique_ptr<Detector> one;
-      if (first) {
-        SL_ASSIGN_OR_RETURN(one, first());
-      }
-      return MakeGraphDetector(graph, std::move(one));
-    };
-  }
-  return firsts;
-}
-
 absl::StatusOr<std::shared_ptr<Model>> ModelPool::Open(const ModelConfig& wanted) {
   auto model = std::make_shared<Model>();
-  const absl::StatusOr<std::vector<DetectorFactory>> factories = OpenFactories(wanted, model.get());
-  if (!factories.ok()) return AsFailure(factories.status());
-  absl::StatusOr<std::unique_ptr<Detector>> made = factories->front()();
+  std::vector<DetectorFactory> factories;
+  if (wanted.ensemble.empty()) {
+    absl::StatusOr<std::vector<DetectorFactory>> opened = OpenOnDevices(open_, wanted);
+    if (!opened.ok()) return AsFailure(opened.status());
+    factories = *std::move(opened);
+  }
+  // What each instance looks at a picture with first; null for an ensemble.
+  const auto make_first = [&](size_t instance) -> absl::StatusOr<std::unique_ptr<Detector>> {
+    if (factories.empty()) return std::unique_ptr<Detector>();
+    return factories[instance % factories.size()]();
+  };
+  absl::StatusOr<std::unique_ptr<Detector>> made = make_first(0);
   if (!made.ok()) return AsFailure(made.status());
+  if (IsGraph(wanted)) {
+    auto graph = MakeModelGraph(wanted, *made != nullptr ? &(*made)->info() : nullptr,
+                                [this](const ModelConfig& part) { return Get(part); });
+    if (!graph.ok()) return AsFailure(graph.status());
+    model->graph = *std::move(graph);
+  }
+  const auto with_parts = [&](std::unique_ptr<Detector> first) {
+    return model->graph ? MakeGraphDetector(model->graph, std::move(first)) : std::move(first);
+  };
+  made = with_parts(*std::move(made));
   model->config = wanted;
   model->info = (*made)->info();
   // A model with threads of its own gets fewer instances, so that all of them fill the cores once.
@@ -139,10 +130,9 @@ absl::StatusOr<std::shared_ptr<Model>> ModelPool::Open(const ModelConfig& wanted
   std::vector<std::unique_ptr<BatchRunner>> runners;
   runners.push_back(std::make_unique<DetectorRunner>(*std::move(made), model->metrics, 0, clock_));
   while (runners.size() < static_cast<size_t>(model->instances)) {
-    const DetectorFactory& factory = (*factories)[runners.size() % factories->size()];
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> next, factory());
-    runners.push_back(
-        std::make_unique<DetectorRunner>(std::move(next), model->metrics, runners.size(), clock_));
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<Detector> next, make_first(runners.size()));
+    runners.push_back(std::make_unique<DetectorRunner>(with_parts(std::move(next)), model->metrics,
+                                                       runners.size(), clock_));
   }
   SL_ASSIGN_OR_RETURN(model->batcher,
                       Batcher::Create(BatcherOptionsOf(wanted, *model), std::move(runners)));

@@ -53,8 +53,6 @@ class ModelPool {
 
  private:
   absl::StatusOr<std::shared_ptr<Model>> Open(const ModelConfig& wanted);
-  absl::StatusOr<std::vector<DetectorFactory>> OpenFactories(const ModelConfig& wanted,
-                                                             Model* model);
 
   const OpenDetector open_;
   const int worker_threads_;

@@ -3,8 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 #include <numeric>
 #include <optional>
@@ -243,23 +241,6 @@ class Trial {
 };
 
 }  // namespace
-
-absl::StatusOr<std::unique_ptr<ScratchFolder>> ScratchFolder::Make() {
-  const char* const wished = std::getenv("TMPDIR");
-  const fs::path root = wished != nullptr && *wished != '\0' ? wished : "/tmp";
-  std::string pattern = (root / "sightline-int8-XXXXXX").string();
-  if (mkdtemp(pattern.data()) == nullptr) {
-    return FailedPrecondition(
-        "cannot write into {}: {}: set TMPDIR to a folder that can be written", root.string(),
-        std::generic_category().message(errno));
-  }
-  return std::make_unique<ScratchFolder>(std::move(pattern));
-}
-
-ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
 
 absl::StatusOr<TrialResult> TryInt8(const TrialOptions& options, InferenceBackend& backend,
                                     const std::vector<InferenceBackend*>& backends) {

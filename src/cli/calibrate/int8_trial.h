@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/scratch_folder.h"
 #include "base/status.h"
 #include "cli/calibrate/calibration_pictures.h"
 #include "cli/calibrate/int8_search.h"
@@ -45,18 +46,6 @@ struct SpeedGain {
   std::string version;
   double fp32_cpu_ms = 0;  // of one inference on one thread, median
   double int8_cpu_ms = 0;
-};
-
-// A folder under TMPDIR, gone with this.
-class ScratchFolder {
- public:
-  static absl::StatusOr<std::unique_ptr<ScratchFolder>> Make();
-  explicit ScratchFolder(std::string path) : path_(std::move(path)) {}
-  ~ScratchFolder();
-  const std::string& path() const { return path_; }
-
- private:
-  const std::string path_;
 };
 
 struct TrialResult {

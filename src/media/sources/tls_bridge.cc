@@ -9,7 +9,6 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,6 +24,7 @@
 
 #include "base/mutex.h"
 #include "base/thread.h"
+#include "base/without_sigpipe.h"
 
 namespace sightline {
 namespace {
@@ -58,32 +58,6 @@ struct SslFree {
 };
 using SslContextPtr = std::unique_ptr<SSL_CTX, SslContextFree>;
 using SslPtr = std::unique_ptr<SSL, SslFree>;
-
-// OpenSSL writes to its socket in a way that raises SIGPIPE when the other side is gone. While this
-// lives, the calling thread is spared it.
-class WithoutSigpipe {
- public:
-  WithoutSigpipe() {
-    sigset_t pending;
-    ::sigpending(&pending);
-    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
-  }
-  ~WithoutSigpipe() {
-    const timespec at_once{};
-    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &at_once);
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  WithoutSigpipe(const WithoutSigpipe&) = delete;
-  WithoutSigpipe& operator=(const WithoutSigpipe&) = delete;
-
- private:
-  sigset_t pipe_{};
-  sigset_t before_{};
-  bool was_pending_ = false;
-};
 
 // OpenSSL's first reason on this thread; the queue is empty afterwards.
 std::string SslReason() {
