@@ -85,10 +85,10 @@ def main():
                 engine.append(engine_round(args.clip, model, confidence, round_folder))
             ours, theirs = medians(engine), medians(loop)
             for who, m in (("sightline", ours), ("loop", theirs)):
-                print(f"{name:27}{who:10}{m['wall']:8.2f}{m['cpu']:8.2f}{m['process']:11.2f}{m['frames']:8.0f}"
+                print(f"{name:27}{who:10}{m['wall']:8.2f}{m['cpu']:8.2f}{m['command']:11.2f}{m['frames']:8.0f}"
                       f"{m['tracks']:8.0f}")
             shares = {key: ours[key] / theirs[key] for key in ("wall", "cpu", "command")}
-            print(f"{'':27}{'share':10}{shares['wall']:8.2f}{shares['cpu']:8.2f}{shares['process']:11.2f}"
+            print(f"{'':27}{'share':10}{shares['wall']:8.2f}{shares['cpu']:8.2f}{shares['command']:11.2f}"
                   + (f"   aim: command at most {aim}" if aim else ""), flush=True)
 
 

@@ -40,8 +40,8 @@ void HideSecret(std::string_view secret, std::string_view instead) {
   const auto same = [&](const auto& entry) { return entry.first == secret; };
   if (std::ranges::any_of(hidden.secrets, same)) return;
   if (hidden.by_age.size() == kMaxHidden) {
-    std::erase_if(hidden.secrets,
-                  [&](const auto& entry) { return entry.first == hidden.by_age.front(); });
+    const std::string& oldest = hidden.by_age.front();
+    std::erase_if(hidden.secrets, [&](const auto& entry) { return entry.first == oldest; });
     hidden.by_age.pop_front();
   }
   const auto place = std::ranges::find_if(

@@ -192,7 +192,8 @@ absl::StatusOr<KeyPointOutcome> CompareKeyPointsText(const std::string& truth,
   const std::vector<double> sigmas = KeyPointSigmas(outcome.points);
   DetectionAccuracy accuracy(50'000'000, kMostAPicture);
   for (const auto& [id, picture] : pictures) {
-    const Similarity similarity = [&picture, &sigmas](size_t found, size_t of_truth) {
+    // Named anew: Clang before 16 cannot capture a structured binding.
+    const Similarity similarity = [&picture = picture, &sigmas](size_t found, size_t of_truth) {
       const TrueBox& box = picture.truth[of_truth];
       return KeyPointSimilarity(picture.found_points[found], picture.true_points[of_truth],
                                 box.box_px, box.area_px2, sigmas);
