@@ -143,8 +143,7 @@ std::vector<float> Floats(const Scripted& model, const std::string& name) {
 
 // What a case of a golden file is with one entry as the models' answer.
 struct GoldenModels {
-  GoldenModels(const Golden& golden, const json& c)
-      : golden_(golden), raw_(golden::RawOf(golden, c)) {
+  GoldenModels(const Golden& golden, const json& c) : raw_(golden::RawOf(golden, c)) {
     const OnnxFileInfo encoder = EncoderFile(golden, c), decoder = DecoderFile(golden);
     auto described = DescribePromptable(encoder, decoder);
     EXPECT_TRUE(described.ok()) << described.status();
@@ -180,7 +179,6 @@ struct GoldenModels {
   TwoFiles files;
 
  private:
-  const Golden& golden_;
   const std::vector<Raw> raw_;
   TensorView positions_;
 };

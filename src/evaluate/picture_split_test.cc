@@ -22,7 +22,7 @@ TEST(PictureSplit, PartsAreDisjointAndComplete) {
   std::vector<size_t> all = split.work;
   all.insert(all.end(), split.judge.begin(), split.judge.end());
   std::ranges::sort(all);
-  EXPECT_EQ(std::ranges::unique(all).begin(), all.end());
+  EXPECT_EQ(std::ranges::adjacent_find(all), all.end());
   EXPECT_EQ(split.copies, 0u);
   EXPECT_EQ(split.beyond, 0u);
 }

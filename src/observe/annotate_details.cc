@@ -110,13 +110,14 @@ void DrawClassMap(const ClassMap& map, cv::Mat& picture) {
 void DrawAnomaly(const AnomalyMap& map, cv::Mat& picture) {
   const auto cells = static_cast<int64_t>(map.width) * map.height;
   if (cells < 1 || static_cast<size_t>(cells) != map.values.size()) return;
-  const auto [least, most] = std::ranges::minmax_element(map.values);
-  const float range = *most - *least;
+  const auto extremes = std::ranges::minmax_element(map.values);
+  const float least = *extremes.min;
+  const float range = *extremes.max - least;
   if (!(range > 0) || !std::isfinite(range)) return;
   constexpr float kMost = 0.7f;  // of the tint, so that the picture shows through
   constexpr std::array<float, 3> kRed = {30, 30, 230};
   ForEachPixel(map.extent_px, map.width, map.height, picture, [&](cv::Vec3b& pixel, size_t cell) {
-    const float share = kMost * std::clamp((map.values[cell] - *least) / range, 0.0f, 1.0f);
+    const float share = kMost * std::clamp((map.values[cell] - least) / range, 0.0f, 1.0f);
     for (int c = 0; c < 3; ++c) {
       const auto value = static_cast<float>(pixel[c]);
       pixel[c] = static_cast<uint8_t>(value + (kRed[static_cast<size_t>(c)] - value) * share);
