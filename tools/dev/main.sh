@@ -99,7 +99,7 @@ test_all() {
 
 fuzz() {
   local seconds=${1:-30} target found=0 count=0 corpus log enough; shift || true
-  build fuzz || return 1
+  build fuzz fuzz_targets || return 1
   for target in ${*:-$(cd build-fuzz/bin && ls *_fuzz)}; do
     echo "fuzz: $target for $seconds s"
     corpus=build-fuzz/corpus/$target log=build-fuzz/$target.log count=$((count + 1))

@@ -108,7 +108,8 @@ class Search {
     std::vector<SensitiveLayer>& ranking = result_.ranking;
     for (const Int8Layer& layer : input_.layers) ranking.push_back({.layer = layer});
     // Those that are tried first are tried at all when time is short.
-    std::ranges::stable_partition(ranking, [](const auto& one) { return one.layer.suspect(); });
+    std::stable_partition(ranking.begin(), ranking.end(),
+                          [](const auto& one) { return one.layer.suspect(); });
     std::set<std::string> all;
     for (const Int8Layer& layer : input_.layers) all.insert(layer.name);
     Say("finding out how sensitive each layer is");
