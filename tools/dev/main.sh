@@ -109,7 +109,7 @@ fuzz() {
     enough=-max_total_time=$seconds
     [ "$target" != model_add_fuzz ] || enough=-runs=100000
     if UBSAN_OPTIONS=print_stacktrace=1 LSAN_OPTIONS=suppressions=$PWD/tools/dev/lsan.supp \
-      "build-fuzz/bin/$target" "$enough" -rss_limit_mb=2048 -timeout=10 -verbosity=1 \
+      "build-fuzz/bin/$target" "$enough" -rss_limit_mb=2048 -timeout=25 -verbosity=1 \
       -print_final_stats=1 -artifact_prefix="build-fuzz/crashes/$target/" "$corpus" \
       "build-fuzz/crashes/$target" $(fuzz_seeds "$target") > "$log" 2>&1
     then

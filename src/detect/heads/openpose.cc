@@ -32,8 +32,8 @@ constexpr int kSamples = 10;      // along a limb
 constexpr int kLeastSamples = 9;  // of them must be above kLeastField
 constexpr double kFewestParts = 4;
 constexpr double kLeastScore = 0.4;  // a part
-constexpr size_t kMostPeaks =
-    128;  // of one joint, the strongest; chosen, the reference has no limit
+// Of one joint, the strongest; chosen: the reference has no limit, and its time grows by the square.
+constexpr size_t kMostPeaks = 64;
 constexpr int64_t kMostCells = 1 << 18;  // of a map; chosen
 
 struct Limb {
@@ -118,12 +118,15 @@ struct Enlarger {
   }
 
   double One(const float* map, int i, int j) const {
+    const std::array<float, 8>&across_weights = x.weights[i], &down_weights = y.weights[j];
+    std::array<int, 8> columns_of{};
+    for (int k = 0; k < 8; ++k) columns_of[k] = x.At(i, k);
     double sum = 0;
     for (int r = 0; r < 8; ++r) {
       const float* const row = map + static_cast<size_t>(y.At(j, r)) * columns;
       double across = 0;
-      for (int k = 0; k < 8; ++k) across += x.weights[i][k] * row[x.At(i, k)];
-      sum += y.weights[j][r] * across;
+      for (int k = 0; k < 8; ++k) across += across_weights[k] * row[columns_of[k]];
+      sum += down_weights[r] * across;
     }
     return sum;
   }
@@ -243,7 +246,8 @@ struct Body {
         const double length = std::max(0.001, std::hypot(dx, dy));
         double sum = 0;
         int along = 0;
-        for (int s = 0; s < kSamples; ++s) {
+        // As soon as too few can be above it, the rest is not looked at: of many peaks, few pairs fit.
+        for (int s = 0; s < kSamples && along + kSamples - s >= kLeastSamples; ++s) {
           const double share = s / (kSamples - 1.0);
           // To even, as Python rounds.
           const int x = static_cast<int>(std::nearbyint(a[i].x + dx * share));
