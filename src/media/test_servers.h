@@ -3,18 +3,12 @@
 #pragma once
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <functional>
 #include <list>
 #include <map>
@@ -24,72 +18,28 @@
 #include <utility>
 #include <vector>
 
-extern char** environ;
+#include "base/test_server_program.h"
 
 namespace sightline::test {
 
 // tests/servers/rtsp_server.cc, as a process.
-class RtspServer {
+class RtspServer : public ServerProgram {
  public:
-  explicit RtspServer(std::vector<std::string> arguments = {}) {
-    const std::string program = std::string(SIGHTLINE_BINARY_DIR) + "/bin/rtsp_server";
-    if (::access(program.c_str(), X_OK) != 0) return;
-    int input[2];
-    int output[2];
-    if (::pipe2(input, O_CLOEXEC) != 0 || ::pipe2(output, O_CLOEXEC) != 0) return;
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, input[0], 0);
-    ::posix_spawn_file_actions_adddup2(&actions, output[1], 1);
-    arguments.insert(arguments.begin(), program);
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    if (::posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv.data(), environ) != 0) {
-      pid_ = -1;
-    }
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::close(input[0]);
-    ::close(output[1]);
-    input_ = input[1];
-    ReadPort(output[0]);
-    ::close(output[0]);
-  }
-  RtspServer(const RtspServer&) = delete;
-  RtspServer& operator=(const RtspServer&) = delete;
-  ~RtspServer() {
-    Signal(SIGKILL);  // works on a stopped one, too
-    if (input_ >= 0) ::close(input_);
-    if (pid_ > 0) ::waitpid(pid_, nullptr, 0);
-  }
-
-  bool started() const { return port_ > 0; }
-  int port() const { return port_; }
-  pid_t pid() const { return pid_; }
-  void Signal(int number) {
-    if (pid_ > 0) ::kill(pid_, number);
-  }
+  explicit RtspServer(const std::vector<std::string>& arguments = {})
+      : ServerProgram(Command(arguments)) {}
   // "rtsp://CREDENTIALS@127.0.0.1:PORT/live"
   std::string Url(const std::string& credentials = "", const std::string& scheme = "rtsp",
                   const std::string& path = "/live") const {
     return scheme + "://" + credentials + (credentials.empty() ? "" : "@") +
-           "127.0.0.1:" + std::to_string(port_) + path;
+           "127.0.0.1:" + std::to_string(port()) + path;
   }
 
  private:
-  // "PORT n", or the end when it cannot start. A first start builds GStreamer's list of plugins.
-  void ReadPort(int fd) {
-    constexpr int kDeadlineMs = 60'000;
-    std::string line;
-    char c = 0;
-    pollfd one{fd, POLLIN, 0};
-    while (::poll(&one, 1, kDeadlineMs) > 0 && ::read(fd, &c, 1) == 1 && c != '\n') line += c;
-    if (line.rfind("PORT ", 0) == 0) port_ = std::atoi(line.c_str() + 5);
+  static std::vector<std::string> Command(const std::vector<std::string>& arguments) {
+    std::vector<std::string> command = {std::string(SIGHTLINE_BINARY_DIR) + "/bin/rtsp_server"};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    return command;
   }
-
-  pid_t pid_ = -1;
-  int input_ = -1;
-  int port_ = 0;
 };
 #define SKIP_UNLESS_STARTED(server)                                                         \
   if (!(server).started())                                                                  \

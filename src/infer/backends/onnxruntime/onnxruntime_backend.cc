@@ -1,7 +1,6 @@
 #include "infer/backends/onnxruntime/onnxruntime_backend.h"
 
 #include <onnxruntime_session_options_config_keys.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <charconv>
@@ -14,6 +13,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/whole_file.h"
+#include "infer/backends/loaded_models.h"
 #include "infer/backends/onnxruntime/onnxruntime_library.h"
 #include "infer/backends/onnxruntime/onnxruntime_session_internal.h"
 #include "infer/onnx_file.h"
@@ -159,16 +159,6 @@ absl::Status ReadPorts(OnnxRuntimeModel& model) {
   return absl::OkStatus();
 }
 
-// What makes two sessions the same loaded model. A file that was replaced is another model.
-struct ModelKey {
-  std::string providers;
-  dev_t device = 0;
-  ino_t inode = 0;
-  off_t bytes = 0;
-  int64_t modified_ns = 0;
-  auto operator<=>(const ModelKey&) const = default;
-};
-
 class OnnxRuntime final : public InferenceBackend {
  public:
   // May throw Ort::Exception.
@@ -199,15 +189,10 @@ class OnnxRuntime final : public InferenceBackend {
   }
 
  private:
-  absl::StatusOr<std::shared_ptr<OnnxRuntimeModel>> FindOrLoad(const SessionOptions& options)
-      EXCLUDES(loading_) {
-    struct stat status {};
-    if (stat(options.model_file.c_str(), &status) != 0) {
-      return NotFound("no model file {}", options.model_file);
-    }
-    if (!S_ISREG(status.st_mode)) {
-      return InvalidArgument("{} is not a file", options.model_file);
-    }
+  absl::StatusOr<std::shared_ptr<OnnxRuntimeModel>> FindOrLoad(const SessionOptions& options) {
+    SL_ASSIGN_OR_RETURN(
+        LoadedModelKey key,
+        KeyOfModel(options.model_file, fmt::format("{}", fmt::join(options.providers, ","))));
     if (options.intra_op_threads < 1 || options.intra_op_threads > 1024) {
       return InvalidArgument("{} threads for one inference: 1 to 1024 are possible",
                              options.intra_op_threads);
@@ -215,22 +200,7 @@ class OnnxRuntime final : public InferenceBackend {
     // Sessions of several threads bring a pool of their own each: sharing the model would make
     // them share that too.
     if (options.intra_op_threads > 1) return Load(options);
-    ModelKey key{
-        .providers = fmt::format("{}", fmt::join(options.providers, ",")),
-        .device = status.st_dev,
-        .inode = status.st_ino,
-        .bytes = status.st_size,
-        .modified_ns = status.st_mtim.tv_sec * int64_t{1'000'000'000} + status.st_mtim.tv_nsec};
-    // Held while loading, so that runners that start at once load the file once. Nothing on the way
-    // of a frame takes it.
-    MutexLock lock(loading_);
-    std::erase_if(models_, [](const auto& entry) { return entry.second.expired(); });
-    if (const auto found = models_.find(key); found != models_.end()) {
-      if (auto model = found->second.lock()) return model;
-    }
-    SL_ASSIGN_OR_RETURN(std::shared_ptr<OnnxRuntimeModel> model, Load(options));
-    models_[std::move(key)] = model;
-    return model;
+    return models_.FindOrLoad(std::move(key), [&] { return Load(options); });
   }
 
   absl::StatusOr<std::shared_ptr<OnnxRuntimeModel>> Load(const SessionOptions& options) {
@@ -304,8 +274,7 @@ class OnnxRuntime final : public InferenceBackend {
   Ort::Env env_;
   std::map<std::string, std::string> full_names_;  // by short name
   std::vector<std::string> short_names_;
-  Mutex loading_;
-  std::map<ModelKey, std::weak_ptr<OnnxRuntimeModel>> models_ GUARDED_BY(loading_);
+  LoadedModels<OnnxRuntimeModel> models_;
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "infer/backends/openvino/openvino_backend.h"
 
 #include <fmt/ranges.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <map>
@@ -12,6 +11,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/whole_file.h"
+#include "infer/backends/loaded_models.h"
 #include "infer/backends/openvino/openvino_library_internal.h"
 #include "infer/backends/openvino/openvino_session_internal.h"
 #include "infer/onnx_file.h"
@@ -26,19 +26,6 @@ void LogFromRuntime(const char* message) {
   // What goes wrong also comes back as an error, so this is for those who debug.
   if (message != nullptr) Log().debug("openvino: {}", message);
 }
-
-// What makes two sessions the same compiled model. A file that was replaced is another model.
-struct ModelKey {
-  std::string device;
-  int threads = 0;
-  int parallel_sessions = 0;
-  int max_batch = 0;
-  dev_t volume = 0;
-  ino_t inode = 0;
-  off_t bytes = 0;
-  int64_t modified_ns = 0;
-  auto operator<=>(const ModelKey&) const = default;
-};
 
 // "GPU.1" <-> "gpu:1"
 std::string ShortName(std::string device) {
@@ -86,40 +73,18 @@ class OpenVino final : public InferenceBackend {
         library_.version, library_.path, wanted, fmt::join(names_, ", "));
   }
 
-  absl::StatusOr<std::shared_ptr<const OpenVinoModel>> FindOrCompile(const SessionOptions& options)
-      EXCLUDES(loading_) {
-    struct stat status {};
-    if (stat(options.model_file.c_str(), &status) != 0) {
-      return NotFound("no model file {}", options.model_file);
-    }
-    if (!S_ISREG(status.st_mode)) {
-      return InvalidArgument("{} is not a file", options.model_file);
-    }
+  absl::StatusOr<std::shared_ptr<const OpenVinoModel>> FindOrCompile(
+      const SessionOptions& options) {
+    SL_ASSIGN_OR_RETURN(LoadedModelKey key, KeyOfModel(options.model_file, ""));
     if (options.intra_op_threads < 1 || options.intra_op_threads > 1024 ||
         options.parallel_sessions < 1 || options.parallel_sessions > 1024) {
       return InvalidArgument("{} sessions of {} threads: 1 to 1024 of each are possible",
                              options.parallel_sessions, options.intra_op_threads);
     }
     SL_ASSIGN_OR_RETURN(const std::string device, DeviceOf(options));
-    ModelKey key{
-        .device = device,
-        .threads = options.intra_op_threads,
-        .parallel_sessions = options.parallel_sessions,
-        .max_batch = options.max_batch,
-        .volume = status.st_dev,
-        .inode = status.st_ino,
-        .bytes = status.st_size,
-        .modified_ns = status.st_mtim.tv_sec * int64_t{1'000'000'000} + status.st_mtim.tv_nsec};
-    // Held while compiling, so that runners that start at once compile the file once. Nothing on the
-    // way of a frame takes it.
-    MutexLock lock(loading_);
-    std::erase_if(models_, [](const auto& entry) { return entry.second.expired(); });
-    if (const auto found = models_.find(key); found != models_.end()) {
-      if (auto model = found->second.lock()) return model;
-    }
-    SL_ASSIGN_OR_RETURN(std::shared_ptr<const OpenVinoModel> model, Compile(options, device));
-    models_[std::move(key)] = model;
-    return model;
+    key.use = fmt::format("{}, {} threads, {} sessions, batch {}", device, options.intra_op_threads,
+                          options.parallel_sessions, options.max_batch);
+    return models_.FindOrLoad(std::move(key), [&] { return Compile(options, device); });
   }
 
   absl::Status Refused(const SessionOptions& options, std::string_view doing,
@@ -306,8 +271,7 @@ class OpenVino final : public InferenceBackend {
   ov_core_t* const core_;
   std::map<std::string, std::string> devices_;  // by short name
   std::vector<std::string> names_;
-  Mutex loading_;
-  std::map<ModelKey, std::weak_ptr<const OpenVinoModel>> models_ GUARDED_BY(loading_);
+  LoadedModels<const OpenVinoModel> models_;
 };
 
 }  // namespace

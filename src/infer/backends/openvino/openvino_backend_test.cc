@@ -9,23 +9,8 @@
 #include <opencv2/imgproc.hpp>
 #include <thread>
 
-#include "base/allocation_scope.h"
 #include "infer/backends/openvino/openvino_library_internal.h"
-
-// Counts the allocations of this thread that are not a library's.
-namespace {
-thread_local bool g_counting = false;
-thread_local int g_allocations = 0;
-}  // namespace
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // new and delete are both replaced here
-void* operator new(size_t bytes) {
-  if (g_counting && !sightline::LibraryAllocations::Inside()) ++g_allocations;
-  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "infer/backends/test_counted_allocations.h"
 
 namespace sightline {
 namespace {
@@ -100,14 +85,13 @@ TEST_F(OpenVinoTest, RunAllocatesNothingOfOursAfterWarmUp) {
       ASSERT_TRUE(session->InputBuffer(0, shape).ok());
       ASSERT_TRUE(session->Run().ok());
     }
-    g_allocations = 0;
-    g_counting = true;
-    for (int i = 0; i < 10; ++i) {
-      (void)session->InputBuffer(0, shape);
-      (void)session->Run();
-    }
-    g_counting = false;
-    EXPECT_EQ(g_allocations, 0) << name;
+    const int allocations = test::CountAllocations([&] {
+      for (int i = 0; i < 10; ++i) {
+        (void)session->InputBuffer(0, shape);
+        (void)session->Run();
+      }
+    });
+    EXPECT_EQ(allocations, 0) << name;
   }
 }
 

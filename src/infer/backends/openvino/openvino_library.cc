@@ -1,38 +1,38 @@
 #include "infer/backends/openvino/openvino_library_internal.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
-#include <array>
 #include <cstdlib>
-#include <filesystem>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
-#include "base/allocation_scope.h"
+#ifndef SIGHTLINE_OPENVINO_DEFAULT_FOLDER
+#define SIGHTLINE_OPENVINO_DEFAULT_FOLDER ""
+#endif
 
 namespace sightline {
 namespace {
 
-// A link without a version, as ./dev setup makes it, then the names of releases.
-constexpr std::array<const char*, 2> kFileNames = {"libopenvino_c.so", "libopenvino_c.so.2641"};
 // The numbers of the element types in the C interface are those of the headers only since then.
 constexpr int kOldestYear = 2026;
 
-template <typename Function>
-bool Find(void* handle, const char* name, Function* function) {
-  *function = reinterpret_cast<Function>(dlsym(handle, name));
-  return *function != nullptr;
+RuntimeLibrary Wanted() {
+  return {.runtime = "OpenVINO",
+          .variable = "SIGHTLINE_OPENVINO_LIBRARY",
+          // A link without a version, as ./dev setup makes it, then the names of releases.
+          .file_names = {"libopenvino_c.so", "libopenvino_c.so.2641"},
+          .subfolders = {"openvino"},
+          .built_with = SIGHTLINE_OPENVINO_DEFAULT_FOLDER,
+          .remedy = fmt::format("run ./dev setup, or set SIGHTLINE_OPENVINO_LIBRARY to a "
+                                "libopenvino_c.so of {} or newer",
+                                kOldestYear)};
 }
 
 absl::StatusOr<OpenVinoLibrary> UseHandle(void* handle, const std::string& path) {
   OpenVinoLibrary library;
   library.path = path;
   const char* missing = nullptr;
-  const auto version_of = reinterpret_cast<decltype(&::ov_get_openvino_version)>(
-      dlsym(handle, "ov_get_openvino_version"));
-  if (version_of == nullptr) {
+  decltype(&::ov_get_openvino_version) version_of = nullptr;
+  if (!FindFunction(handle, "ov_get_openvino_version", &version_of)) {
     return FailedPrecondition("{} is not OpenVINO: it has no ov_get_openvino_version", path);
   }
   ov_version_t version{};
@@ -47,7 +47,7 @@ absl::StatusOr<OpenVinoLibrary> UseHandle(void* handle, const std::string& path)
         library.version, path, kOldestYear);
   }
 #define SIGHTLINE_FIND(name) \
-  if (!Find(handle, #name, &library.api.name)) missing = #name;
+  if (!FindFunction(handle, #name, &library.api.name)) missing = #name;
   SIGHTLINE_OPENVINO_FUNCTIONS(SIGHTLINE_FIND)
 #undef SIGHTLINE_FIND
   if (missing != nullptr) {
@@ -59,67 +59,18 @@ absl::StatusOr<OpenVinoLibrary> UseHandle(void* handle, const std::string& path)
   return library;
 }
 
-absl::StatusOr<OpenVinoLibrary> LoadFrom(const std::string& path) {
-  const LibraryAllocations scope;
-  // RTLD_LOCAL: neither its names nor those of the TBB that it may bring reach anything else.
-  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) {
-    const char* why = dlerror();
-    return FailedPrecondition("cannot load OpenVINO from {}: {}", path,
-                              why != nullptr ? why : "unknown reason");
-  }
-  return UseHandle(handle, path);
-}
-
 }  // namespace
 
-OpenVinoSearch DefaultOpenVinoSearch() {
-  OpenVinoSearch search;
-  if (const char* chosen = std::getenv("SIGHTLINE_OPENVINO_LIBRARY");
-      chosen != nullptr && *chosen != '\0') {
-    search.chosen = chosen;
-  }
-  std::error_code error;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-  const auto add = [&](const std::filesystem::path& folder) {
-    for (const char* name : kFileNames) search.candidates.push_back((folder / name).string());
-  };
-  if (!error) {
-    const auto folder = program.parent_path();
-    add(folder.parent_path() / "lib");
-    add(folder.parent_path() / "lib/openvino");
-    add(folder / "lib");
-  }
-#ifdef SIGHTLINE_OPENVINO_DEFAULT_FOLDER
-  add(SIGHTLINE_OPENVINO_DEFAULT_FOLDER);
-#endif
-  // No slash: the system's loader looks for them.
-  search.candidates.insert(search.candidates.end(), kFileNames.begin(), kFileNames.end());
-  return search;
-}
+RuntimeSearch DefaultOpenVinoSearch() { return Wanted().DefaultSearch(); }
 
-absl::StatusOr<OpenVinoLibrary> LoadOpenVino(const OpenVinoSearch& search) {
-  if (!search.chosen.empty()) {
-    auto library = LoadFrom(search.chosen);
-    if (library.ok()) return library;
-    return WithContext(library.status(), "SIGHTLINE_OPENVINO_LIBRARY");
-  }
-  std::string tried;
-  for (const std::string& candidate : search.candidates) {
-    const bool is_path = candidate.find('/') != std::string::npos;
-    std::error_code error;
-    if (is_path && !std::filesystem::exists(candidate, error)) {
-      tried += (tried.empty() ? "" : ", ") + candidate;
-      continue;
-    }
-    auto library = LoadFrom(candidate);
-    if (library.ok() || is_path) return library;
-    tried += (tried.empty() ? "" : ", ") + candidate + " by the system's loader";
-  }
-  return FailedPrecondition(
-      "OpenVINO is not installed: run ./dev setup, or set SIGHTLINE_OPENVINO_LIBRARY to a "
-      "libopenvino_c.so of {} or newer; looked for: {}",
-      kOldestYear, tried);
+absl::StatusOr<OpenVinoLibrary> LoadOpenVino(const RuntimeSearch& search) {
+  OpenVinoLibrary library;
+  SL_RETURN_IF_ERROR(Wanted().Load(search, [&](void* handle, const std::string& path) {
+    auto used = UseHandle(handle, path);
+    if (used.ok()) library = *std::move(used);
+    return used.status();
+  }));
+  return library;
 }
 
 std::string OpenVinoWords(const OpenVinoApi& api, ov_status_e status) {

@@ -6,9 +6,9 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "base/status.h"
+#include "infer/backends/runtime_library.h"
 
 namespace sightline {
 
@@ -62,17 +62,11 @@ struct OpenVinoLibrary {
   std::string version;  // "2026.4.1"
 };
 
-// Where the library may be, in order. With `chosen` set, only that one counts: somebody asked for
-// it.
-struct OpenVinoSearch {
-  std::string chosen;
-  std::vector<std::string> candidates;
-};
-OpenVinoSearch DefaultOpenVinoSearch();
+RuntimeSearch DefaultOpenVinoSearch();
 
 // Loads the first library that is there; it stays loaded. FailedPrecondition when there is none, or
 // when the first one that is there cannot be used.
-absl::StatusOr<OpenVinoLibrary> LoadOpenVino(const OpenVinoSearch& search);
+absl::StatusOr<OpenVinoLibrary> LoadOpenVino(const RuntimeSearch& search);
 
 // Objects of the library, freed by the function that belongs to them.
 template <typename T>
