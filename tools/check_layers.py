@@ -40,6 +40,7 @@ ADAPTED = {
     "onnxruntime": [],
     "onnx/": [],
     "openvino/": [],
+    "torch/": [],
     "yaml-cpp/": [],
     "sqlite3.h": [],
     "boost/": [],

@@ -15,6 +15,7 @@ struct BackendEntry {
   bool needed = false;    // whether a machine without it lacks something
   // Loads it on first use; what is not installed is said in words. Threads: safe.
   absl::StatusOr<InferenceBackend*> (*get)() = nullptr;
+  std::string_view install = "./dev setup";  // the command that adds it
 };
 
 // All of them; the first is the default.
@@ -28,7 +29,8 @@ absl::StatusOr<InferenceBackend*> DefaultBackend();
 absl::StatusOr<InferenceBackend*> BackendNamed(std::string_view name);
 
 // The backend for a model, a package's name or a path: the one of that name unless `wanted` is empty;
-// else the default one, or OpenVINO for TensorFlow Lite files.
+// else the default one, or OpenVINO for TensorFlow Lite files. A TorchScript file is a program:
+// FailedPrecondition unless `wanted` names its backend, or the file was added to the store.
 absl::StatusOr<InferenceBackend*> BackendFor(const std::string& wanted, const std::string& model);
 
 // The model file behind a package's name, a package's folder or a path, without a look at what it

@@ -129,6 +129,10 @@ absl::StatusOr<Measured> Infer(const BenchOptions& options) {
                                        .parallel_sessions = options.sessions}));
     for (size_t input = 0; input < session->inputs().size(); ++input) {
       std::vector<int64_t> shape = session->inputs()[input].shape;
+      if (shape.empty()) {
+        return InvalidArgument("{}: the shape of its input {} is not in the file", file,
+                               session->inputs()[input].name);
+      }
       for (int64_t& size : shape) size = size < 0 ? 1 : size;
       if (session->inputs()[input].shape[0] < 0) shape[0] = options.batch;
       SL_ASSIGN_OR_RETURN(void* data, session->InputBuffer(input, shape));

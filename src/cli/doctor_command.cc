@@ -80,7 +80,7 @@ Finding Inference(const BackendEntry& entry) {
   return {"inference",
           fmt::format("{}: {}", entry.needed ? "missing" : "not there, and not needed",
                       MessageOf(backend.status())),
-          !entry.needed, "./dev setup"};
+          !entry.needed, std::string(entry.install)};
 }
 
 std::vector<Finding> Examine() {

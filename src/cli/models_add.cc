@@ -20,6 +20,7 @@
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/models_print.h"
+#include "cli/run_options.h"
 #include "cli/standard_output.h"
 #include "detect/anomaly_fit.h"
 #include "detect/detector_factory.h"
@@ -29,10 +30,11 @@
 #include "detect/prove_batch.h"
 #include "detect/recognise.h"
 #include "infer/coco_labels.h"
+#include "infer/inspect_model.h"
+#include "infer/model_format.h"
 #include "infer/model_store.h"
 #include "infer/onnx_batch.h"
 #include "infer/onnx_file.h"
-#include "infer/tflite_file.h"
 
 namespace sightline::cli {
 namespace {
@@ -45,6 +47,7 @@ struct AddOptions {
   std::string name;
   std::string labels;
   std::string description;
+  std::string backend;
   double confidence = -1;
   bool keep_batch = false;
   bool replace = false;
@@ -149,6 +152,7 @@ struct Understood {
   std::shared_ptr<WorkCopy> copy;  // null: the file as it is
   std::string file;                // of it, to be stored
   bool opened = false;             // its batch was
+  OnnxFileInfo info;               // of the file as it was given
   std::string one_by_one;          // why its pictures run one after the other; empty: they need not
 };
 
@@ -220,7 +224,7 @@ absl::StatusOr<Understood> UnderstandTwo(const AddOptions& options, const OnnxFi
   return Finish(options, backend, std::move(result));
 }
 
-// `copy`: null for what is taken as it is: an encoder with its decoder, TensorFlow Lite files.
+// `copy`: null for what is taken as it is: an encoder with its decoder, files that are not ONNX.
 absl::StatusOr<Understood> UnderstandHere(const AddOptions& options, const OnnxFileInfo& file,
                                           const ModelPackage& wishes,
                                           std::shared_ptr<WorkCopy> copy,
@@ -253,20 +257,43 @@ absl::StatusOr<Understood> UnderstandHere(const AddOptions& options, const OnnxF
   return Finish(options, *backend, std::move(result));
 }
 
+// What is wrong with a file and not with the command line.
+absl::Status OfTheFile(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) ? FailedPrecondition("{}", MessageOf(status)) : status;
+}
+
 // Everything is done in a child process first: what a made-up file does to a runtime that was not
 // written for such files stays there. What comes through is done once more, here.
-absl::StatusOr<Understood> Understand(const AddOptions& options, const OnnxFileInfo& file) {
+absl::StatusOr<Understood> Understand(const AddOptions& options) {
   ModelPackage wishes;
+  const bool onnx = FormatOf(options.file) == ModelFormat::kOnnx;
+  OnnxFileInfo read;
+  if (onnx) {
+    auto file = InspectOnnx(options.file);
+    if (!file.ok()) return OfTheFile(file.status());
+    read = *std::move(file);
+  }
   SL_RETURN_IF_ERROR(ApplyWishes(options, wishes));  // mistakes in them first, before anything runs
   if (!wishes.spec.name.empty()) SL_RETURN_IF_ERROR(CheckModelName(wishes.spec.name));
-  SL_RETURN_IF_ERROR(CheckSelfContained(file));
+  SL_RETURN_IF_ERROR(CheckSelfContained(read));
   std::shared_ptr<WorkCopy> copy;
-  if (options.decoder.empty() && !IsTfliteFile(options.file)) {
+  if (options.decoder.empty() && onnx) {
     SL_ASSIGN_OR_RETURN(copy, WorkCopy::Make(options.file));
   }
   const auto understand = [&]() -> absl::StatusOr<Understood> {
-    SL_ASSIGN_OR_RETURN(InferenceBackend * backend, BackendFor("", options.file));
-    return UnderstandHere(options, file, wishes, copy, backend);
+    SL_ASSIGN_OR_RETURN(InferenceBackend * backend, BackendFor(options.backend, options.file));
+    OnnxFileInfo info = read;
+    if (!onnx) {
+      auto asked = InspectModel(
+          options.file, [&] { return absl::StatusOr<InferenceBackend*>(backend); },
+          wishes.spec.input.width, wishes.spec.input.height);
+      if (!asked.ok()) return OfTheFile(asked.status());
+      info = *std::move(asked);
+    }
+    SL_ASSIGN_OR_RETURN(Understood understood,
+                        UnderstandHere(options, info, wishes, copy, backend));
+    understood.info = std::move(info);
+    return understood;
   };
   // The child loads the runtime itself: the threads of one that is loaded do not come along.
   const ChildAnswer alone = CallInChild([&] {
@@ -288,16 +315,8 @@ std::string MendedWords(int weights) {
       weights);
 }
 
-absl::StatusOr<OnnxFileInfo> Inspect(const std::string& file) {
-  if (!IsTfliteFile(file)) return InspectOnnx(file);
-  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, BackendFor("", file));
-  return InspectTflite(file, *backend);
-}
-
 int Add(const AddOptions& options) {
-  const auto file = Inspect(options.file);
-  if (!file.ok()) return ReportFailure(file.status());
-  auto understood = Understand(options, *file);
+  auto understood = Understand(options);
   if (!understood.ok()) return Report(understood.status());
   const std::string name = understood->package.spec.name;
   if (std::ranges::find(kBuiltInModels, name) != std::end(kBuiltInModels)) {
@@ -319,7 +338,7 @@ int Add(const AddOptions& options) {
   }
   PrintOut("added {} at {}\n", name,
            std::filesystem::path(added->package.spec.file).parent_path().string());
-  PrintOut("  file      {}\n", Describe(*file));
+  PrintOut("  file      {}\n", Describe(understood->info));
   PrintPackage(added->package);
   if (weights_mended > 0) PrintOut("  mended    {}\n", MendedWords(weights_mended));
   if (NeedsFitting(added->package.spec)) {
@@ -338,7 +357,8 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
   auto options = std::make_shared<AddOptions>();
   CLI::App* add = models.add_subcommand(
       "add", "Find out what a model file is, mend what makes it slow, keep a copy under a name");
-  add->add_option("FILE", options->file, "the ONNX or TensorFlow Lite file")->required();
+  add->add_option("FILE", options->file, "the ONNX, TensorFlow Lite or TorchScript file")
+      ->required();
   add->add_option("--with", options->decoder,
                   "the decoder, where FILE is the encoder of a promptable segmenter (SAM)")
       ->check(NotEmpty());
@@ -353,6 +373,7 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
       ->check(NotEmpty());
   add->add_option("--set", options->sets, "KEY=VALUE of model.yaml, such as input.resize=stretch")
       ->allow_extra_args(false);
+  AddBackendOption(*add, options->backend);
   add->add_flag("--keep-batch", options->keep_batch,
                 "leave a file for one picture at a time as it is");
   add->add_flag("--replace", options->replace, "take the place of a model of that name");
@@ -362,6 +383,7 @@ void AddAddCommand(CLI::App& models, int& exit_code) {
       "  sightline models add yolox_nano.onnx\n"
       "  sightline models add face.onnx --name face --confidence 0.6 --replace\n"
       "  sightline models add encoder.onnx --with decoder.onnx --name sam\n"
+      "  sightline models add yolo11n.torchscript --backend torchscript\n"
       "  sightline models add odd.onnx --set family=yolox --set layout=decoded --labels names.txt");
   add->callback([options, &exit_code] { exit_code = Add(*options); });
 }

@@ -19,9 +19,9 @@
 #include "cli/standard_output.h"
 #include "cli/stop_signal.h"
 #include "cli/tune_measure.h"
+#include "infer/model_format.h"
 #include "infer/model_store.h"
 #include "infer/model_tuning.h"
-#include "infer/tflite_file.h"
 
 namespace sightline::cli {
 namespace {
@@ -35,11 +35,12 @@ struct TuneArguments {
 
 // The backends of this machine that can read the file.
 std::vector<InferenceBackend*> BackendsFor(const std::string& file) {
+  const ModelFormat format = FormatOf(file);
   std::vector<InferenceBackend*> backends;
   for (const BackendEntry& entry : Backends()) {
     const auto backend = entry.get();
     if (!backend.ok()) continue;
-    if (!IsTfliteFile(file) || (*backend)->reads_tflite()) backends.push_back(*backend);
+    if ((*backend)->Reads(format)) backends.push_back(*backend);
   }
   return backends;
 }

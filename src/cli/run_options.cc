@@ -188,10 +188,10 @@ void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options
 
 CLI::Option* AddBackendOption(CLI::App& command, std::string& backend) {
   return command
-      .add_option(
-          "--backend", backend,
-          "what runs the model: onnxruntime, openvino (default: as `models tune` found, else "
-          "onnxruntime)")
+      .add_option("--backend", backend,
+                  "what runs the model: onnxruntime, openvino, torchscript (default: as `models "
+                  "tune` found, "
+                  "else onnxruntime); TorchScript files are programs and want it said")
       ->check(CLI::IsMember(
           std::vector<std::string>(std::begin(kModelBackends), std::end(kModelBackends))));
 }

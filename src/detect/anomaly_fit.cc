@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "detect/heads/head.h"
+#include "detect/neural_detector.h"
 #include "vision/preprocess.h"
 
 namespace sightline {
@@ -85,6 +86,8 @@ absl::StatusOr<std::unique_ptr<AnomalyFitter>> AnomalyFitter::Open(const ModelSp
   options.model_file = spec.file;
   options.intra_op_threads = threads;
   options.max_batch = std::max(spec.batch, 1);
+  options.picture_shape = PictureShape(spec.input);
+  options.picture_shape[0] = options.max_batch;
   SL_ASSIGN_OR_RETURN(auto session, backend.Open(options));
   SL_ASSIGN_OR_RETURN(const std::vector<size_t> meant,
                       head_internal::MeantOutputs(spec, session->outputs(), 1));

@@ -19,9 +19,9 @@
 #include "detect/nms_choice.h"
 #include "detect/recognise.h"
 #include "detect/recognised_cache.h"
+#include "infer/inspect_model.h"
+#include "infer/model_format.h"
 #include "infer/model_package.h"
-#include "infer/onnx_file.h"
-#include "infer/tflite_file.h"
 
 namespace sightline {
 namespace {
@@ -56,8 +56,8 @@ absl::StatusOr<DetectorFactory> OpenBuiltIn(const DetectorRequest& request) {
 
 bool LooksLikePath(const std::string& model) {
   std::error_code ignored;
-  return model.find('/') != std::string::npos || model.ends_with(".onnx") ||
-         model.ends_with(".tflite") || fs::exists(model, ignored);
+  return model.find('/') != std::string::npos || HasModelEnding(model) ||
+         fs::exists(model, ignored);
 }
 
 absl::Status NoSuchFile(const std::string& path) {
@@ -67,10 +67,8 @@ absl::Status NoSuchFile(const std::string& path) {
   fs::directory_iterator entries(folder.empty() ? "." : folder, error);
   for (; !error && entries != fs::directory_iterator() && names.size() < 1000;
        entries.increment(error)) {
-    const fs::path extension = entries->path().extension();
-    if (extension == ".onnx" || extension == ".tflite") {
-      names.push_back(entries->path().filename().string());
-    }
+    std::string name = entries->path().filename().string();
+    if (HasModelEnding(name)) names.push_back(std::move(name));
   }
   const std::vector<std::string_view> known(names.begin(), names.end());
   const std::string nearest = NearestWord(fs::path(path).filename().string(), known);
@@ -102,17 +100,17 @@ absl::StatusOr<ModelSpec> PackageBeside(const fs::path& path) {
 }
 
 absl::StatusOr<ModelSpec> RecogniseFile(const std::string& path, const BackendSource& backend) {
-  const bool tflite = IsTfliteFile(path);
+  const bool onnx = FormatOf(path) == ModelFormat::kOnnx;
   OnnxFileInfo info;
-  if (!tflite) {
+  if (onnx) {
     SL_ASSIGN_OR_RETURN(info, InspectOnnx(path));
   }
   const std::string sha256 = FileSha256(path);
   const RecognisedCache cache = RecognisedCache::Default();
   if (auto known = cache.Find(path, sha256); known.ok()) return *std::move(known);
   SL_ASSIGN_OR_RETURN(InferenceBackend * runtime, backend());
-  if (tflite) {
-    SL_ASSIGN_OR_RETURN(info, InspectTflite(path, *runtime));
+  if (!onnx) {
+    SL_ASSIGN_OR_RETURN(info, InspectModel(path, backend));
   }
   const std::string to_run = cache.Mended(info, sha256);
   auto found = RecogniseModel(info, ProbeWith(*runtime, to_run));

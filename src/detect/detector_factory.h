@@ -18,7 +18,7 @@ namespace sightline {
 
 struct DetectorRequest {
   // "people", "motion" or "faces"; a name in the model store; a path of a package folder or of an
-  // model file (with a slash, with an ending of .onnx or .tflite, or of something that exists).
+  // model file (with a slash, with the ending of a model file, or of something that exists).
   std::string model = {};
   // Over the model's own settings.
   std::optional<float> confidence = {};

@@ -142,6 +142,7 @@ ModelProbe ProbeWith(InferenceBackend& backend, std::string model_file) {
       SessionOptions options;
       options.model_file = model_file;
       options.max_batch = static_cast<int>(std::max<int64_t>(2, shape[0]));
+      options.picture_shape.assign(shape.begin(), shape.end());
       SL_ASSIGN_OR_RETURN(*session, backend.Open(options));
     }
     return RunOnce(**session, shape, values);

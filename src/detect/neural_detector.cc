@@ -71,9 +71,7 @@ class NeuralDetector final : public Detector {
         input_(inputs.picture),
         size_input_(inputs.sizes),
         tensor_bytes_(TensorBytes(spec_.input)) {
-    shape_ = spec_.input.layout == TensorLayout::kNchw
-                 ? std::vector<int64_t>{1, 3, spec_.input.height, spec_.input.width}
-                 : std::vector<int64_t>{1, spec_.input.height, spec_.input.width, 3};
+    shape_ = PictureShape(spec_.input);
     batched_ = session_->inputs()[input_].shape.size() == 4;
     if (!batched_) shape_.erase(shape_.begin());
     mappings_.resize(info_.max_batch);
@@ -242,6 +240,8 @@ absl::StatusOr<std::unique_ptr<Detector>> MakeNeuralDetector(const ModelSpec& sp
   session_options.parallel_sessions = options.parallel_detectors;
   session_options.providers = options.providers;
   session_options.max_batch = max_batch;
+  session_options.picture_shape = PictureShape(spec.input);
+  session_options.picture_shape[0] = std::max(spec.batch, 1);
   SL_ASSIGN_OR_RETURN(auto session, backend.Open(session_options));
   SL_ASSIGN_OR_RETURN(const Inputs inputs, FindInputs(spec, session->inputs()));
   SL_ASSIGN_OR_RETURN(auto head, MakeHead(spec, session->outputs()));
@@ -258,6 +258,11 @@ absl::StatusOr<std::unique_ptr<Detector>> MakeNeuralDetector(const ModelSpec& sp
 }
 
 }  // namespace
+
+std::vector<int64_t> PictureShape(const TensorRecipe& recipe) {
+  if (recipe.layout == TensorLayout::kNchw) return {1, 3, recipe.height, recipe.width};
+  return {1, recipe.height, recipe.width, 3};
+}
 
 absl::Status CheckThresholds(float confidence, const NmsSettings& nms) {
   if (!(confidence >= 0 && confidence <= 1)) {

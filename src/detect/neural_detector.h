@@ -39,6 +39,9 @@ struct NeuralOptions {
 absl::StatusOr<DetectorFactory> MakeNeuralDetectorFactory(ModelSpec spec, InferenceBackend& backend,
                                                           const NeuralOptions& options);
 
+// The shape of one picture's tensor, with a batch of 1.
+std::vector<int64_t> PictureShape(const TensorRecipe& recipe);
+
 // Thresholds as above, for other detectors too.
 absl::Status CheckThresholds(float confidence, const NmsSettings& nms);
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "infer/model_format.h"
 #include "types/tensor.h"
 
 namespace sightline {
@@ -24,6 +25,9 @@ struct SessionOptions {
   int max_batch = 1;                     // largest batch that Run() will be asked for
   int parallel_sessions = 1;  // sessions of this file that will run at once: a hint, for runtimes
                               // that divide their threads among them
+  // Of the picture input, for files that do not state shapes (TorchScript); others leave it out of
+  // account. Empty = not known.
+  std::vector<int64_t> picture_shape{};
 };
 
 // Threads: one at a time.
@@ -51,8 +55,8 @@ class InferenceBackend {
   virtual std::string_view name() const = 0;               // "onnxruntime"
   virtual std::string version() const = 0;                 // of the loaded library
   virtual std::vector<std::string> providers() const = 0;  // "cpu", "cuda", "tensorrt", ...
-  // Whether TensorFlow Lite files can be opened, beside ONNX files.
-  virtual bool reads_tflite() const { return false; }
+  // Whether files of that format can be opened.
+  virtual bool Reads(ModelFormat format) const { return format == ModelFormat::kOnnx; }
   virtual absl::StatusOr<std::unique_ptr<InferenceSession>> Open(const SessionOptions& options) = 0;
 };
 

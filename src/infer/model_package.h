@@ -23,6 +23,7 @@ inline constexpr char kModelFile[] = "model.onnx";
 inline constexpr char kDecoderFile[] = "decoder.onnx";
 inline constexpr char kStatisticsFile[] = "statistics.bin";
 inline constexpr char kTfliteFile[] = "model.tflite";
+inline constexpr char kTorchScriptFile[] = "model.torchscript";
 inline constexpr char kTuningYaml[] = "tune.yaml";
 
 struct ModelPackage {

@@ -20,8 +20,8 @@
 #include "base/partial_file.h"
 #include "base/uuid.h"
 #include "base/whole_file.h"
+#include "infer/model_format.h"
 #include "infer/onnx_file.h"
-#include "infer/tflite_file.h"
 
 namespace sightline {
 namespace fs = std::filesystem;
@@ -29,7 +29,7 @@ namespace {
 
 constexpr std::string_view kWorkPrefix = ".adding-";
 constexpr size_t kMaxNameBytes = 50;
-constexpr uint64_t kMaxTfliteBytes = uint64_t{2} << 30;   // of a FlatBuffer
+constexpr uint64_t kMaxModelBytes = uint64_t{2} << 30;
 constexpr auto kForgottenAfter = std::chrono::hours(24);  // chosen: no add takes a day
 
 std::string EnvOr(const char* name, std::string otherwise) {
@@ -175,11 +175,10 @@ absl::Status CheckModelName(std::string_view name) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '-';
   };
   if (name.empty() || name.size() > kMaxNameBytes || !std::ranges::all_of(name, good) ||
-      std::isalnum(static_cast<unsigned char>(name[0])) == 0 || name.ends_with(".onnx") ||
-      name.ends_with(".tflite")) {
+      std::isalnum(static_cast<unsigned char>(name[0])) == 0 || HasModelEnding(name)) {
     return InvalidArgument(
         "\"{}\" cannot be a model's name: 1 to {} letters, digits, \"_\", \".\" and \"-\" are "
-        "possible, starting with a letter or digit and not ending in .onnx or .tflite",
+        "possible, starting with a letter or digit and not ending as model files do",
         name.substr(0, 100), kMaxNameBytes);
   }
   return absl::OkStatus();
@@ -303,12 +302,14 @@ absl::StatusOr<AddedModel> ModelStore::Add(ModelPackage package, const std::stri
                                            const std::map<std::string, std::string>& beside) const {
   if (root_.empty()) return NoHome();
   SL_RETURN_IF_ERROR(CheckModelName(package.spec.name));
-  const bool tflite = IsTfliteFile(model_file);
-  if (!tflite) {
+  const ModelFormat format = FormatOf(model_file);
+  if (format == ModelFormat::kOnnx) {
     SL_ASSIGN_OR_RETURN(const OnnxFileInfo info, InspectOnnx(model_file));
     SL_RETURN_IF_ERROR(CheckSelfContained(info));
   }
-  const char* const file_name = tflite ? kTfliteFile : kModelFile;
+  const char* const file_name = format == ModelFormat::kTflite        ? kTfliteFile
+                                : format == ModelFormat::kTorchScript ? kTorchScriptFile
+                                                                      : kModelFile;
   const fs::path place = fs::path(root_) / package.spec.name;
   std::error_code error;
   if (!replace && fs::exists(place / kModelYaml, error)) {
@@ -324,8 +325,8 @@ absl::StatusOr<AddedModel> ModelStore::Add(ModelPackage package, const std::stri
   SL_ASSIGN_OR_RETURN(const WorkFolder work, WorkFolder::Create(root_));
   const std::string copy = (work.path() / file_name).string();
   AddedModel added;
-  if (tflite) {
-    SL_ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(model_file, kMaxTfliteBytes));
+  if (format != ModelFormat::kOnnx) {
+    SL_ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(model_file, kMaxModelBytes));
     SL_RETURN_IF_ERROR(WriteWholeFile(copy, bytes));
   } else {
     SL_ASSIGN_OR_RETURN(added.weights_mended, MendOnnx(model_file, copy));

@@ -1,5 +1,5 @@
 // Where model packages live on this machine: one folder per model,
-// ROOT/NAME/{model.yaml,model.onnx}, or model.tflite.
+// ROOT/NAME/{model.yaml,model.onnx}, or model.tflite or model.torchscript.
 //
 // ROOT is $SIGHTLINE_MODELS, else $XDG_DATA_HOME/sightline/models, else
 // ~/.local/share/sightline/models (XDG Base Directory Specification 0.8). Packages are added and
@@ -76,8 +76,8 @@ class ModelStore {
   std::string shipped_;
 };
 
-// 1 to 50 of [A-Za-z0-9_.-], starting with a letter or digit, not ending in ".onnx" or ".tflite": a
-// name must not look like a path or an option.
+// 1 to 50 of [A-Za-z0-9_.-], starting with a letter or digit, not ending as model files do
+// (HasModelEnding): a name must not look like a path or an option.
 absl::Status CheckModelName(std::string_view name);
 
 // A valid name out of a file's: "/tmp/YOLOX Nano.onnx" -> "yolox_nano".

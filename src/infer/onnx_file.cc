@@ -14,6 +14,7 @@
 #include "base/whole_file.h"
 #include "infer/onnx_check.h"
 #include "infer/onnx_wire.h"
+#include "infer/torchscript_file.h"
 
 namespace sightline {
 namespace {
@@ -88,10 +89,19 @@ std::string_view Text(Bytes bytes) {
 std::string_view OtherFormat(Bytes bytes) {
   const std::string_view text = Text(bytes);
   if (text.starts_with("PK\x03\x04"sv)) {
+    const TorchArchive kind = TorchArchiveOf(bytes);
+    if (kind == TorchArchive::kTorchScript) {
+      return "a TorchScript file: --backend torchscript runs it (docs/backends.md), or export the "
+             "model with torch.onnx.export";
+    }
+    if (kind == TorchArchive::kCheckpoint) {
+      return "a PyTorch checkpoint, a pickle, which is never opened here: export it, for example "
+             "with Ultralytics' `yolo export model=FILE format=onnx`, or with torch.onnx.export";
+    }
     // The names of a ZIP archive's first entries stand in the clear.
     const std::string_view head = text.substr(0, 4096);
     if (head.find("data.pkl") != head.npos || head.find("constants.pkl") != head.npos) {
-      return "a PyTorch or TorchScript file: export the model with torch.onnx.export";
+      return "a PyTorch or TorchScript file that is cut short: fetch it again";
     }
     return "a ZIP archive: unpack it first";
   }

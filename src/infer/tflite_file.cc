@@ -31,7 +31,7 @@ bool IsTfliteFile(const std::string& path) {
 }
 
 absl::StatusOr<OnnxFileInfo> InspectTflite(const std::string& path, InferenceBackend& backend) {
-  if (!backend.reads_tflite()) {
+  if (!backend.Reads(ModelFormat::kTflite)) {
     return InvalidArgument(
         "{} is a TensorFlow Lite model, which {} does not read: OpenVINO does (./dev setup "
         "installs "

@@ -23,11 +23,14 @@
 #include "detect/detector_factory.h"
 #include "detect/model_probe.h"
 #include "infer/backends/onnxruntime/onnxruntime_backend.h"
+#include "infer/model_format.h"
 #include "infer/onnx_file.h"
-#include "infer/tflite_file.h"
 #include "media/image_codec.h"
 #ifdef SIGHTLINE_HAS_OPENVINO
 #include "infer/backends/openvino/openvino_backend.h"
+#endif
+#ifdef SIGHTLINE_HAS_TORCHSCRIPT
+#include "infer/backends/torchscript/torchscript_backend.h"
 #endif
 
 namespace sightline {
@@ -86,11 +89,12 @@ uint16_t HalfOfSmall(float value) {  // of normal numbers
                                (((bits & 0x7fffffffu) - 0x38000000u) >> 13));
 }
 
-// The same numbers every time, of the size of normalised pixels.
-absl::Status FillInputs(InferenceSession& session) {
+// The same numbers every time, of the size of normalised pixels. `picture`: the shape of the first input
+// where the file does not say it.
+absl::Status FillInputs(InferenceSession& session, const std::vector<int64_t>& picture) {
   for (size_t i = 0; i < session.inputs().size(); ++i) {
     const TensorInfo& info = session.inputs()[i];
-    const std::vector<int64_t> shape = ShapeFor(info);
+    const std::vector<int64_t> shape = i == 0 && !picture.empty() ? picture : ShapeFor(info);
     SL_ASSIGN_OR_RETURN(void* const data, session.InputBuffer(i, shape));
     int64_t elements = 1;
     for (const int64_t size : shape) elements *= size;
@@ -121,11 +125,12 @@ double FloatOfHalf(uint16_t half) {
   return sign * std::ldexp(1024 + fraction, exponent - 25);
 }
 
-absl::StatusOr<std::vector<Output>> RunOn(InferenceBackend& backend, const fs::path& file) {
-  SL_ASSIGN_OR_RETURN(
-      const auto session,
-      backend.Open({.model_file = file.string(), .max_batch = static_cast<int>(kOpenBatch)}));
-  SL_RETURN_IF_ERROR(FillInputs(*session));
+absl::StatusOr<std::vector<Output>> RunOn(InferenceBackend& backend, const fs::path& file,
+                                          const std::vector<int64_t>& picture = {}) {
+  SL_ASSIGN_OR_RETURN(const auto session, backend.Open({.model_file = file.string(),
+                                                        .max_batch = static_cast<int>(kOpenBatch),
+                                                        .picture_shape = picture}));
+  SL_RETURN_IF_ERROR(FillInputs(*session, picture));
   SL_ASSIGN_OR_RETURN(const auto views, session->Run());
   std::vector<Output> outputs;
   for (size_t i = 0; i < views.size(); ++i) {
@@ -181,7 +186,7 @@ TEST(BackendsGolden, TheSameTensorsGiveTheSameOutputs) {
     std::vector<Output> first;
     std::string first_name;
     for (InferenceBackend* const backend : backends) {
-      if (IsTfliteFile(file.string()) && !backend->reads_tflite()) continue;
+      if (!backend->Reads(FormatOf(file.string()))) continue;
       const auto outputs = RunOn(*backend, file);
       ASSERT_TRUE(outputs.ok()) << backend->name() << ": " << outputs.status();
       ASSERT_FALSE(outputs->empty());
@@ -213,6 +218,53 @@ TEST(BackendsGolden, TheSameTensorsGiveTheSameOutputs) {
   EXPECT_GE(compared, 5u);
   RecordProperty("files", static_cast<int>(compared));
   fmt::print("{} files, {} values, largest difference {:.2g}\n", compared, values, largest);
+}
+
+// TorchScript files cannot be read by other backends, so a file is compared with the ONNX file of its
+// name, which is the same network (tools/make_torchscript_models.py): that of the repository, and those
+// of the test data where somebody converted some.
+TEST(BackendsGolden, TorchScriptFilesGiveWhatTheirOnnxFilesGive) {
+#ifndef SIGHTLINE_HAS_TORCHSCRIPT
+  GTEST_SKIP() << "built without TorchScript: its outputs are not compared";
+#else
+  const auto torchscript = TorchScriptBackend();
+  if (!torchscript.ok()) {
+    GTEST_SKIP() << "the outputs of TorchScript files are not compared: " << torchscript.status();
+  }
+  const std::vector<InferenceBackend*> backends = BackendsHere();
+  ASSERT_FALSE(backends.empty());
+  size_t compared = 0, values = 0;
+  double largest = 0;
+  for (const fs::path& onnx : ModelFiles()) {
+    const fs::path file = fs::path(onnx).replace_extension(".torchscript");
+    if (onnx.extension() != ".onnx" || !fs::exists(file)) continue;
+    SCOPED_TRACE(file.filename().string());
+    const auto info = InspectOnnx(onnx.string());
+    ASSERT_TRUE(info.ok()) << info.status();
+    const auto found = RunOn(**torchscript, file, ShapeFor(info->inputs[0]));
+    ASSERT_TRUE(found.ok()) << found.status();
+    for (InferenceBackend* const backend : backends) {
+      SCOPED_TRACE(backend->name());
+      const auto wanted = RunOn(*backend, onnx);
+      ASSERT_TRUE(wanted.ok()) << wanted.status();
+      ASSERT_EQ(found->size(), wanted->size());
+      for (size_t i = 0; i < wanted->size(); ++i) {
+        const Output &a = (*wanted)[i], &b = (*found)[i];
+        ASSERT_EQ(a.info.shape, b.info.shape);
+        ASSERT_EQ(a.info.dtype, b.info.dtype);
+        ASSERT_FALSE(a.values.empty());
+        ASSERT_EQ(a.values.size(), b.values.size());
+        const double difference = LargestDifference(a, b);
+        EXPECT_LE(difference, kTolerance) << ToString(a.info);
+        largest = std::max(largest, difference);
+        values += a.values.size();
+      }
+      ++compared;
+    }
+  }
+  EXPECT_GE(compared, 2u);
+  fmt::print("{} comparisons, {} values, largest difference {:.2g}\n", compared, values, largest);
+#endif
 }
 
 constexpr const char* kStreet = "images/opencv-doc/messi5.jpg";
@@ -301,8 +353,9 @@ TEST_F(BackendsResults, OfOneModelAreTheSame) {
 // The TensorFlow Lite files were converted from the same networks as the ONNX files, one of them with
 // weights in float16: what is clearly seen by one has to be seen by the other.
 TEST_F(BackendsResults, OfTensorFlowLiteFilesAreThoseOfTheirOnnxFiles) {
-  const auto reads = std::ranges::find_if(
-      backends_, [](const InferenceBackend* backend) { return backend->reads_tflite(); });
+  const auto reads = std::ranges::find_if(backends_, [](const InferenceBackend* backend) {
+    return backend->Reads(ModelFormat::kTflite);
+  });
   ASSERT_NE(reads, backends_.end());
   struct Case {
     const char* tflite;

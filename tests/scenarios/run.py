@@ -126,6 +126,12 @@ class Scenario:
                 known = subprocess.run(["ffmpeg", "-hide_banner", "-encoders"], capture_output=True, text=True).stdout
                 if f" {name} " not in known:
                     raise Skipped(f"ffmpeg has no encoder {name}")
+            elif need.startswith("backend="):
+                name = need.partition("=")[2]
+                known = subprocess.run([self.bin / "sightline", "doctor", "--json"], capture_output=True, text=True)
+                runs = [f["value"] for f in json.loads(known.stdout)["findings"] if f["what"] == "inference"]
+                if not any(value.startswith(f"{name} ") for value in runs):
+                    raise Skipped(f"the backend {name} is not here: see sightline doctor")
             elif not shutil.which(need):
                 raise Skipped(f"the program {need} is not installed")
 

@@ -16,7 +16,8 @@ usage: ./dev VERB [ARGUMENTS]
            ./dev test GROUP...      also or instead: asan tsan clang fuzz slow
            SIGHTLINE_TEST_DATA=FOLDER   real models and media for the tests that want them
 
-  setup    install what is missing (Debian packages, ONNX Runtime, OpenVINO)
+  setup    install what is missing (Debian packages, ONNX Runtime, OpenVINO);
+           ./dev setup torchscript also installs what TorchScript files need (libtorch)
   build    set up, then build; ./dev build [release|debug|asan|tsan|clang]; the program is
            build/bin/sightline
   unit     build and run the unit tests alone; ./dev unit [REGEX]
@@ -128,7 +129,7 @@ fuzz() {
 fuzz_seeds() {  # TARGET
   local made=build-fuzz/seeds/$1 kind
   case $1 in
-    onnx_fuzz|model_add_fuzz) echo tests/data/models ;;
+    onnx_fuzz|torchscript_fuzz|model_add_fuzz) echo tests/data/models ;;
     config_fuzz) echo tests/data/config/good tests/data/config/bad ;;
     image_fuzz)
       mkdir -p "$made"
@@ -146,7 +147,7 @@ sources() { git ls-files '*.h' '*.cc'; }
 verb=${1:-help}
 [ $# = 0 ] || shift
 case $verb in
-  setup) setup ;;
+  setup) setup; for part in "$@"; do setup_part "$part"; done ;;
   build) setup; build "$@" ;;
   run) setup; build release sightline; run "$@" ;;
   test) setup; test_all "$@" ;;

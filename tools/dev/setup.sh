@@ -18,6 +18,8 @@ APT_PACKAGES=(
 )
 # Only for the clang and fuzz presets, ./dev fmt and ./dev check.
 CLANG_PACKAGES=(clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev lld-14)
+# Only for TorchScript files (`./dev setup torchscript`): 260 MB. This OpenBLAS keeps to libtorch's threads.
+TORCHSCRIPT_PACKAGES=(libtorch-dev libopenblas0-openmp)
 
 ORT_VERSION=1.31.1
 ORT_HEADERS_VERSION=1.21.0+dfsg-1
@@ -125,6 +127,16 @@ unpack_openvino() {  # FOLDER SHA256
   mv "$work"/x/openvino/include/openvino "$root/include/" || return 1
   find "$work"/x/openvino-*.dist-info/licenses -type f -exec mv -t "$root/licenses" {} + || return 1
   ln -sf "$(basename "$root"/lib/libopenvino_c.so.*)" "$root/lib/libopenvino_c.so"
+}
+
+# Parts that nothing else needs, by name.
+setup_part() {  # NAME
+  case $1 in
+    torchscript) setup_apt "${TORCHSCRIPT_PACKAGES[@]}" || return 1 ;;
+    *) echo "./dev setup: no part \"$1\"; there is: torchscript" >&2; return 2 ;;
+  esac
+  # What is there now is found by asking again.
+  [ ! -f build/build.ninja ] || cmake --preset release >/dev/null
 }
 
 setup() {

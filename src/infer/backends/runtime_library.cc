@@ -13,14 +13,14 @@ namespace {
 
 using Use = std::function<absl::Status(void* handle, const std::string& path)>;
 
-absl::Status LoadFrom(const std::string& runtime, const std::string& path, const Use& use) {
+absl::Status LoadFrom(const RuntimeLibrary& library, const std::string& path, const Use& use) {
   const LibraryAllocations scope;
   // RTLD_LOCAL: neither its names nor those of the libraries that it may bring reach anything else.
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
     const char* why = dlerror();
-    return FailedPrecondition("cannot load {} from {}: {}", runtime, path,
-                              why != nullptr ? why : "unknown reason");
+    return FailedPrecondition("cannot load {} from {}: {}; {}", library.runtime, path,
+                              why != nullptr ? why : "unknown reason", library.remedy);
   }
   return use(handle, path);
 }
@@ -53,7 +53,7 @@ RuntimeSearch RuntimeLibrary::DefaultSearch() const {
 
 absl::Status RuntimeLibrary::Load(const RuntimeSearch& search, const Use& use) const {
   if (!search.chosen.empty()) {
-    const absl::Status loaded = LoadFrom(runtime, search.chosen, use);
+    const absl::Status loaded = LoadFrom(*this, search.chosen, use);
     return loaded.ok() ? loaded : WithContext(loaded, variable);
   }
   std::string tried;
@@ -64,7 +64,7 @@ absl::Status RuntimeLibrary::Load(const RuntimeSearch& search, const Use& use) c
       tried += (tried.empty() ? "" : ", ") + candidate;
       continue;
     }
-    const absl::Status loaded = LoadFrom(runtime, candidate, use);
+    const absl::Status loaded = LoadFrom(*this, candidate, use);
     if (loaded.ok() || is_path) return loaded;
     tried += (tried.empty() ? "" : ", ") + candidate + " by the system's loader";
   }

@@ -172,8 +172,9 @@ enum class ModelOrigin : uint8_t {
 // What `model:` and --model mean without a file or package of that name.
 inline constexpr std::string_view kBuiltInModels[] = {"people", "motion", "faces", "truth"};
 
-// What runs models. Unless one is named, ONNX Runtime does, and OpenVINO what that cannot read.
-inline constexpr std::string_view kModelBackends[] = {"onnxruntime", "openvino"};
+// What runs models. Unless one is named, ONNX Runtime does, OpenVINO what that cannot read. TorchScript files
+// are programs, and run only where theirs is named.
+inline constexpr std::string_view kModelBackends[] = {"onnxruntime", "openvino", "torchscript"};
 
 // Unset optionals leave what the model's package says.
 struct NmsConfig {

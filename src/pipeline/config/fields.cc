@@ -206,11 +206,14 @@ constexpr Field kModelFields[] = {
     Row("backend", kChoice)
         .Says(
             "What runs the model. Where none of `backend`, `providers`, `instances`, `threads` and "
-            "`batch.max` is given, what `sightline models tune` found for it holds.")
+            "`batch.max` is given, what `sightline models tune` found for it holds. TorchScript "
+            "files are "
+            "programs: one that is not in the store runs only where `torchscript` is said.")
         .OneOf(kModelBackends)
         .SetBy(&SetBackend)
         .GetBy(&GetBackend)
-        .Unset("`onnxruntime`; `openvino` for TensorFlow Lite files")
+        .Unset("`onnxruntime`; `openvino` for TensorFlow Lite files, `torchscript` for TorchScript "
+               "files in the store")
         .Example("openvino"),
     Key<&ModelConfig::providers>("providers", kTextList)
         .Says("Execution providers of the inference runtime, in order of preference; `sightline "

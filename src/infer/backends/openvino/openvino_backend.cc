@@ -48,7 +48,9 @@ class OpenVino final : public InferenceBackend {
   std::string_view name() const override { return "openvino"; }
   std::string version() const override { return library_.version; }
   std::vector<std::string> providers() const override { return names_; }
-  bool reads_tflite() const override { return true; }
+  bool Reads(ModelFormat format) const override {
+    return format == ModelFormat::kOnnx || format == ModelFormat::kTflite;
+  }
 
   absl::StatusOr<std::unique_ptr<InferenceSession>> Open(const SessionOptions& options) override {
     const LibraryAllocations scope;

@@ -53,7 +53,7 @@ TEST_F(OpenVinoTest, SaysWhatItIs) {
   EXPECT_EQ(backend_->name(), "openvino");
   EXPECT_GE(std::atoi(backend_->version().c_str()), 2026);
   EXPECT_THAT(backend_->providers(), Contains("cpu"));
-  EXPECT_TRUE(backend_->reads_tflite());
+  EXPECT_TRUE(backend_->Reads(ModelFormat::kTflite));
 }
 
 TEST_F(OpenVinoTest, RunsAFixedModel) {
