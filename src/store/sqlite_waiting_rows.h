@@ -13,6 +13,7 @@
 #include "types/detections.h"
 #include "types/event.h"
 #include "types/frame.h"
+#include "types/result_sink.h"
 #include "types/tracks.h"
 
 namespace sightline {
