@@ -33,7 +33,7 @@ namespace sightline {
 namespace {
 
 int64_t AllocationsOfWarmSink(ResultSink& sink) {
-  const SyntheticResults source("camera_with_a_long_name", 10);
+  const SyntheticResults source("camera_with_a_long_name", 10, 3, /*stages=*/true);
   FrameResult frame;
   uint64_t ordinal = 0;
   const auto write = [&](int frames) {

@@ -40,19 +40,6 @@ void AppendShort(float value, std::string& out) {
   out.append(digits, result.ptr);
 }
 
-void AppendAnomaly(const AnomalyMap& anomaly, std::string& out) {
-  out += ",\"anomaly\":{\"score\":";
-  AppendFloat(anomaly.score, out);
-  out += ",";
-  AppendExtent(anomaly.extent_px, anomaly.width, anomaly.height, out);
-  out += ",\"values\":[";
-  for (size_t i = 0; i < anomaly.values.size(); ++i) {
-    if (i > 0) out += ",";
-    AppendShort(anomaly.values[i], out);
-  }
-  out += "]}";
-}
-
 void AppendRotatedBox(const RotatedBox& box, std::string& out) {
   out += ",\"rotated_box\":{\"center_px\":[";
   AppendFloat(box.center_px.x, out);
@@ -73,21 +60,6 @@ void AppendMask(const InstanceMask& mask, std::string& out) {
   for (size_t i = 0; i < mask.runs.size(); ++i) {
     if (i > 0) out += ",";
     AppendNumber(mask.runs[i], out);
-  }
-  out += "]}";
-}
-
-void AppendClassMap(const ClassMap& map, std::string& out) {
-  out += ",\"class_map\":";
-  AppendGrid(map.extent_px, map.width, map.height, out);
-  for (size_t i = 0; i < map.class_ids.size();) {
-    size_t end = i + 1;
-    while (end < map.class_ids.size() && map.class_ids[end] == map.class_ids[i]) ++end;
-    if (i > 0) out += ",";
-    AppendNumber(map.class_ids[i], out);
-    out += ",";
-    AppendNumber(end - i, out);
-    i = end;
   }
   out += "]}";
 }
@@ -184,6 +156,33 @@ void AppendItems(const Detections& detections, std::string& out) {
   out += "]";
 }
 
+void AppendClassMap(const ClassMap& map, std::string& out) {
+  AppendGrid(map.extent_px, map.width, map.height, out);
+  for (size_t i = 0; i < map.class_ids.size();) {
+    size_t end = i + 1;
+    while (end < map.class_ids.size() && map.class_ids[end] == map.class_ids[i]) ++end;
+    if (i > 0) out += ",";
+    AppendNumber(map.class_ids[i], out);
+    out += ",";
+    AppendNumber(end - i, out);
+    i = end;
+  }
+  out += "]}";
+}
+
+void AppendAnomaly(const AnomalyMap& anomaly, std::string& out) {
+  out += "{\"score\":";
+  AppendFloat(anomaly.score, out);
+  out += ",";
+  AppendExtent(anomaly.extent_px, anomaly.width, anomaly.height, out);
+  out += ",\"values\":[";
+  for (size_t i = 0; i < anomaly.values.size(); ++i) {
+    if (i > 0) out += ",";
+    AppendShort(anomaly.values[i], out);
+  }
+  out += "]}";
+}
+
 void AppendPictureResults(const Detections& detections, std::string& out) {
   if (!detections.classes.empty()) {
     out += ",\"classes\":[";
@@ -206,8 +205,14 @@ void AppendPictureResults(const Detections& detections, std::string& out) {
     }
     out += "]";
   }
-  if (detections.class_map.width > 0) AppendClassMap(detections.class_map, out);
-  if (detections.anomaly.width > 0) AppendAnomaly(detections.anomaly, out);
+  if (detections.class_map.width > 0) {
+    out += ",\"class_map\":";
+    AppendClassMap(detections.class_map, out);
+  }
+  if (detections.anomaly.width > 0) {
+    out += ",\"anomaly\":";
+    AppendAnomaly(detections.anomaly, out);
+  }
 }
 
 }  // namespace sightline

@@ -40,14 +40,18 @@ void AppendObject(int32_t class_id, float confidence, const Box& box_px, const L
 // each where items[index] has it; what a stage said is written as that of a picture is.
 void AppendDetails(const Detections& detections, size_t index, std::string& out);
 
+// {"extent_px":[x1,y1,x2,y2],"width":w,"height":h,"runs":[class,count,...]}
+void AppendClassMap(const ClassMap& map, std::string& out);
+// {"score":s,"extent_px":[x1,y1,x2,y2],"width":w,"height":h,"values":[...]}, values with four digits
+void AppendAnomaly(const AnomalyMap& anomaly, std::string& out);
+
 // [{"class_id","class","confidence","box_xyxy_px","..."},...] with details.
 void AppendItems(const Detections& detections, std::string& out);
 
 // ,"classes":[{"class_id","class","confidence"},...]
 // ,"embedding":[...]
-// ,"class_map":{"extent_px":[x1,y1,x2,y2],"width":w,"height":h,"runs":[class,count,...]}
-// ,"anomaly":{"score":s,"extent_px":[x1,y1,x2,y2],"width":w,"height":h,"values":[...]}, values with
-//   four digits
+// ,"class_map":{...}
+// ,"anomaly":{...}
 // each where the model gives it.
 void AppendPictureResults(const Detections& detections, std::string& out);
 

@@ -55,7 +55,7 @@ CameraStateChange BackAgain(const SyntheticResults& source) {
 class OutputFormats : public ::testing::Test {
  protected:
   OutputFormats() {
-    const SyntheticResults source("door");
+    const SyntheticResults source("door", 5, 3, /*stages=*/true);
     const auto sink = *SqliteSink::Create({.path = folder_ / "a.db"});
     for (uint64_t i = 0; i < 100; ++i) EXPECT_TRUE(sink->Write(source.Frame(i)).ok());
     for (int i = 0; i < 4; ++i) EXPECT_TRUE(sink->WriteTrack(source.Track(i, 99)).ok());
@@ -99,6 +99,8 @@ TEST_F(OutputFormats, TheViewsCountRight) {
             (Rows{{"2026-01-01T00:00:02.500Z", "2026-01-01T00:00:05.000Z", "2.5"}}));
   EXPECT_EQ(rows("SELECT class, objects, mean_seconds_in_view FROM objects_per_class LIMIT 1"),
             (Rows{{"class_0", "2", "3.96"}}));
+  EXPECT_EQ(rows("SELECT count(*), min(timestamp_text) FROM stage_results_readable"),
+            (Rows{{"700", "2026-01-01T00:00:00.000Z"}}));
 }
 
 TEST_F(OutputFormats, EveryTableColumnAndViewIsDescribed) {
@@ -129,6 +131,12 @@ TEST_F(OutputFormats, TheIndexesAreUsed) {
     ASSERT_EQ(plan->rows.size(), 1u) << "one step: no sorting";
     EXPECT_NE(plan->rows[0].back().find("INDEX detections_by_"), std::string::npos);
   }
+  const auto plan = reader_->Query(
+      "EXPLAIN QUERY PLAN SELECT detection_id FROM stage_results "
+      "WHERE stage = 'colour' AND class = 'red' ORDER BY detection_id DESC LIMIT 5");
+  ASSERT_TRUE(plan.ok());
+  ASSERT_EQ(plan->rows.size(), 1u) << "one step: no sorting";
+  EXPECT_NE(plan->rows[0].back().find("INDEX stage_results_by_class"), std::string::npos);
 }
 
 std::set<std::string> Fields(const Json& json) {

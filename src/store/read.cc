@@ -17,13 +17,15 @@ constexpr int kBusyTimeoutMs = 5000;
 struct Table {
   std::string_view name;
   std::string_view key;
+  int since;  // version of the schema
 };
-constexpr std::array<Table, 6> kTables = {{{"camera_states", "camera_id, timestamp, state"},
-                                           {"detections", "id"},
-                                           {"events", "id"},
-                                           {"frames", "camera_id, timestamp, epoch, frame"},
-                                           {"ledger", "camera_id, outcome, reason"},
-                                           {"tracks", "id"}}};
+constexpr std::array<Table, 7> kTables = {{{"camera_states", "camera_id, timestamp, state", 2},
+                                           {"detections", "id", 1},
+                                           {"events", "id", 1},
+                                           {"frames", "camera_id, timestamp, epoch, frame", 1},
+                                           {"ledger", "camera_id, outcome, reason", 1},
+                                           {"stage_results", "detection_id, stage, part", 3},
+                                           {"tracks", "id", 1}}};
 
 }  // namespace
 
@@ -40,14 +42,15 @@ absl::StatusOr<std::unique_ptr<DatabaseReader>> DatabaseReader::Open(const std::
 }
 
 absl::StatusOr<int64_t> DatabaseReader::CountRows(std::string_view table) {
-  const bool known =
-      std::any_of(kTables.begin(), kTables.end(), [&](const Table& t) { return t.name == table; });
-  if (!known) {
+  const auto known =
+      std::find_if(kTables.begin(), kTables.end(), [&](const Table& t) { return t.name == table; });
+  if (known == kTables.end()) {
     return InvalidArgument(
-        "there is no table \"{}\": choose camera_states, detections, events, frames, ledger or "
-        "tracks",
+        "there is no table \"{}\": choose camera_states, detections, events, frames, ledger, "
+        "stage_results or tracks",
         table);
   }
+  if (known->since > schema_version_) return 0;
   return database_.QueryInt(fmt::format("SELECT count(*) FROM {}", table));
 }
 
@@ -100,6 +103,7 @@ absl::StatusOr<std::string> DatabaseReader::Dump() {
   std::string text;
   SL_RETURN_IF_ERROR(database_.Execute("BEGIN"));  // one snapshot for all tables
   for (const Table& table : kTables) {
+    if (table.since > schema_version_) continue;
     SL_ASSIGN_OR_RETURN(
         SqliteStatement statement,
         database_.Prepare(fmt::format("SELECT * FROM {} ORDER BY {}", table.name, table.key)));

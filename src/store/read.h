@@ -33,8 +33,8 @@ class DatabaseReader {
   static absl::StatusOr<std::unique_ptr<DatabaseReader>> Open(const std::string& path);
 
   int schema_version() const { return schema_version_; }
-  // Rows of "camera_states", "detections", "frames", "tracks", "events" or "ledger"; InvalidArgument for other
-  // names.
+  // Rows of "camera_states", "detections", "events", "frames", "ledger", "stage_results" or "tracks",
+  // none of a table that the file's version has not yet; InvalidArgument for other names.
   absl::StatusOr<int64_t> CountRows(std::string_view table);
   // Detections and distinct objects by class name, in the order of the names. Empty camera_id: all.
   absl::StatusOr<std::vector<NamedCount>> DetectionsPerClass(std::string_view camera_id = {});

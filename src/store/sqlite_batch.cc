@@ -3,10 +3,12 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <utility>
 
 #include "base/check.h"
+#include "store/jsonl_details.h"
 #include "store/sqlite_statements.h"
 
 namespace sightline {
@@ -28,6 +30,8 @@ absl::Status SqliteBatch::Prepare(SqliteDatabase& database, size_t rows) {
   const std::pair<SqliteStatement*, std::string_view> all[] = {
       {&insert_many_, many},
       {&upsert_detection_, kUpsertDetection},
+      {&upsert_stage_result_, kUpsertStageResult},
+      {&delete_stage_parts_, kDeleteStageParts},
       {&insert_frame_, kInsertFrame},
       {&insert_track_, kInsertTrack},
       {&insert_event_, kInsertEvent},
@@ -43,9 +47,9 @@ absl::Status SqliteBatch::Prepare(SqliteDatabase& database, size_t rows) {
 }
 
 void SqliteBatch::EndStatements() {
-  for (SqliteStatement* s :
-       {&insert_many_, &upsert_detection_, &insert_frame_, &insert_track_, &insert_event_,
-        &insert_camera_state_, &delete_ledger_, &insert_ledger_}) {
+  for (SqliteStatement* s : {&insert_many_, &upsert_detection_, &upsert_stage_result_,
+                             &delete_stage_parts_, &insert_frame_, &insert_track_, &insert_event_,
+                             &insert_camera_state_, &delete_ledger_, &insert_ledger_}) {
     const SqliteStatement ended = std::move(*s);
   }
 }
@@ -53,6 +57,8 @@ void SqliteBatch::EndStatements() {
 void SqliteBatch::Clear() {
   frames_.clear();
   detections_.clear();
+  stage_rows_.clear();
+  bytes_.clear();
   events_used_ = 0;
   tracks_.clear();
   camera_states_.clear();
@@ -114,12 +120,89 @@ void SqliteBatch::AddFrame(const FrameResult& result) {
                            items[i].confidence, track_of_detection_[i], items[i].box_px});
     ++rows_;
   }
+  AddStages(result, frame_index);
   for (const Event& event : result.events) {
     if (events_used_ == events_.size()) events_.emplace_back();
     events_[events_used_].event = event;
     events_[events_used_].frame = frame_index;
     ++events_used_;
     ++rows_;
+  }
+}
+
+WaitingStageRow& SqliteBatch::AddStageRow(const FrameResult& result, const StageResult& said,
+                                          uint32_t frame_index, size_t first_row,
+                                          std::string_view kind) {
+  const Uuid& detection_id = result.detection_ids[static_cast<size_t>(said.item)];
+  // Behind what the frame has of this stage and object already: two parts of a graph may have stages
+  // of one name.
+  int32_t part = 0;
+  for (size_t i = first_row; i < stage_rows_.size(); ++i) {
+    const WaitingStageRow& other = stage_rows_[i];
+    part += other.detection_id == detection_id && *other.stage == *said.stage;
+  }
+  WaitingStageRow& row = stage_rows_.emplace_back();
+  row.detection_id = detection_id;
+  row.stage = said.stage;
+  row.labels = said.result.labels;
+  row.frame = frame_index;
+  row.part = part;
+  row.kind = kind;
+  row.details_begin = row.details_end = bytes_.size();
+  ++rows_;
+  return row;
+}
+
+void SqliteBatch::AddStages(const FrameResult& result, uint32_t frame_index) {
+  const size_t first_row = stage_rows_.size();
+  for (const StageResult& said : result.detections.stages) {
+    if (said.item < 0 || static_cast<size_t>(said.item) >= result.detection_ids.size()) continue;
+    const auto add = [&](std::string_view kind) -> WaitingStageRow& {
+      return AddStageRow(result, said, frame_index, first_row, kind);
+    };
+    const Detections& its = said.result;
+    const size_t rows_before = rows_;
+    for (size_t i = 0; i < its.items.size(); ++i) {
+      WaitingStageRow& row = add("box");
+      row.has_class = row.has_box = true;
+      row.class_id = its.items[i].class_id;
+      row.confidence = its.items[i].confidence;
+      row.box_px = its.items[i].box_px;
+      AppendDetails(its, i, bytes_);
+      row.details_end = bytes_.size();
+      if (row.details_end > row.details_begin) {  // members behind a comma become an object
+        bytes_[row.details_begin] = '{';
+        bytes_ += '}';
+        ++row.details_end;
+      }
+    }
+    for (const ClassScore& one : its.classes) {
+      WaitingStageRow& row = add("class");
+      row.has_class = true;
+      row.class_id = one.class_id;
+      row.confidence = one.confidence;
+    }
+    if (!its.embedding.empty()) {
+      WaitingStageRow& row = add("embedding");
+      row.embedding_begin = bytes_.size();
+      static_assert(std::endian::native == std::endian::little);
+      bytes_.append(reinterpret_cast<const char*>(its.embedding.data()),
+                    its.embedding.size() * sizeof(float));
+      row.embedding_end = bytes_.size();
+    }
+    if (its.class_map.width > 0) {
+      WaitingStageRow& row = add("class_map");
+      AppendClassMap(its.class_map, bytes_);
+      row.details_end = bytes_.size();
+    }
+    if (its.anomaly.width > 0) {
+      WaitingStageRow& row = add("anomaly");
+      row.has_score = true;
+      row.score = its.anomaly.score;
+      AppendAnomaly(its.anomaly, bytes_);
+      row.details_end = bytes_.size();
+    }
+    if (rows_ == rows_before) add("nothing");
   }
 }
 
@@ -182,6 +265,58 @@ int SqliteBatch::InsertDetections() {
   for (; done < detections_.size(); ++done) {
     BindDetection(upsert_detection_, 0, detections_[done], class_names_[0]);
     if (const int code = upsert_detection_.Step(); code != SQLITE_DONE) return code;
+  }
+  return SQLITE_DONE;
+}
+
+int SqliteBatch::InsertStageRows() {
+  std::sort(stage_rows_.begin(), stage_rows_.end(), [](const auto& a, const auto& b) {
+    if (a.detection_id != b.detection_id) return a.detection_id < b.detection_id;
+    if (*a.stage != *b.stage) return *a.stage < *b.stage;
+    return a.part != b.part ? a.part < b.part : a.frame < b.frame;
+  });
+  SqliteStatement& s = upsert_stage_result_;
+  ClassName class_name;
+  for (size_t i = 0; i < stage_rows_.size(); ++i) {
+    const WaitingStageRow& row = stage_rows_[i];
+    const WaitingFrame& frame = frames_[row.frame];
+    s.BindBlob(1, row.detection_id.bytes.data(), row.detection_id.bytes.size());
+    s.BindText(2, *row.stage);
+    s.BindInt(3, row.part);
+    s.BindText(4, row.kind);
+    for (int parameter = 5; parameter <= 14; ++parameter) s.BindNull(parameter);
+    if (row.has_class) {
+      s.BindInt(5, row.class_id);
+      s.BindText(6, class_name.Of(row.labels.get(), row.class_id));
+      s.BindReal(7, Finite(row.confidence));
+    }
+    if (row.has_score) s.BindReal(8, Finite(row.score));
+    if (row.has_box) {
+      s.BindReal(9, Finite(row.box_px.x1) / frame.width);
+      s.BindReal(10, Finite(row.box_px.y1) / frame.height);
+      s.BindReal(11, Finite(row.box_px.x2) / frame.width);
+      s.BindReal(12, Finite(row.box_px.y2) / frame.height);
+    }
+    const auto bytes = [this](size_t begin, size_t end) {
+      return std::string_view(bytes_).substr(begin, end - begin);
+    };
+    if (row.embedding_end > row.embedding_begin) {
+      const std::string_view embedding = bytes(row.embedding_begin, row.embedding_end);
+      s.BindBlob(13, embedding.data(), embedding.size());
+    }
+    if (row.details_end > row.details_begin) {
+      s.BindText(14, bytes(row.details_begin, row.details_end));
+    }
+    if (const int code = s.Step(); code != SQLITE_DONE) return code;
+
+    const bool last = i + 1 == stage_rows_.size() ||
+                      stage_rows_[i + 1].detection_id != row.detection_id ||
+                      *stage_rows_[i + 1].stage != *row.stage;
+    if (!last) continue;
+    delete_stage_parts_.BindBlob(1, row.detection_id.bytes.data(), row.detection_id.bytes.size());
+    delete_stage_parts_.BindText(2, *row.stage);
+    delete_stage_parts_.BindInt(3, row.part + 1);
+    if (const int code = delete_stage_parts_.Step(); code != SQLITE_DONE) return code;
   }
   return SQLITE_DONE;
 }
@@ -303,6 +438,7 @@ int SqliteBatch::InsertLedgers() {
 int SqliteBatch::InsertAll() {
   int code = InsertFrames();
   if (code == SQLITE_DONE) code = InsertDetections();
+  if (code == SQLITE_DONE) code = InsertStageRows();
   if (code == SQLITE_DONE) code = InsertEvents();
   if (code == SQLITE_DONE) code = InsertTracks();
   if (code == SQLITE_DONE) code = InsertCameraStates();

@@ -1,7 +1,8 @@
 // The rows that wait for one transaction of the SQLite sink, and the statements that write them.
 // Internal to it.
 //
-// Threads: one at a time. Memory: the rows; nothing is allocated per frame after warm-up.
+// Threads: one at a time. Memory: rows() and bytes(), which the sink bounds; nothing is allocated per
+// frame after warm-up.
 #pragma once
 
 #include <array>
@@ -41,15 +42,22 @@ class SqliteBatch {
   size_t detections() const { return detections_.size(); }
   size_t events() const { return events_used_; }
   size_t tracks() const { return tracks_.size(); }
+  size_t stage_results() const { return stage_rows_.size(); }
+  // Of embeddings and details of stages.
+  size_t bytes() const { return bytes_.size(); }
 
  private:
   const std::shared_ptr<const LabelSet>& LabelsOf(const CameraInfo* camera);
   void RememberLabels(const FrameResult& result);
+  void AddStages(const FrameResult& result, uint32_t frame_index);
+  WaitingStageRow& AddStageRow(const FrameResult& result, const StageResult& said,
+                               uint32_t frame_index, size_t first_row, std::string_view kind);
   int InsertFrames();
   int InsertDetections();
   // Parameters before + 1 to before + kDetectionColumns.
   void BindDetection(SqliteStatement& s, int before, const WaitingDetection& row,
                      ClassName& class_name);
+  int InsertStageRows();
   int InsertEvents();
   int InsertTracks();
   int InsertCameraStates();
@@ -57,11 +65,14 @@ class SqliteBatch {
   int InsertLedgerRow(std::string_view outcome, std::string_view reason, uint64_t frames);
 
   SqliteStatement insert_many_, upsert_detection_, insert_frame_, insert_track_, insert_event_;
+  SqliteStatement upsert_stage_result_, delete_stage_parts_;
   SqliteStatement insert_camera_state_, delete_ledger_, insert_ledger_;
 
   size_t rows_ = 0;
   std::vector<WaitingFrame> frames_;
   std::vector<WaitingDetection> detections_;
+  std::vector<WaitingStageRow> stage_rows_;
+  std::string bytes_;                 // of stage_rows_
   std::vector<WaitingEvent> events_;  // the first events_used_; the rest keeps its strings' memory
   size_t events_used_ = 0;
   std::vector<WaitingTrack> tracks_;

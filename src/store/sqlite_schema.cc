@@ -182,7 +182,41 @@ CREATE VIEW camera_gaps AS
   FROM camera_states AS s WHERE s.state = 'live' AND s.gap_us > 0;
 )sql";
 
-constexpr std::array<std::string_view, 2> kMigrations = {kVersion1, kVersion2};
+// Detection ids begin with the time, so that the index is in its order.
+constexpr std::string_view kVersion3 = R"sql(
+CREATE TABLE stage_results (
+  detection_id BLOB    NOT NULL,
+  stage        TEXT    NOT NULL,
+  part         INTEGER NOT NULL,
+  kind         TEXT    NOT NULL,
+  class_id     INTEGER,
+  class        TEXT,
+  confidence   REAL,
+  score        REAL,
+  x1           REAL,
+  y1           REAL,
+  x2           REAL,
+  y2           REAL,
+  embedding    BLOB,
+  details      TEXT,
+  PRIMARY KEY (detection_id, stage, part)
+) WITHOUT ROWID;
+CREATE INDEX stage_results_by_class ON stage_results (stage, class);
+
+CREATE VIEW stage_results_readable AS
+  SELECT strftime('%Y-%m-%dT%H:%M:%fZ', d.timestamp / 1e6, 'unixepoch') AS timestamp_text,
+         d.camera_id, d.frame, d.track_id, d.class AS object, s.stage, s.kind, s.class,
+         round(s.confidence, 3) AS confidence,
+         round(s.x1 * f.width, 1) AS x1_px, round(s.y1 * f.height, 1) AS y1_px,
+         round(s.x2 * f.width, 1) AS x2_px, round(s.y2 * f.height, 1) AS y2_px,
+         lower(hex(s.detection_id)) AS detection_id_hex
+  FROM stage_results AS s JOIN detections AS d ON d.id = s.detection_id
+    JOIN frames AS f
+      ON f.camera_id = d.camera_id AND f.timestamp = d.timestamp AND f.epoch = d.epoch
+         AND f.frame = d.frame;
+)sql";
+
+constexpr std::array<std::string_view, 3> kMigrations = {kVersion1, kVersion2, kVersion3};
 
 }  // namespace
 

@@ -26,24 +26,53 @@ TEST(SqliteSchema, MigratesStepByStepAndKeepsTheRows) {
   EXPECT_TRUE(MigrateSqliteSchema(database, later).ok()) << "nothing left to do";
 }
 
-// A file of the first version, by that version's own statements, is brought up to date when opened.
+// Rows of `from` in a file of an earlier version, made by that version's own statements.
+void MakeOldFile(const std::string& path, size_t version, const std::string& from) {
+  auto database = *SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWriteCreate, 0);
+  ASSERT_TRUE(MigrateSqliteSchema(database, SqliteMigrations().first(version)).ok());
+  ASSERT_TRUE(database.Execute("ATTACH '" + from + "' AS other").ok());
+  for (const char* table : {"detections", "events", "frames", "ledger", "tracks"}) {
+    ASSERT_TRUE(
+        database.Execute(fmt::format("INSERT INTO {0} SELECT * FROM other.{0}", table)).ok());
+  }
+}
+
+// A file of each earlier version, with rows in it, is brought up to date when opened.
 TEST(SqliteSchema, AnOldFileIsWrittenOn) {
   const TemporaryFolder folder;
-  const std::string path = folder / "a.db";
-  {
-    auto database = *SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWriteCreate, 0);
-    ASSERT_TRUE(MigrateSqliteSchema(database, SqliteMigrations().first(1)).ok());
+  const SyntheticResults source;
+  const auto whole = MustCreate({.path = folder / "whole.db"});
+  StoreRun(*whole, source, 10);
+  ASSERT_TRUE(whole->Close().ok());
+  const std::string expected = DumpOf(folder / "whole.db");
+  for (size_t version = 1; version < SqliteMigrations().size(); ++version) {
+    SCOPED_TRACE(version);
+    const std::string path = folder / fmt::format("{}.db", version);
+    MakeOldFile(path, version, folder / "whole.db");
+    {
+      const auto reader = *DatabaseReader::Open(path);
+      EXPECT_EQ(reader->schema_version(), static_cast<int>(version));
+      EXPECT_EQ(*reader->Dump(), expected) << "read as it is";
+      EXPECT_EQ(*reader->CountRows("stage_results"), 0);
+    }
+    const auto again = MustCreate({.path = path});
+    StoreRun(*again, source, 10);
+    ASSERT_TRUE(again->Close().ok());
+    EXPECT_EQ(DumpOf(path), expected) << "a re-run into the old file doubles nothing";
+
+    const auto sink = MustCreate({.path = path});
+    StoreRun(*sink, SyntheticResults("door", 5, 3, /*stages=*/true), 10);
+    const CameraStateChange change{.camera = source.camera(), .reason = "reset", .utc_us = 5};
+    ASSERT_TRUE(sink->WriteCameraState(change).ok());
+    ASSERT_TRUE(sink->WriteCameraState(change).ok()) << "the same again is the same row";
+    ASSERT_TRUE(sink->Close().ok());
+    const auto reader = *DatabaseReader::Open(path);
+    EXPECT_EQ(reader->schema_version(), static_cast<int>(SqliteMigrations().size()));
+    EXPECT_EQ(*reader->CountRows("frames"), 10);
+    EXPECT_EQ(*reader->CountRows("detections"), 50);
+    EXPECT_EQ(*reader->CountRows("camera_states"), 1);
+    EXPECT_EQ(*reader->CountRows("stage_results"), 70);
   }
-  const auto sink = MustCreate({.path = path});
-  StoreRun(*sink, SyntheticResults(), 10);
-  const CameraStateChange change{
-      .camera = SyntheticResults().camera(), .reason = "reset", .utc_us = 5};
-  ASSERT_TRUE(sink->WriteCameraState(change).ok());
-  ASSERT_TRUE(sink->WriteCameraState(change).ok()) << "the same again is the same row";
-  ASSERT_TRUE(sink->Close().ok());
-  const auto reader = *DatabaseReader::Open(path);
-  EXPECT_EQ(*reader->CountRows("frames"), 10);
-  EXPECT_EQ(*reader->CountRows("camera_states"), 1);
 }
 
 TEST(SqliteSchema, AStepThatFailsChangesNothing) {

@@ -16,7 +16,8 @@ namespace sightline {
 namespace {
 
 constexpr int kPageCacheKib = 16 * 1024;
-constexpr int kCheckpointPages = 4096;  // of 4 KiB: the bound on the write-ahead log
+constexpr size_t kMostWaitingBytes = 8 << 20;  // of embeddings and details; chosen
+constexpr int kCheckpointPages = 4096;         // of 4 KiB: the bound on the write-ahead log
 
 absl::Status CheckOptions(const SqliteSinkOptions& options) {
   if (options.path.empty()) return InvalidArgument("the SQLite output needs a path");
@@ -54,6 +55,7 @@ struct SqliteSink::Impl {
   bool Due() const {
     return stats.waiting_rows > 0 &&
            (stats.waiting_rows >= static_cast<uint64_t>(options.batch_rows) ||
+            batch.bytes() >= kMostWaitingBytes ||
             options.clock->NowMonotonicUs() - first_waiting_us >= options.batch_ms * int64_t{1000});
   }
 
@@ -109,6 +111,7 @@ absl::Status SqliteSink::Impl::Commit() {
   ++stats.commits;
   stats.frames += batch.frames();
   stats.detections += batch.detections();
+  stats.stage_results += batch.stage_results();
   stats.events += batch.events();
   stats.tracks += batch.tracks();
   batch.Clear();

@@ -24,8 +24,8 @@
 // within a frame, or values that are not finite, are our own bugs: logged and counted (SL_BUG_IF),
 // never a NULL in the table.
 //
-// Threads: one at a time (ResultSink). Memory: one batch of rows (at most batch_rows plus one
-// frame's) and SQLite's page cache of 16 MiB; nothing is allocated by us per frame after warm-up.
+// Threads: one at a time (ResultSink). Memory: one batch of rows (at most batch_rows, and 8 MiB of
+// embeddings and details of stages, plus one frame's) and SQLite's page cache of 16 MiB; nothing is allocated by us per frame after warm-up.
 // Disk: the write-ahead log is bounded to some 16 MiB unless a reader keeps a snapshot open.
 // Cost: some 3 us CPU per detection with two busy cores, half of it for the two indexes
 // (benchmarks/sqlite_bench.cc).
@@ -63,6 +63,7 @@ struct SqliteSinkStats {
   uint64_t commits = 0;
   uint64_t frames = 0;      // committed
   uint64_t detections = 0;  // committed, an overwritten row counts too
+  uint64_t stage_results = 0;
   uint64_t events = 0;
   uint64_t tracks = 0;
   uint64_t waiting_rows = 0;  // not yet committed

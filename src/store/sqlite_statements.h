@@ -52,6 +52,19 @@ ON CONFLICT (camera_id, timestamp, epoch, frame) DO UPDATE SET
   pts_us = ?5, clock = ?6, width = ?7, height = ?8, detections = ?9, tracks = ?10
 WHERE (pts_us, clock, width, height, detections, tracks) IS NOT (?5, ?6, ?7, ?8, ?9, ?10))sql";
 
+inline constexpr std::string_view kUpsertStageResult = R"sql(
+INSERT INTO stage_results (detection_id, stage, part, kind, class_id, class, confidence, score,
+                           x1, y1, x2, y2, embedding, details)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+ON CONFLICT (detection_id, stage, part) DO UPDATE SET
+  kind = ?4, class_id = ?5, class = ?6, confidence = ?7, score = ?8, x1 = ?9, y1 = ?10, x2 = ?11,
+  y2 = ?12, embedding = ?13, details = ?14
+WHERE (kind, class_id, class, confidence, score, x1, y1, x2, y2, embedding, details)
+      IS NOT (?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14))sql";
+// A model that is asked anew, such as one on another machine, may have less to say than last time.
+inline constexpr std::string_view kDeleteStageParts =
+    "DELETE FROM stage_results WHERE detection_id = ?1 AND stage = ?2 AND part >= ?3";
+
 inline constexpr std::string_view kInsertTrack = R"sql(
 INSERT INTO tracks (id, camera_id, track_id, class_id, class, first_timestamp, last_timestamp, epoch,
                     first_pts_us, last_pts_us, first_frame, last_frame, hits, max_confidence,

@@ -41,6 +41,26 @@ struct WaitingDetection {
   Box box_px;
 };
 
+// One of the things that a further model said of an object.
+struct WaitingStageRow {
+  Uuid detection_id;
+  std::shared_ptr<const std::string> stage;
+  std::shared_ptr<const LabelSet> labels;  // the further model's
+  uint32_t frame = 0;                      // index of its WaitingFrame
+  int32_t part = 0;
+  std::string_view kind;  // a literal
+  bool has_class = false;
+  int32_t class_id = 0;
+  float confidence = 0;
+  bool has_score = false;
+  float score = 0;
+  bool has_box = false;
+  Box box_px;
+  // Within the batch's bytes; details are JSON. Empty: none.
+  size_t embedding_begin = 0, embedding_end = 0;
+  size_t details_begin = 0, details_end = 0;
+};
+
 struct WaitingEvent {
   Event event;
   uint32_t frame = 0;

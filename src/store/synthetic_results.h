@@ -14,8 +14,10 @@ namespace sightline {
 
 class SyntheticResults {
  public:
-  explicit SyntheticResults(std::string camera_id = "door", int objects = 5, int classes = 3)
-      : objects_(objects), classes_(classes) {
+  // `stages`: further models speak of each object, too.
+  explicit SyntheticResults(std::string camera_id = "door", int objects = 5, int classes = 3,
+                            bool stages = false)
+      : objects_(objects), classes_(classes), stages_(stages) {
     auto camera = std::make_shared<CameraInfo>();
     camera->id = std::move(camera_id);
     camera->source = "synthetic";
@@ -46,7 +48,7 @@ class SyntheticResults {
     result.frame.meta = meta;
     result.detections.frame = meta;
     result.detections.labels = labels_;
-    result.detections.items.clear();
+    result.detections.ClearResults();
     result.detection_ids.clear();
     result.tracks.frame = meta;
     result.tracks.items.clear();
@@ -109,6 +111,38 @@ class SyntheticResults {
     result.detections.items.push_back(detection);
     result.detection_ids.push_back(
         Id("detection", meta.ordinal * 1000 + object, meta.time.capture_utc_us));
+    if (stages_) AddStages(object, result);
+  }
+
+  // By turns: two classes, a face with two points, an embedding, and nothing found.
+  void AddStages(int object, FrameResult& result) const {
+    StageResult& said = result.detections.stages.emplace_back();
+    said.item = static_cast<int32_t>(result.detections.items.size()) - 1;
+    said.result.labels = colours_;
+    const Box& box = result.detections.items.back().box_px;
+    switch (object % 4) {
+      case 0:
+        said.stage = colour_;
+        said.result.classes = {{1, 0.75f}, {0, 0.125f}};
+        break;
+      case 1: {
+        said.stage = face_;
+        Detection face;
+        face.box_px = {box.x1 + 8, box.y1 + 4, box.x1 + 24, box.y1 + 24};
+        face.confidence = 0.5f;
+        face.detail = 0;
+        said.result.items = {face};
+        said.result.keypoints_per_item = 2;
+        said.result.keypoints = {{{12.5f, 10}, 1}, {{20.25f, 10}, 0.5f}};
+        break;
+      }
+      case 2:
+        said.stage = print_;
+        said.result.embedding = {0.6f, 0.8f};
+        break;
+      default:
+        said.stage = face_;
+    }
   }
 
   void AddEvent(EventKind kind, const char* rule, const FrameMeta& meta,
@@ -133,6 +167,12 @@ class SyntheticResults {
 
   int objects_;
   int classes_;
+  bool stages_;
+  const std::shared_ptr<const std::string> colour_ = std::make_shared<const std::string>("colour");
+  const std::shared_ptr<const std::string> face_ = std::make_shared<const std::string>("face");
+  const std::shared_ptr<const std::string> print_ = std::make_shared<const std::string>("print");
+  const std::shared_ptr<const LabelSet> colours_ =
+      std::make_shared<const LabelSet>(LabelSet{{"red", "blue"}});
   std::shared_ptr<const CameraInfo> camera_;
   std::shared_ptr<const LabelSet> labels_;
 };
