@@ -15,6 +15,8 @@ constexpr int kMostDialects = 5;
 // at most with the usual ways to count.
 constexpr int64_t kAssumedPromptTokens = 1000;
 
+bool IsAboutRequest(int status) { return status == 400 || status == 413 || status == 422; }
+
 std::string ChatUrl(std::string endpoint) {
   while (endpoint.ends_with('/')) endpoint.pop_back();
   return endpoint + "/chat/completions";
@@ -151,8 +153,13 @@ ChatEndpoint::Outcome ChatEndpoint::OutcomeOf(const net::HttpResponse& response,
   if (response.status != 200) {
     outcome.answer = ErrorOf(response);
     outcome.may_pass = net::MayPass(response.status);
-    outcome.other_words =
-        (response.status == 400 || response.status == 422) && LearnFrom(dialect, response.body);
+    const bool of_the_picture = response.status == 413 || SaysFiltered(response.body);
+    if ((response.status == 400 || response.status == 422) && !of_the_picture) {
+      outcome.other_words = LearnFrom(dialect, response.body);
+    }
+    // What it never took it may never take; what it takes of other pictures is this one's fault.
+    outcome.counts_against =
+        outcome.may_pass || !(of_the_picture || (IsAboutRequest(response.status) && Works()));
     return outcome;
   }
   ChatReply reply;
@@ -188,7 +195,7 @@ absl::Status ChatEndpoint::ErrorOf(const net::HttpResponse& response) const {
   if (status == 404) {
     return error(absl::StatusCode::kNotFound, ", check the endpoint's path and the model's name");
   }
-  if (status == 400 || status == 413 || status == 422) {
+  if (IsAboutRequest(status)) {
     return error(absl::StatusCode::kInvalidArgument, ", it does not take the request");
   }
   if (net::MayPass(status)) return error(absl::StatusCode::kUnavailable, "");
@@ -226,6 +233,11 @@ void ChatEndpoint::NoteFailure(std::optional<int64_t> retry_after_us) {
     pause_us = std::max(pause_us, std::min(*retry_after_us, kLongestServerPauseUs));
   }
   paused_until_us_ = std::max(paused_until_us_, options_.clock->NowMonotonicUs() + pause_us);
+}
+
+bool ChatEndpoint::Works() {
+  const MutexLock lock(mutex_);
+  return dialect_works_;
 }
 
 bool ChatEndpoint::LearnFrom(const ChatDialect& dialect, std::string_view body) {

@@ -2,9 +2,10 @@
 // the dialect that it understands. Internal to this module.
 //
 // The dialect is found out by the first requests: what a server refuses with 400 is left out, until a
-// request succeeds; from then on 400 is about a picture. After kPauseAfter failures in a row nobody asks for a second, then
-// two, to a minute; the next failure begins the next pause, the next success ends them. When the server
-// says for how long it wants to be left alone, it is.
+// request succeeds; from then on 400 is about a picture, as is at any time what a server's filter of
+// contents refuses. After kPauseAfter failures in a row nobody asks for a second, then two, to a minute;
+// the next failure begins the next pause, the next success ends them. What is about a picture is no such
+// failure. When the server says for how long it wants to be left alone, it is.
 //
 // Threads: safe; Ask() blocks.
 #pragma once
@@ -66,6 +67,7 @@ class ChatEndpoint {
                     const SentPicture& picture);
   absl::Status ErrorOf(const net::HttpResponse& response) const;
   absl::Status CheckPause() EXCLUDES(mutex_);
+  bool Works() EXCLUDES(mutex_);  // a request has succeeded in the dialect
   void NoteSuccess(const ChatDialect& dialect) EXCLUDES(mutex_);
   void NoteFailure(std::optional<int64_t> retry_after_us) EXCLUDES(mutex_);
   // True when there is another way to say it; `dialect` is what was tried.

@@ -190,6 +190,23 @@ absl::Status ParseChatReply(std::string_view body, ChatReply* known) {
   return absl::OkStatus();
 }
 
+bool SaysFiltered(std::string_view body) {
+  const std::optional<json> root = ParseHostileJson(body);
+  if (!root) return false;
+  const json* error = Member(&*root, "error");
+  for (const char* name : {"code", "type"}) {
+    for (const json* of : {error, &*root}) {
+      const std::string* text = Text(Member(of, name));
+      if (text == nullptr) continue;
+      const std::string said = AsciiLower(*text);
+      for (const char* word : {"content_filter", "content_policy", "data_inspection"}) {
+        if (said.find(word) != std::string::npos) return true;
+      }
+    }
+  }
+  return false;
+}
+
 std::string ShownServerMessage(std::string_view body) {
   const std::optional<json> root = ParseHostileJson(body);
   if (root) {

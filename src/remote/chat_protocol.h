@@ -61,6 +61,11 @@ struct ChatReply {
 // by a filter. *known is all that could be read of it also then: its tokens count all the same.
 absl::Status ParseChatReply(std::string_view body, ChatReply* known);
 
+// Whether the error of a server says that its filter of contents took offence at the picture or the
+// question: by its code or type, as Azure OpenAI ("content_filter"), OpenAI
+// ("content_policy_violation") and DashScope ("data_inspection_failed") have them.
+bool SaysFiltered(std::string_view body);
+
 // What a server says about an error: its message, or the beginning of the body; fit to be shown.
 std::string ShownServerMessage(std::string_view body);
 

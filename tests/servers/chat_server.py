@@ -11,6 +11,8 @@ POST /SCENARIO/v1/chat/completions, where SCENARIO is
     wants/A,B,...        400 that names the first of these words that the request has; else as flaky does
     vague                400 that names nothing while there is a response_format; else as flaky does
     never                400, whatever is asked
+    filter/N             N times as flaky does, then 400 as a filter of contents has it
+    takes/N              N times as flaky does, then 400 that names nothing
     raw/TEXT             200 with that body
     deep                 200 with a thousand arrays in each other
     endless              200 with a body without an end
@@ -133,6 +135,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send(200, good)
         elif what == "never":
             self.error(400, "bad request")
+        elif what in ("filter", "takes") and count <= int(arguments[0]):
+            self.send(200, good)
+        elif what == "filter":
+            self.send(400, {"error": {"message": "The response was filtered", "type": None, "code": "content_filter"}})
+        elif what == "takes":
+            self.error(400, "bad picture")
         elif what == "raw":
             self.send(200, arguments[0].encode())
         elif what == "deep":
