@@ -39,6 +39,7 @@ constexpr size_t kLongestName = 50;
 
 struct CalibrateOptions {
   std::string model;
+  std::string backend = "onnxruntime";
   PictureWishes pictures;
   std::string name;
   std::string method = "auto";
@@ -206,17 +207,27 @@ absl::Status Keep(const std::string& folder, const TrialResult& result, const st
   return WriteWholeFile((fs::path(folder) / kReportFile).string(), report);
 }
 
+// That one first, then the others that are installed.
+std::vector<InferenceBackend*> BackendsToTime(InferenceBackend& first) {
+  std::vector<InferenceBackend*> backends = {&first};
+  for (const BackendEntry& entry : Backends()) {
+    const absl::StatusOr<InferenceBackend*> other = entry.get();
+    if (other.ok() && *other != &first) backends.push_back(*other);
+  }
+  return backends;
+}
+
 // Whether a model was promoted.
 absl::StatusOr<bool> Calibrate(const CalibrateOptions& options) {
   SL_ASSIGN_OR_RETURN(const ModelPackage package, FindModel(options.model));
   const std::string name = NameFor(options, package.spec);
   SL_RETURN_IF_ERROR(CheckPlace(options, name));
-  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, DefaultBackend());
+  SL_ASSIGN_OR_RETURN(InferenceBackend * backend, BackendNamed(options.backend));
   Steps steps;
   SL_ASSIGN_OR_RETURN(const TrialOptions trial, OptionsOf(options, package.spec, steps));
   steps.End();
   NotePictures(trial.pictures);
-  SL_ASSIGN_OR_RETURN(const TrialResult result, TryInt8(trial, *backend, {backend}));
+  SL_ASSIGN_OR_RETURN(const TrialResult result, TryInt8(trial, *backend, BackendsToTime(*backend)));
   steps.End();
   const bool promoted = result.verdict.promoted;
   const nlohmann::ordered_json json =
@@ -243,7 +254,7 @@ absl::StatusOr<bool> Calibrate(const CalibrateOptions& options) {
   const auto in_vain = [](const SpeedGain& gain) {
     return gain.int8_cpu_ms > kWorthIt * gain.fp32_cpu_ms;
   };
-  if (std::ranges::any_of(result.speed, in_vain)) {
+  if (!result.speed.empty() && in_vain(result.speed.front())) {
     Note(
         "INT8 is hardly faster than fp32 here, or slower: this model, or this processor, gains "
         "little by it");
@@ -266,6 +277,11 @@ void AddPictureOptions(CLI::App& command, CalibrateOptions& options) {
                   "COCO, as `sightline eval --images`) or without")
       ->required()
       ->check(NotEmpty());
+  command
+      .add_option("--calibration-images", pictures.calibration_images,
+                  "a folder with other pictures to calibrate with, as of the cameras, whose labels "
+                  "do not matter; then all of --images judge")
+      ->check(NotEmpty());
   command.add_option("--format", pictures.format, "of the labels, where a folder could be several")
       ->check(CLI::IsMember({"auto", "coco", "yolo", "voc"}))
       ->capture_default_str();
@@ -274,12 +290,13 @@ void AddPictureOptions(CLI::App& command, CalibrateOptions& options) {
       ->delimiter(',');
   command.add_flag("--unlabelled", pictures.unlabelled,
                    "leave the labels alone: judge by agreement with fp32");
-  command.add_option("--most", pictures.most, "pictures to take, of more")
+  command.add_option("--most", pictures.most, "pictures to take of a folder with more")
       ->check(WholeBetween(kLeastPictures, 100'000))
       ->capture_default_str();
   command
       .add_option("--calibration-share", pictures.calibration_share,
                   "part of the pictures to calibrate with; the others judge")
+      ->excludes("--calibration-images")
       ->check(Between(0.1, 0.9))
       ->capture_default_str();
   command.add_option("--seed", pictures.seed, "of the parting and of the interval")
@@ -297,6 +314,11 @@ void AddCalibrateCommand(CLI::App& models, int& exit_code) {
       ->required()
       ->check(NotEmpty());
   AddPictureOptions(*command, *options);
+  command
+      ->add_option("--backend", options->backend,
+                   "what runs both models for the judgement; speed is measured on all")
+      ->check(CLI::IsMember({"onnxruntime", "openvino"}))
+      ->capture_default_str();
   command->add_option("--name", options->name, "to call it by; otherwise NAME_int8")
       ->check(NotEmpty());
   command->add_flag("--replace", options->replace, "take the place of a model of that name");
@@ -351,6 +373,7 @@ void AddCalibrateCommand(CLI::App& models, int& exit_code) {
       "  sightline models calibrate yolox_nano --images dataset/\n"
       "  sightline models calibrate face --images pictures/ --agreement-limit 3\n"
       "  sightline models calibrate yolox_nano --images dataset/ --limit 1 --keep trial/\n"
+      "  sightline models calibrate yolox_nano --images dataset/ --calibration-images frames/\n"
       "More: docs/quantization.md");
   command->callback([options, &exit_code] { exit_code = RunCalibrate(*options); });
 }

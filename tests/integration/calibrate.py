@@ -77,6 +77,13 @@ def errors(root):
     refused(place, place.run("street", "--images", empty), "an empty folder", "no picture is in it")
     refused(place, place.run("street", "--images", garbage), "a folder of garbage", "30 of 30 pictures cannot be read")
     refused(place, place.run("street", "--images", few), "too few pictures, and copies", "10 different pictures are too few")
+    refused(place, place.run("street", "--images", many, "--calibration-images", place.root / "nowhere"), "no folder to calibrate",
+            "nowhere")
+    refused(place, place.run("street", "--images", many, "--calibration-images", many), "pictures that both calibrate and judge",
+            "0 different pictures, without those that judge, are too few")
+    refused(place, place.run("street", "--images", few, "--calibration-images", many), "too few to judge by",
+            "10 different pictures are too few")
+    refused(place, place.run("street", "--images", many, "--backend", "abacus"), "no such backend", "abacus", code=2)
     refused(place, place.run("strett", "--images", many), "a mistyped model", 'did you mean "street"?')
     refused(place, place.run("people", "--images", many), "a built-in detector", "built in")
     refused(place, place.run("street", "--images", many, "--name", "street"), "a name that is taken", "--replace")
@@ -220,6 +227,18 @@ def trial(root):
     of_all = json.loads(judged.stdout)["boxes"]["map"]
     check(abs(of_all - verdict["map_int8"]) < 0.1, f"eval says {of_all:.3f} of all pictures, the report {verdict['map_int8']:.3f}")
     check(not place.left_behind(), "no scratch file is left")
+
+    others = place.root / "others"
+    other_count = write_street_pictures(PROGRAM, others, 2, 9000)
+    apart = place.run(*usual, "--calibration-images", others / "JPEGImages", "--limit", "100", "--agreement-limit", "100",
+                      "--search-time", "1s", "--name", "apart", "--json")
+    check(apart.returncode == 0, "calibrated with pictures of another folder")
+    if apart.returncode == 0:
+        told = json.loads(apart.stdout)
+        check(told["pictures"]["calibration"] == other_count and told["verdict"]["pictures"] == count,
+              "those calibrate, and all of --images judge")
+        check(told["verdict"]["by"] == "mAP50-95" and told["backend"] == "onnxruntime", "by mAP, though those have no labels")
+    subprocess.run([PROGRAM, "models", "remove", "apart"], env=place.environment, stdout=subprocess.DEVNULL)
 
     refused(place, place.run(*usual), "the name is taken", "--replace")
     again = place.run(*usual, "--limit", "0", "--name", "strict", "--search-time", "1s", "--keep", kept)

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -75,14 +77,94 @@ absl::StatusOr<Hash128> ContentOf(const evaluate::LabelledPicture& picture) {
   return HashString(bytes);
 }
 
-evaluate::LabelledPictures Part(const evaluate::LabelledPictures& all,
-                                const std::vector<size_t>& positions,
-                                const std::vector<size_t>& readable) {
-  evaluate::LabelledPictures part{.format = all.format,
-                                  .class_names = all.class_names,
-                                  .numbered_classes = all.numbered_classes};
-  for (const size_t position : positions) part.pictures.push_back(all.pictures[readable[position]]);
+// What can be read of the pictures, and its contents.
+struct Readable {
+  evaluate::LabelledPictures all;
+  std::vector<size_t> positions;  // in `all`
+  std::vector<Hash128> contents;  // of each position
+};
+
+absl::StatusOr<Readable> ReadableOf(evaluate::LabelledPictures all,
+                                    const std::function<bool()>& stop,
+                                    const std::function<void(size_t, size_t)>& progress,
+                                    CalibrationPictures* gathered) {
+  Readable readable{.all = std::move(all)};
+  const size_t count = readable.all.pictures.size();
+  size_t unreadable = 0;
+  for (size_t i = 0; i < count; ++i) {
+    if (stop()) return Cancelled("stopped");
+    const absl::StatusOr<Hash128> content = ContentOf(readable.all.pictures[i]);
+    if (content.ok()) {
+      readable.contents.push_back(*content);
+      readable.positions.push_back(i);
+    } else {
+      ++unreadable;
+      if (gathered->unreadable++ == 0) gathered->first_unreadable = MessageOf(content.status());
+    }
+    progress(i + 1, count);
+  }
+  if (unreadable * 10 > count) {
+    return DataLoss("{} of {} pictures cannot be read, of which the first: {}", unreadable, count,
+                    gathered->first_unreadable);
+  }
+  return readable;
+}
+
+evaluate::LabelledPictures Part(const Readable& readable, const std::vector<size_t>& chosen) {
+  evaluate::LabelledPictures part{.format = readable.all.format,
+                                  .class_names = readable.all.class_names,
+                                  .numbered_classes = readable.all.numbered_classes};
+  for (const size_t i : chosen) {
+    part.pictures.push_back(readable.all.pictures[readable.positions[i]]);
+  }
   return part;
+}
+
+absl::Status TooFew(const std::string& folder, size_t usable, std::string_view besides = "") {
+  return FailedPrecondition(
+      "{}: {} different pictures{} are too few: {} are the least, 500 to 1,000 are wanted, of what "
+      "the cameras see",
+      folder, usable, besides, kLeastPictures);
+}
+
+// Leaves out what has the bytes of a picture that judges.
+void LeaveOutThose(const std::vector<Hash128>& judging, Readable* readable, size_t* copies) {
+  const std::set<Hash128> taken(judging.begin(), judging.end());
+  size_t kept = 0;
+  for (size_t i = 0; i < readable->contents.size(); ++i) {
+    if (taken.contains(readable->contents[i])) {
+      ++*copies;
+      continue;
+    }
+    readable->contents[kept] = readable->contents[i];
+    readable->positions[kept++] = readable->positions[i];
+  }
+  readable->contents.resize(kept);
+  readable->positions.resize(kept);
+}
+
+// All of `images` judge, and others calibrate.
+absl::Status GatherApart(const PictureWishes& wishes, const Readable& judging,
+                         const std::function<bool()>& stop,
+                         const std::function<void(size_t, size_t)>& progress,
+                         CalibrationPictures* gathered) {
+  const evaluate::PictureSplit judge =
+      evaluate::SplitPictures(judging.contents, 0, wishes.most, wishes.seed);
+  if (judge.judge.size() < kLeastPictures) return TooFew(wishes.images, judge.judge.size());
+  SL_ASSIGN_OR_RETURN(evaluate::LabelledPictures all, PicturesOf(wishes.calibration_images));
+  SL_ASSIGN_OR_RETURN(Readable working, ReadableOf(std::move(all), stop, progress, gathered));
+  // Of those beyond the most, too: a picture of one folder never works for the other.
+  LeaveOutThose(judging.contents, &working, &gathered->copies);
+  const evaluate::PictureSplit work =
+      evaluate::SplitPictures(working.contents, 1, wishes.most, wishes.seed);
+  if (work.work.size() < kLeastPictures) {
+    return TooFew(wishes.calibration_images, work.work.size(), ", without those that judge,");
+  }
+  gathered->copies += judge.copies + work.copies;
+  gathered->beyond = judge.beyond + work.beyond;
+  gathered->work = Part(working, work.work);
+  gathered->judge = Part(judging, judge.judge);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -91,37 +173,24 @@ absl::StatusOr<CalibrationPictures> GatherPictures(
     const PictureWishes& wishes, const std::function<bool()>& stop,
     const std::function<void(size_t, size_t)>& progress) {
   CalibrationPictures gathered;
-  SL_ASSIGN_OR_RETURN(const evaluate::LabelledPictures all, Find(wishes, &gathered.labelled));
-  std::vector<Hash128> contents;
-  std::vector<size_t> readable;
-  for (size_t i = 0; i < all.pictures.size(); ++i) {
-    if (stop()) return Cancelled("stopped");
-    const absl::StatusOr<Hash128> content = ContentOf(all.pictures[i]);
-    if (content.ok()) {
-      contents.push_back(*content);
-      readable.push_back(i);
-    } else if (gathered.unreadable++ == 0) {
-      gathered.first_unreadable = MessageOf(content.status());
-    }
-    progress(i + 1, all.pictures.size());
+  SL_ASSIGN_OR_RETURN(evaluate::LabelledPictures all, Find(wishes, &gathered.labelled));
+  SL_ASSIGN_OR_RETURN(const Readable readable,
+                      ReadableOf(std::move(all), stop, progress, &gathered));
+  if (!wishes.calibration_images.empty()) {
+    SL_RETURN_IF_ERROR(GatherApart(wishes, readable, stop, progress, &gathered));
+    return gathered;
   }
-  if (gathered.unreadable * 10 > all.pictures.size()) {
-    return DataLoss("{} of {} pictures cannot be read, of which the first: {}", gathered.unreadable,
-                    all.pictures.size(), gathered.first_unreadable);
-  }
-  const evaluate::PictureSplit split =
-      evaluate::SplitPictures(contents, wishes.calibration_share, wishes.most, wishes.seed);
+  const evaluate::PictureSplit split = evaluate::SplitPictures(
+      readable.contents, wishes.calibration_share, wishes.most, wishes.seed);
   gathered.copies = split.copies;
   gathered.beyond = split.beyond;
   const size_t usable = split.work.size() + split.judge.size();
   if (usable < kLeastPictures || split.work.empty() || split.judge.empty()) {
-    return FailedPrecondition(
-        "{}: {} different pictures are too few: {} are the least, 500 to 1,000 are wanted, of what "
-        "the cameras see",
-        wishes.images, usable, kLeastPictures);
+    return TooFew(wishes.images, usable);
   }
-  gathered.work = Part(all, split.work, readable);
-  gathered.judge = Part(all, split.judge, readable);
+  gathered.work_labelled = gathered.labelled;
+  gathered.work = Part(readable, split.work);
+  gathered.judge = Part(readable, split.judge);
   return gathered;
 }
 

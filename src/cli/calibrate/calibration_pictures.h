@@ -16,11 +16,14 @@ namespace sightline::cli {
 
 struct PictureWishes {
   std::string images;  // a folder, or what `sightline eval --images` takes
+  // A folder whose pictures calibrate, labels or not; then all of `images` judge. Empty: `images`
+  // are parted in two.
+  std::string calibration_images;
   std::string format = "auto";
   std::string split;
   std::vector<std::string> classes;
   bool unlabelled = false;  // leave labels alone
-  size_t most = 1000;
+  size_t most = 1000;       // of each folder
   double calibration_share = 0.5;
   uint64_t seed = 1;
 };
@@ -29,10 +32,11 @@ struct PictureWishes {
 inline constexpr size_t kLeastPictures = 16;
 
 struct CalibrationPictures {
-  bool labelled = false;
+  bool labelled = false;             // those that judge
+  bool work_labelled = false;        // those that calibrate
   evaluate::LabelledPictures work;   // to calibrate and to choose layers by
   evaluate::LabelledPictures judge;  // looked at once, at the end
-  size_t copies = 0;                 // of equal bytes, left out
+  size_t copies = 0;                 // of equal bytes, left out; of pictures that judge, too
   size_t beyond = 0;                 // more than wanted, left out
   size_t unreadable = 0;             // left out
   std::string first_unreadable;      // why

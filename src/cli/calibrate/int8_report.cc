@@ -132,6 +132,7 @@ ordered_json TrialJson(const TrialOptions& options, const TrialResult& result,
       {"name", words.promoted.empty() ? ordered_json(nullptr) : ordered_json(words.promoted)},
       {"reason", result.verdict.reason},
       {"verdict", VerdictJson(result.verdict)},
+      {"backend", result.backend},
       {"method", choice.method},
       {"weight_bits", choice.weight_bits},
       {"layers", result.layers.size()},
@@ -157,8 +158,9 @@ std::string TrialText(const TrialOptions& options, const TrialResult& result) {
   const CalibrationPictures& pictures = options.pictures;
   std::string text = fmt::format("pictures   {} to calibrate, {} others to judge by\n",
                                  pictures.work.pictures.size(), pictures.judge.pictures.size());
-  text += fmt::format("calibrated by {}, weights of {} bits, a scale for each channel\n",
-                      search.choice.method, search.choice.weight_bits);
+  text += fmt::format(
+      "calibrated by {}, weights of {} bits, a scale for each channel; judged with {}\n",
+      search.choice.method, search.choice.weight_bits, result.backend);
   const size_t in_fp32 = search.choice.in_fp32.size();
   text += fmt::format("layers     {} in INT8, {} in fp32{}\n", result.layers.size() - in_fp32,
                       in_fp32, in_fp32 == 0 ? "" : ": " + KindsInFp32(result));

@@ -35,6 +35,7 @@ class Trial {
       : options_(options), backend_(backend) {}
 
   absl::StatusOr<TrialResult> Run(const std::vector<InferenceBackend*>& backends) {
+    result_.backend = std::string(backend_.name());
     SL_ASSIGN_OR_RETURN(result_.scratch, ScratchFolder::Make());
     SL_RETURN_IF_ERROR(MatchClasses());
     SL_RETURN_IF_ERROR(OpenWorker());
@@ -51,7 +52,7 @@ class Trial {
     if (!options_.pictures.labelled) return absl::OkStatus();
     SL_ASSIGN_OR_RETURN(
         const JudgedClasses classes,
-        JudgedClasses::Create(*options_.spec.labels, options_.pictures.work.class_names));
+        JudgedClasses::Create(*options_.spec.labels, options_.pictures.judge.class_names));
     classes_ = classes;
     return absl::OkStatus();
   }
@@ -152,9 +153,9 @@ class Trial {
   }
 
   absl::StatusOr<Int8Verdict> VerdictOn(const evaluate::LabelledPictures& pictures,
-                                        const BothResults& results) {
+                                        const BothResults& results, bool labelled) {
     const float confidence = options_.spec.confidence_threshold;
-    if (!classes_) return JudgeByAgreement(results, confidence, options_.limits);
+    if (!labelled) return JudgeByAgreement(results, confidence, options_.limits);
     const auto in_truth = [this](const std::vector<PictureResults>& all) {
       evaluate::FoundInPictures found(all.size());
       for (size_t i = 0; i < all.size(); ++i) {
@@ -170,7 +171,8 @@ class Trial {
     SL_ASSIGN_OR_RETURN(const ModelSpec spec, Make(choice));
     BothResults both{.fp32 = work_fp32_};
     SL_ASSIGN_OR_RETURN(both.int8, RunOn(spec, backend_, options_.pictures.work, options_.threads));
-    SL_ASSIGN_OR_RETURN(const Int8Verdict verdict, VerdictOn(options_.pictures.work, both));
+    SL_ASSIGN_OR_RETURN(const Int8Verdict verdict,
+                        VerdictOn(options_.pictures.work, both, options_.pictures.work_labelled));
     const bool agrees = verdict.decisive_agreement <= kPartOfLimit * verdict.agreement_limit;
     return Int8Loss{
         .decisive = verdict.decisive,
@@ -206,7 +208,7 @@ class Trial {
     SL_ASSIGN_OR_RETURN(both.fp32, RunOn(options_.spec, backend_, pictures, options_.threads));
     options_.say("judging: the INT8 model on the same pictures");
     SL_ASSIGN_OR_RETURN(both.int8, RunOn(spec, backend_, pictures, options_.threads));
-    SL_ASSIGN_OR_RETURN(result_.verdict, VerdictOn(pictures, both));
+    SL_ASSIGN_OR_RETURN(result_.verdict, VerdictOn(pictures, both, options_.pictures.labelled));
     return absl::OkStatus();
   }
 

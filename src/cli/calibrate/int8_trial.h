@@ -54,6 +54,7 @@ struct TrialResult {
   std::vector<Int8Layer> layers;
   Int8SearchResult search;
   Int8Verdict verdict;
+  std::string backend;  // that decided
   std::vector<SpeedGain> speed;
   std::map<std::string, std::string> versions;  // of Python and its packages
 };
