@@ -81,6 +81,7 @@ def good(results, candidates, threshold, iou, all_scores):
 
 NANO_SCORE, NANO_IOU = 0.35, 0.6
 NANO_SIZES = [(64, 64), (64, 32), (32, 64)]
+NANO_MEAN, NANO_STD = [103.53, 116.28, 123.675], [57.375, 57.12, 58.395]
 
 
 def load_nanodet(path):
@@ -128,32 +129,38 @@ class Split(torch.nn.Module):
         return tuple(p[..., :self.classes] for p in parts) + tuple(p[..., self.classes:] for p in parts)
 
 
+def nanodet_tensor(warp, color, image, width, height):
+    """RGB picture -> NCHW, warp matrix, by the project's own functions."""
+    h, w = image.shape[:2]
+    matrix = warp.get_resize_matrix((w, h), (width, height), True)
+    warped = cv2.warpPerspective(image[..., ::-1], matrix, dsize=(width, height))
+    # _normalize divides mean and deviation by 255 itself.
+    return color._normalize(warped.astype(np.float32) / 255, NANO_MEAN, NANO_STD).transpose(2, 0, 1)[None], matrix
+
+
+def nanodet_head(heads, classes, strides, plus, channels=24):
+    weight = types.SimpleNamespace(use_sigmoid=True, beta=2.0, loss_weight=1.0)
+    loss = types.SimpleNamespace(loss_qfl=weight, loss_dfl=weight, loss_bbox=weight)
+    if plus:
+        return heads.NanoDetPlusHead(classes, loss, channels, feat_channels=channels, stacked_convs=2, kernel_size=5,
+                                     strides=strides, reg_max=7)
+    return heads.NanoDetHead(classes, loss, channels, feat_channels=channels, stacked_convs=2, octave_base_scale=5,
+                             strides=strides, reg_max=7, share_cls_reg=True)
+
+
 def nanodet(name, path, plus):
     heads, warp, color = load_nanodet(path)
     golden = fw.Golden(name)
     strides = [8, 16, 32, 64] if plus else [8, 16, 32]
-    weight = types.SimpleNamespace(use_sigmoid=True, beta=2.0, loss_weight=1.0)
-    loss = types.SimpleNamespace(loss_qfl=weight, loss_dfl=weight, loss_bbox=weight)
     torch.manual_seed(5)
-    if plus:
-        head = heads.NanoDetPlusHead(CLASSES, loss, 24, feat_channels=24, stacked_convs=2, kernel_size=5, strides=strides,
-                                     reg_max=7)
-    else:
-        head = heads.NanoDetHead(CLASSES, loss, 24, feat_channels=24, stacked_convs=2, octave_base_scale=5,
-                                 strides=strides, reg_max=7, share_cls_reg=True)
+    head = nanodet_head(heads, CLASSES, strides, plus)
     for layer in head.modules():
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(layer.weight)
     network = Pyramid(head, len(strides)).eval()
-    mean, std = [103.53, 116.28, 123.675], [57.375, 57.12, 58.395]
 
     def preprocess(image, width, height):
-        """RGB picture -> NCHW, warp matrix, by the project's own functions."""
-        h, w = image.shape[:2]
-        matrix = warp.get_resize_matrix((w, h), (width, height), True)
-        warped = cv2.warpPerspective(image[..., ::-1], matrix, dsize=(width, height))
-        return color._normalize(warped.astype(np.float32) / 255, *(
-            np.array(v, dtype=np.float32).reshape(1, 1, 3) / 255 for v in (mean, std))).transpose(2, 0, 1)[None], matrix
+        return nanodet_tensor(warp, color, image, width, height)
 
     warm = torch.from_numpy(np.concatenate([preprocess(fw.picture(900 + i, 70, 60), 64, 64)[0] for i in range(8)]))
     fw.calibrate(network, warm)
@@ -239,7 +246,7 @@ def nanodet(name, path, plus):
     out["input"] = {"name": input_name, "layout": "nchw", "dtype": "float32", "batch_open": False}
     out["recipe"] = {"channels": "bgr", "resize": "letterbox_center", "rounding": "none: the picture is warped by "
                      "x' = (x - w / 2) * ratio + W / 2, ratio = min(W / w, H / h), offsets are not whole pixels",
-                     "interpolation": "bilinear (warpPerspective)", "pad": 0, "mean": mean, "scale": [1 / s for s in std]}
+                     "interpolation": "bilinear (warpPerspective)", "pad": 0, "mean": NANO_MEAN, "scale": [1 / s for s in NANO_STD]}
     out["outputs"] = [{"name": n, "dims": ["batch", "cells", {"c": CLASSES, "d": 32, "o": CLASSES + 32}[n[0]]]}
                       for n in names]
     out["strides"] = strides
@@ -260,14 +267,11 @@ def nanodet(name, path, plus):
 PICO_SCORE, PICO_IOU = 0.4, 0.5
 
 
-def picodet(path):
-    folder = Path(path) / "deploy/python"
-    sys.path.insert(0, str(folder))
+def load_picodet(path):
+    """picodet_postprocess of deploy/python, and a function from RGB picture to the tensor of one picture."""
+    sys.path.insert(0, str(Path(path) / "deploy/python"))
     post = importlib.import_module("picodet_postprocess")
     prepare = importlib.import_module("preprocess")
-    golden = fw.Golden("picodet")
-    strides = [8, 16, 32, 64]
-    names = [f"{k}_{s}" for k in ("cls", "reg") for s in strides]
     steps = [prepare.Resize([0, 0], keep_ratio=False, interp=2),
              prepare.NormalizeImage([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], is_scale=True), prepare.Permute()]
 
@@ -277,6 +281,15 @@ def picodet(path):
         for step in steps:
             image, info = step(image, info)
         return image
+
+    return post, preprocess
+
+
+def picodet(path):
+    post, preprocess = load_picodet(path)
+    golden = fw.Golden("picodet")
+    strides = [8, 16, 32, 64]
+    names = [f"{k}_{s}" for k in ("cls", "reg") for s in strides]
 
     class Unclipped(post.PicoDetPostProcess):
         def warp_boxes(self, boxes, ori_shape):
@@ -360,16 +373,27 @@ FASTEST_SCORE, FASTEST_IOU = 0.3, 0.4
 ANCHORS = [12.64, 19.39, 37.88, 51.48, 55.71, 138.31, 126.91, 78.23, 131.57, 214.55, 279.92, 258.87]
 
 
-def yolo_fastestv2(path):
+def load_fastestv2(path):
+    """model.detector and utils.utils of the project."""
     sys.path.insert(0, str(path))
-    detector = importlib.import_module("model.detector")
-    utils = importlib.import_module("utils.utils")
+    return importlib.import_module("model.detector"), importlib.import_module("utils.utils")
+
+
+def fastestv2_tensor(image, width, height):
+    """RGB picture -> NCHW, as in test.py."""
+    return cv2.resize(image[..., ::-1], (width, height), interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)[
+        None].astype(np.float32) / np.float32(255)
+
+
+def fastestv2_config(width, height):
+    return {"anchors": ANCHORS, "anchor_num": 3, "height": height, "width": width}
+
+
+def yolo_fastestv2(path):
+    detector, utils = load_fastestv2(path)
+    preprocess = fastestv2_tensor
     torch.manual_seed(6)
     maps = detector.Detector(CLASSES, 3, True, False).eval()
-
-    def preprocess(image, width, height):
-        return cv2.resize(image[..., ::-1], (width, height), interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)[
-            None].astype(np.float32) / np.float32(255)
 
     warm = torch.from_numpy(np.concatenate([preprocess(fw.picture(900 + i, 90, 80), 128, 128) for i in range(8)]))
     fw.calibrate(maps, warm)
@@ -389,7 +413,7 @@ def yolo_fastestv2(path):
              "yolo_fastestv2_maps": [f"{k}_{s}" for s in (16, 32) for k in ("reg", "obj", "cls")]}
     cases = {name: [] for name in goldens}
     for width, height in [(128, 128), (192, 128), (128, 256)]:
-        config = {"anchors": ANCHORS, "anchor_num": 3, "height": height, "width": width}
+        config = fastestv2_config(width, height)
         tensors, kept = [], []
         # the batch is fixed: the network's channel shuffle folds it into the channels when it is traced
         session, _ = fw.export(maps, (torch.zeros(1, 3, height, width),), ["input.1"], names["yolo_fastestv2_maps"])
@@ -471,4 +495,5 @@ def main():
         nanodet("nanodet_plus", given.nanodet_path, True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -218,7 +218,20 @@ class Golden:
         assert json.loads(text) == json.loads(json.dumps(head))
         return text
 
+    def _check_range(self, head):
+        """Refuses a tensor whose values no pixel of 0 to 255 can give by the recipe's mean and scale."""
+        recipe, check = head.get("recipe") or {}, head.get("interpolation_check")
+        if not check or not recipe.get("mean") or not recipe.get("scale"):
+            return
+        ends = [(pixel - mean) * scale for pixel in (0, 255) for mean, scale in zip(recipe["mean"], recipe["scale"])]
+        level = max(recipe["scale"])  # cubic interpolation overshoots by no more than rounding leaves of it
+        values = [value for _, value in check["samples"]]
+        if min(values) < min(ends) - level or max(values) > max(ends) + level:
+            gf.refuse(f"{self.name}: the reference's tensor has {min(values)} to {max(values)}, the recipe gives {min(ends):.4g} to "
+                      f"{max(ends):.4g}")
+
     def write(self, head, limit=200_000, json_limit=60_000):
+        self._check_range(head)
         folder = Path(FOLDER)
         folder.mkdir(parents=True, exist_ok=True)
         data = np.concatenate(self.parts).tobytes()

@@ -40,7 +40,7 @@ class ReadyOutput:
         return [self.feature_map]
 
 
-def detect(reference, feature_map, width, height):
+def detect(reference, feature_map, width, height, threshold=SCORE_THRESHOLD):
     """detection() of the example, also with its int() of the coordinates left out.
 
     -> (detections by descending score, True when leaving out int() changes nothing in the suppression)
@@ -60,7 +60,7 @@ def detect(reference, feature_map, width, height):
     for name, to_int in (("int", int), ("float", float)):
         reference.nms = watch(name)
         reference.int = to_int  # the module's own global hides the built-in
-        kept[name] = reference.detection(ReadyOutput(feature_map), image, SIZE, SIZE, SCORE_THRESHOLD)
+        kept[name] = reference.detection(ReadyOutput(feature_map), image, SIZE, SIZE, threshold)
     reference.nms = real_nms
     del reference.int
     if not kept["int"]:

@@ -83,6 +83,15 @@ def load_fastestdet(path):
     return module
 
 
+def load_fastestdet_evaluation(path):
+    """Returns FastestDet's utils/tool.py, what its eval.py decodes by; wants torch and torchvision."""
+    file = Path(path) / "utils" / "tool.py"
+    spec = importlib.util.spec_from_file_location("fastestdet_tool", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def load_ultraface(path):
     """Returns (predict, box_utils_numpy, fd_config) of Ultra-Light-Fast-Generic-Face-Detector-1MB.
 

@@ -34,14 +34,14 @@ def make_tensor(image, width, height):
     return np.expand_dims(np.transpose(image, [2, 0, 1]), axis=0).astype(np.float32)
 
 
-def detect(predict, box_utils, config, scores, boxes, decoded, width, height):
+def detect(predict, box_utils, config, scores, boxes, decoded, width, height, threshold=SCORE_THRESHOLD):
     if not decoded:
         boxes = box_utils.convert_locations_to_boxes(
             boxes, config.priors, config.center_variance, config.size_variance
         )
         boxes = box_utils.center_form_to_corner_form(boxes)
-    whole, _, probabilities = predict(width, height, scores, boxes, SCORE_THRESHOLD, NMS_IOU)
-    fine, _, again = predict(FINE, FINE, scores, boxes, SCORE_THRESHOLD, NMS_IOU)
+    whole, _, probabilities = predict(width, height, scores, boxes, threshold, NMS_IOU)
+    fine, _, again = predict(FINE, FINE, scores, boxes, threshold, NMS_IOU)
     assert np.array_equal(probabilities, again)
     size = np.array([width, height, width, height])
     return [
