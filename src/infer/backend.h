@@ -43,6 +43,13 @@ class InferenceSession {
   // it before Run(). InvalidArgument when the model cannot take that shape.
   virtual absl::StatusOr<void*> InputBuffer(size_t index, std::span<const int64_t> shape) = 0;
 
+  // The elements of input `index`, which is of strings, for the given concrete shape; otherwise as
+  // InputBuffer(). Unimplemented by runtimes that take no strings.
+  virtual absl::StatusOr<std::span<std::string>> InputStrings(size_t index,
+                                                              std::span<const int64_t> shape) {
+    return Unimplemented("this runtime takes no inputs of strings");
+  }
+
   // Runs the model on the filled inputs. The views stay valid until the next Run().
   // InvalidArgument or Internal with the runtime's own words when it refuses.
   virtual absl::StatusOr<std::span<const TensorView>> Run() = 0;

@@ -122,14 +122,30 @@ DataType FromOnnxElement(uint64_t element) {  // TensorProto.DataType
       return DataType::kFloat32;
     case 2:
       return DataType::kUint8;
+    case 3:
+      return DataType::kInt8;
+    case 4:
+      return DataType::kUint16;
+    case 5:
+      return DataType::kInt16;
     case 6:
       return DataType::kInt32;
     case 7:
       return DataType::kInt64;
+    case 8:
+      return DataType::kString;
     case 9:
       return DataType::kBool;
     case 10:
       return DataType::kFloat16;
+    case 11:
+      return DataType::kFloat64;
+    case 12:
+      return DataType::kUint32;
+    case 13:
+      return DataType::kUint64;
+    case 16:
+      return DataType::kBfloat16;
     default:
       return DataType::kOther;
   }

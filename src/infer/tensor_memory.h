@@ -44,6 +44,9 @@ class AlignedBuffer {
   size_t capacity_ = 0;
 };
 
+// Strings of a tensor, at most: 512 MB of empty ones. Chosen.
+inline constexpr int64_t kMaxTensorStrings = int64_t{16} << 20;
+
 inline std::string ShapeText(std::span<const int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ","));
 }
@@ -57,6 +60,16 @@ inline std::optional<size_t> TensorBytes(DataType type, std::span<const int64_t>
     bytes *= dimension;
   }
   return static_cast<size_t>(bytes);
+}
+
+// Strings of a tensor; empty as above.
+inline std::optional<size_t> TensorStrings(std::span<const int64_t> shape) {
+  int64_t count = 1;
+  for (const int64_t dimension : shape) {
+    if (dimension <= 0 || dimension > kMaxTensorStrings / count) return std::nullopt;
+    count *= dimension;
+  }
+  return static_cast<size_t>(count);
 }
 
 // Whether a tensor declared so (-1 is any size) may have this shape.

@@ -9,10 +9,26 @@
 
 namespace sightline {
 
-enum class DataType : uint8_t { kFloat32, kFloat16, kUint8, kInt64, kInt32, kBool, kOther };
+enum class DataType : uint8_t {
+  kFloat32,
+  kFloat16,
+  kUint8,
+  kInt64,
+  kInt32,
+  kBool,
+  kInt8,
+  kInt16,
+  kUint16,
+  kUint32,
+  kUint64,
+  kFloat64,
+  kBfloat16,
+  kString,  // elements of any length: std::string
+  kOther
+};
 enum class TensorLayout : uint8_t { kNchw, kNhwc };
 
-size_t SizeOf(DataType type);              // bytes of one element; 0 for kOther
+size_t SizeOf(DataType type);              // bytes of one element; 0 for kString and kOther
 std::string_view ToString(DataType type);  // "float32"
 
 // Name, element type and shape of a model's input or output; -1 is a dynamic dimension.
@@ -23,7 +39,8 @@ struct TensorInfo {
 };
 std::string ToString(const TensorInfo& info);  // "images float32[1,3,416,416]"
 
-// Borrowed tensor data; whoever hands it out says how long it lives.
+// Borrowed tensor data; whoever hands it out says how long it lives. Of kString `data` is an array of
+// std::string.
 struct TensorView {
   DataType dtype = DataType::kFloat32;
   std::vector<int64_t> shape;

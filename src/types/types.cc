@@ -89,7 +89,18 @@ size_t SizeOf(DataType type) {
     case DataType::kInt32:
       return 4;
     case DataType::kBool:
+    case DataType::kInt8:
       return 1;
+    case DataType::kInt16:
+    case DataType::kUint16:
+    case DataType::kBfloat16:
+      return 2;
+    case DataType::kUint32:
+      return 4;
+    case DataType::kUint64:
+    case DataType::kFloat64:
+      return 8;
+    case DataType::kString:
     case DataType::kOther:
       return 0;
   }
@@ -110,6 +121,22 @@ std::string_view ToString(DataType type) {
       return "int32";
     case DataType::kBool:
       return "bool";
+    case DataType::kInt8:
+      return "int8";
+    case DataType::kInt16:
+      return "int16";
+    case DataType::kUint16:
+      return "uint16";
+    case DataType::kUint32:
+      return "uint32";
+    case DataType::kUint64:
+      return "uint64";
+    case DataType::kFloat64:
+      return "float64";
+    case DataType::kBfloat16:
+      return "bfloat16";
+    case DataType::kString:
+      return "string";
     case DataType::kOther:
       return "other";
   }

@@ -38,6 +38,22 @@ DataType FromOnnx(ONNXTensorElementDataType element) {
       return DataType::kInt32;
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL:
       return DataType::kBool;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8:
+      return DataType::kInt8;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16:
+      return DataType::kInt16;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16:
+      return DataType::kUint16;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32:
+      return DataType::kUint32;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64:
+      return DataType::kUint64;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE:
+      return DataType::kFloat64;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16:
+      return DataType::kBfloat16;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING:
+      return DataType::kString;
     default:
       return DataType::kOther;
   }
@@ -127,9 +143,6 @@ absl::StatusOr<OnnxRuntimePort> ReadPort(const std::string& name, const Ort::Typ
   port.symbols.assign(symbols.begin(), symbols.end());
   for (int64_t& dimension : port.info.shape) {
     if (dimension <= 0) dimension = -1;
-  }
-  if (port.element == ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING) {
-    return InvalidArgument("{} \"{}\" holds strings, which is not supported", what, name);
   }
   return port;
 }

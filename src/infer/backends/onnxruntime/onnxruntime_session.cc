@@ -1,6 +1,7 @@
 #include "infer/backends/onnxruntime/onnxruntime_session_internal.h"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -28,6 +29,7 @@ class OnnxRuntimeSession final : public InferenceSession {
   absl::Status Open() {
     for (size_t i = 0; i < inputs_.size(); ++i) {
       const auto& shape = input_infos_[i].shape;
+      if (input_infos_[i].dtype == DataType::kString) continue;
       if (std::find(shape.begin(), shape.end(), -1) == shape.end()) {
         SL_RETURN_IF_ERROR(BindInput(i, shape));
       }
@@ -55,6 +57,23 @@ class OnnxRuntimeSession final : public InferenceSession {
     return input.data;
   }
 
+  absl::StatusOr<std::span<std::string>> InputStrings(size_t index,
+                                                      std::span<const int64_t> shape) override {
+    if (index >= inputs_.size() || input_infos_[index].dtype != DataType::kString) {
+      return InvalidArgument("{}: there is no input {} of strings", model_->file, index);
+    }
+    Input& input = inputs_[index];
+    if (!input.bound || !std::ranges::equal(input.shape, shape)) {
+      const LibraryAllocations scope;
+      try {
+        SL_RETURN_IF_ERROR(BindStrings(index, shape));
+      } catch (const Ort::Exception& e) {
+        return Internal("{}: {}", model_->file, OnnxRuntimeWords(e.what()));
+      }
+    }
+    return std::span<std::string>(input.strings);
+  }
+
   absl::StatusOr<std::span<const TensorView>> Run() override {
     for (size_t i = 0; i < inputs_.size(); ++i) {
       if (!inputs_[i].bound) {
@@ -64,6 +83,7 @@ class OnnxRuntimeSession final : public InferenceSession {
     }
     const LibraryAllocations scope;
     try {
+      FillStrings();
       if (outputs_stale_) {
         BindOutputs();
       } else if (some_anywhere_) {
@@ -87,12 +107,14 @@ class OnnxRuntimeSession final : public InferenceSession {
   struct Input {
     AlignedBuffer memory;
     void* data = nullptr;
+    std::vector<std::string> strings;  // instead, of an input of strings
     std::vector<int64_t> shape;
     Ort::Value value{nullptr};
     bool bound = false;
   };
   struct Output {
     AlignedBuffer memory;
+    std::vector<std::string> strings;
     Ort::Value value{nullptr};
     bool anywhere = true;  // the runtime allocates it in every Run
     bool believes = true;  // the declared shape was right so far
@@ -122,6 +144,36 @@ class OnnxRuntimeSession final : public InferenceSession {
     input.bound = true;
     outputs_stale_ = true;
     return absl::OkStatus();
+  }
+
+  absl::Status BindStrings(size_t index, std::span<const int64_t> shape) {
+    const OnnxRuntimePort& port = model_->inputs[index];
+    const auto count = TensorStrings(shape);
+    if (!TakesShape(port.info.shape, shape) || !count) {
+      return InvalidArgument("{}: input {} cannot take the shape {}", model_->file,
+                             ToString(port.info), ShapeText(shape));
+    }
+    Input& input = inputs_[index];
+    input.bound = false;
+    input.strings.resize(*count);
+    input.shape.assign(shape.begin(), shape.end());
+    input.value = Ort::Value::CreateTensor(allocator_, input.shape.data(), input.shape.size(),
+                                           ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING);
+    binding_.BindInput(port.info.name.c_str(), input.value);
+    input.bound = true;
+    outputs_stale_ = true;
+    return absl::OkStatus();
+  }
+
+  // By length, for strings may hold zeros.
+  void FillStrings() {
+    for (Input& input : inputs_) {
+      for (size_t i = 0; i < input.strings.size(); ++i) {
+        const std::string& text = input.strings[i];
+        char* const to = input.value.GetResizedStringTensorElementBuffer(i, text.size());
+        if (!text.empty()) std::memcpy(to, text.data(), text.size());
+      }
+    }
   }
 
   // The shape that output `index` will have if the declaration is right: fixed dimensions as they
@@ -229,12 +281,25 @@ class OnnxRuntimeSession final : public InferenceSession {
       TensorView& view = views_[i];
       view.dtype = model_->outputs[i].info.dtype;
       view.shape = returned_[i].GetTensorTypeAndShapeInfo().GetShape();
-      view.data = returned_[i].GetTensorRawData();
+      if (view.dtype == DataType::kString) {
+        ReadStrings(i);
+      } else {
+        view.data = returned_[i].GetTensorRawData();
+      }
       if (!proven_) {
         std::vector<int64_t> declared;
         outputs_[i].believes = ResolveShape(i, declared) && declared == view.shape;
       }
     }
+  }
+
+  void ReadStrings(size_t index) {
+    std::vector<std::string>& strings = outputs_[index].strings;
+    strings.resize(returned_[index].GetTensorTypeAndShapeInfo().GetElementCount());
+    for (size_t i = 0; i < strings.size(); ++i) {
+      strings[i] = returned_[index].GetStringTensorElement(i);
+    }
+    views_[index].data = strings.data();
   }
 
   std::string InputShapes() const {
@@ -249,6 +314,7 @@ class OnnxRuntimeSession final : public InferenceSession {
   const std::shared_ptr<OnnxRuntimeModel> model_;
   Ort::IoBinding binding_;
   Ort::MemoryInfo cpu_;
+  Ort::AllocatorWithDefaultOptions allocator_;
   Ort::RunOptions run_options_;
   std::vector<TensorInfo> input_infos_;
   std::vector<TensorInfo> output_infos_;
