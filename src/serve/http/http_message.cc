@@ -1,6 +1,7 @@
 #include "serve/http/http_message.h"
 
 #include <algorithm>
+#include <atomic>
 #include <nlohmann/json.hpp>
 
 #include "base/ascii_text.h"
@@ -42,6 +43,26 @@ std::optional<std::string> HttpRequest::QueryValue(std::string_view key) const {
     return DecodeQueryPart(pair.substr(std::min(pair.size(), equals + 1)));
   }
   return std::nullopt;
+}
+
+struct HttpReply::State {
+  explicit State(std::function<void(HttpResponse&&)> to) : send(std::move(to)) {}
+  ~State() {
+    if (answered) return;
+    try {
+      send(ErrorResponse(500, "an error inside: nobody answered"));
+    } catch (...) {  // no memory: the connection waits until its client goes or the server ends
+    }
+  }
+  std::function<void(HttpResponse&&)> send;
+  std::atomic<bool> answered{false};
+};
+
+HttpReply::HttpReply(std::function<void(HttpResponse&&)> send)
+    : state_(std::make_shared<State>(std::move(send))) {}
+
+void HttpReply::operator()(HttpResponse response) const {
+  if (!state_->answered.exchange(true)) state_->send(std::move(response));
 }
 
 HttpResponse ErrorResponse(int status, std::string_view message) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,11 +35,29 @@ struct HttpResponse {
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
   NamedTexts headers = {};  // further ones; no line ends in them, those that have any are left out
+  // Sent behind `body` as one with it, without being copied together.
+  std::vector<std::string> more_body = {};
 };
 
 // {"error": "..."} with that status: how errors look on every route.
 HttpResponse ErrorResponse(int status, std::string_view message);
 
 using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
+
+// Takes the answer to one request, from any thread and at any time, also after the server's end. The
+// first one counts. Whoever gives none before the last copy is gone has answered 500.
+class HttpReply {
+ public:
+  // Calls `send` at most once, on the thread that answers.
+  explicit HttpReply(std::function<void(HttpResponse&&)> send);
+  void operator()(HttpResponse response) const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+// For answers that take longer than it may hold up the server's thread: must return soon.
+using HttpAsyncHandler = std::function<void(HttpRequest&&, const HttpReply&)>;
 
 }  // namespace sightline::serve

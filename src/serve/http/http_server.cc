@@ -16,10 +16,12 @@
 #include <cstring>
 #include <exception>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/thread.h"
 #include "serve/http/http_session_internal.h"
 #include "serve/http/unix_socket.h"
@@ -110,6 +112,10 @@ class HttpServer::Impl final : public HttpSessionHost {
   void Stop() {
     asio::post(context_, [this] { BeginStop(); });
     if (thread_.joinable()) thread_.join();
+    {
+      const MutexLock lock(box_->mutex);
+      box_->open = false;
+    }
     unix_file_.reset();
   }
 
@@ -128,7 +134,9 @@ class HttpServer::Impl final : public HttpSessionHost {
             .refused = refused_.load(std::memory_order_relaxed),
             .failed = failed_.load(std::memory_order_relaxed),
             .requests = requests_.load(std::memory_order_relaxed),
-            .errors = errors_.load(std::memory_order_relaxed)};
+            .errors = errors_.load(std::memory_order_relaxed),
+            .bodies_bytes = bodies_bytes_.load(std::memory_order_relaxed),
+            .bodies_refused = bodies_refused_.load(std::memory_order_relaxed)};
   }
 
   Router router_;
@@ -151,8 +159,41 @@ class HttpServer::Impl final : public HttpSessionHost {
     open_.store(sessions_.size(), std::memory_order_relaxed);
     if (stopping_ && sessions_.empty()) stop_pause_.cancel();
   }
+  bool TakeRoom(size_t bytes) override {
+    const size_t taken = bodies_bytes_.load(std::memory_order_relaxed);
+    if (bytes > options_.max_bodies_bytes || taken > options_.max_bodies_bytes - bytes) {
+      bodies_refused_.fetch_add(1, std::memory_order_relaxed);
+      return false;
+    }
+    bodies_bytes_.store(taken + bytes, std::memory_order_relaxed);
+    return true;
+  }
+  void GiveRoom(size_t bytes) override {
+    bodies_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  }
+  HttpReply Wait(std::shared_ptr<HttpSession> session) override {
+    const uint64_t number = next_number_++;
+    waiting_.emplace(number, std::move(session));
+    return HttpReply([this, number, box = box_](HttpResponse&& response) {
+      const MutexLock lock(box->mutex);
+      if (!box->open) return;
+      asio::post(context_, [this, number, response = std::move(response)]() mutable {
+        const auto at = waiting_.find(number);
+        if (at == waiting_.end()) return;  // it did not wait so long
+        const std::shared_ptr<HttpSession> session = std::move(at->second);
+        waiting_.erase(at);
+        session->SendLater(std::move(response));
+      });
+    });
+  }
 
  private:
+  // Answers come through it from other threads as long as there is a server.
+  struct Box {
+    Mutex mutex;
+    bool open GUARDED_BY(mutex) = true;
+  };
+
   // Connections beyond the most that are still told so; what comes after them is just closed.
   static constexpr size_t kMostRefusals = 32;
 
@@ -217,6 +258,8 @@ class HttpServer::Impl final : public HttpSessionHost {
       if (error) return;
       const std::vector<HttpSession*> rest = sessions_;
       for (HttpSession* session : rest) session->Close();
+      // An answer that comes later finds nobody.
+      const auto given_up = std::exchange(waiting_, {});
     });
   }
 
@@ -266,6 +309,12 @@ class HttpServer::Impl final : public HttpSessionHost {
   uint16_t port_ = 0;
   bool stopping_ = false;               // on the server's thread
   std::vector<HttpSession*> sessions_;  // on the server's thread
+  // On the server's thread; what waits for an answer from elsewhere.
+  std::unordered_map<uint64_t, std::shared_ptr<HttpSession>> waiting_;
+  uint64_t next_number_ = 0;
+  const std::shared_ptr<Box> box_ = std::make_shared<Box>();
+  std::atomic<size_t> bodies_bytes_{0};
+  std::atomic<uint64_t> bodies_refused_{0};
   std::atomic<uint64_t> open_{0}, accepted_{0}, refused_{0}, failed_{0}, requests_{0}, errors_{0};
   std::thread thread_;
 };
@@ -287,6 +336,10 @@ HttpServer::~HttpServer() = default;
 absl::Status HttpServer::Route(std::string_view method, std::string_view pattern,
                                HttpHandler handler, const RouteOptions& options) {
   return impl_->router_.Add(method, pattern, std::move(handler), options);
+}
+absl::Status HttpServer::RouteAsync(std::string_view method, std::string_view pattern,
+                                    HttpAsyncHandler handler, const RouteOptions& options) {
+  return impl_->router_.AddAsync(method, pattern, std::move(handler), options);
 }
 absl::Status HttpServer::Start() { return impl_->Start(); }
 void HttpServer::Stop() { impl_->Stop(); }

@@ -1,3 +1,4 @@
+#include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/bind_handler.hpp>
 #include <boost/beast/http/empty_body.hpp>
@@ -27,6 +28,7 @@ namespace http = beast::http;
 constexpr std::chrono::seconds kLingerTime(2);
 constexpr size_t kLingerBytes = 1024 * 1024;
 constexpr size_t kReadAtOnce = 4096;
+constexpr size_t kFirstPiece = size_t{256} * 1024;  // of a large body; chosen
 
 std::chrono::microseconds Us(int64_t us) { return std::chrono::microseconds(us); }
 
@@ -44,6 +46,43 @@ std::string HttpDate() {
   return fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT", kDays[utc.tm_wday], utc.tm_mday,
                      kMonths[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
 }
+
+// A body that lies in several strings.
+struct PartsBody {
+  using value_type = std::vector<std::string>;
+  class writer {
+   public:
+    // Of the writer's buffers: copied by Asio where nothing may be allocated.
+    class const_buffers_type {
+     public:
+      using value_type = asio::const_buffer;
+      using const_iterator = const asio::const_buffer*;
+      explicit const_buffers_type(const std::vector<asio::const_buffer>& buffers)
+          : begin_(buffers.data()), end_(buffers.data() + buffers.size()) {}
+      const_iterator begin() const { return begin_; }
+      const_iterator end() const { return end_; }
+
+     private:
+      const_iterator begin_;
+      const_iterator end_;
+    };
+    template <bool is_request, class Fields>
+    writer(const http::header<is_request, Fields>&, const value_type& parts) : parts_(parts) {}
+    void init(beast::error_code& error) {
+      error = {};
+      buffers_.reserve(parts_.size());
+      for (const std::string& part : parts_) buffers_.emplace_back(part.data(), part.size());
+    }
+    boost::optional<std::pair<const_buffers_type, bool>> get(beast::error_code& error) {
+      error = {};
+      return {{const_buffers_type(buffers_), false}};
+    }
+
+   private:
+    const value_type& parts_;
+    std::vector<asio::const_buffer> buffers_;
+  };
+};
 
 bool HasControls(std::string_view text) {
   for (const char c : text) {
@@ -79,7 +118,9 @@ http::response<Body> HeadOf(const HttpResponse& from, bool keep_alive) {
       response.set(View(std::string_view(name)), View(std::string_view(value)));
     }
   }
-  response.content_length(from.body.size());
+  size_t length = from.body.size();
+  for (const std::string& part : from.more_body) length += part.size();
+  response.content_length(length);
   return response;
 }
 
@@ -105,7 +146,10 @@ HttpSession::HttpSession(HttpSessionHost& host, Socket&& socket, bool from_unix_
       from_unix_socket_(from_unix_socket),
       refused_(refused) {}
 
-HttpSession::~HttpSession() { host_.Ended(this); }
+HttpSession::~HttpSession() {
+  GiveRoom();
+  host_.Ended(this);
+}
 
 void HttpSession::Start() { AwaitRequest(); }
 
@@ -159,7 +203,7 @@ void HttpSession::OnHead(ErrorCode error) {
       route_.options.max_body_bytes.value_or(no_body ? 0 : host_.options().max_body_bytes);
   const auto length = parser_->content_length();
   const bool chunked = parser_->chunked();
-  if (route_.handler == nullptr) {
+  if (route_.refused()) {
     // What is refused whatever its body says is not worth reading it.
     if (chunked || (length && *length > 0)) {
       return Send(std::move(route_.refusal), /*keep_alive=*/false, /*head_only=*/false);
@@ -167,6 +211,14 @@ void HttpSession::OnHead(ErrorCode error) {
   } else if ((length && *length > limit) || (chunked && limit == 0)) {
     return Refuse(413, fmt::format("the body may have at most {} bytes here", limit));
   }
+  // Of a chunked body nobody knows the size before its end.
+  const size_t wants = chunked ? limit : length.value_or(0);
+  if (!host_.TakeRoom(wants)) {
+    HttpResponse full = ErrorResponse(503, "too many large requests at once; try again later");
+    full.headers.emplace_back("Retry-After", "1");
+    return Send(std::move(full), /*keep_alive=*/false, /*head_only=*/false);
+  }
+  room_bytes_ = wants;
   parser_->body_limit(limit);
   if (View(head[http::field::expect]).empty()) return ReadBody();
   if (AsciiLower(View(head[http::field::expect])) != "100-continue") {
@@ -181,26 +233,65 @@ void HttpSession::OnHead(ErrorCode error) {
 
 void HttpSession::ReadBody() {
   if (parser_->is_done()) return OnBody({});
+  // A body of known size goes straight to its place, past the parser and its small buffer.
+  const auto length = parser_->content_length();
+  if (length && *length > kReadAtOnce) {
+    std::string& body = request_.body;
+    body.reserve(*length);
+    const size_t have = std::min<size_t>(buffer_.size(), *length);
+    body.assign(static_cast<const char*>(buffer_.data().data()), have);
+    buffer_.consume(have);
+    return ReadRest(*length);
+  }
   http::async_read(stream_, buffer_, *parser_,
                    [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
 }
 
+// In pieces that grow with what has come: who announces much and sends little has touched little.
+void HttpSession::ReadRest(size_t length) {
+  std::string& body = request_.body;
+  const size_t have = body.size();
+  if (have >= length) return Answer();
+  body.resize(std::min(length, have + std::max(kFirstPiece, have)));
+  asio::async_read(stream_, asio::buffer(body.data() + have, body.size() - have),
+                   [self = shared_from_this(), length](ErrorCode error, size_t) {
+                     if (!error) self->ReadRest(length);
+                   });
+}
+
 void HttpSession::OnBody(ErrorCode error) {
   if (error) return RefuseBroken(error);
+  request_.body = std::move(parser_->get().body());
   Answer();
 }
 
+void HttpSession::GiveRoom() { host_.GiveRoom(std::exchange(room_bytes_, 0)); }
+
 void HttpSession::Answer() {
-  auto message = parser_->release();
+  const auto& message = parser_->get();
   const bool keep_alive = message.version() >= 11 && message.keep_alive() && !host_.stopping();
   const bool head_only = message.method() == http::verb::head;
-  if (route_.handler == nullptr) return Send(std::move(route_.refusal), keep_alive, head_only);
+  if (route_.refused()) return Send(std::move(route_.refusal), keep_alive, head_only);
   if (head_only) request_.method = "GET";
   request_.parameters = std::move(route_.parameters);
   for (const auto& field : message) {
     request_.headers.emplace_back(AsciiLower(View(field.name_string())), View(field.value()));
   }
-  request_.body = std::move(message.body());
+  if (route_.async_handler != nullptr) {
+    answering_ = true;
+    keep_alive_ = keep_alive;
+    head_only_ = head_only;
+    stream_.expires_never();
+    const HttpReply reply = host_.Wait(shared_from_this());
+    try {
+      (*route_.async_handler)(std::move(request_), reply);
+    } catch (const std::exception& thrown) {
+      Log().error("{} {}: {}", View(message.method_string()), View(message.target()),
+                  thrown.what());
+      reply(ErrorResponse(500, "an error inside; the log says more"));
+    }
+    return;
+  }
   HttpResponse response;
   try {
     response = (*route_.handler)(request_);
@@ -230,8 +321,14 @@ void HttpSession::Refuse(int status, std::string_view message) {
   Send(ErrorResponse(status, message), /*keep_alive=*/false, /*head_only=*/false);
 }
 
+void HttpSession::SendLater(HttpResponse&& response) {
+  Send(std::move(response), keep_alive_ && !host_.stopping(), head_only_);
+}
+
 void HttpSession::Send(HttpResponse&& response, bool keep_alive, bool head_only) {
   host_.Answered(response.status);
+  request_.body = std::string();
+  GiveRoom();
   answering_ = true;
   stream_.expires_after(Us(host_.options().write_timeout_us));
   const auto send = [&](auto&& message) {
@@ -243,8 +340,10 @@ void HttpSession::Send(HttpResponse&& response, bool keep_alive, bool head_only)
                       });
   };
   if (head_only) return send(HeadOf<http::empty_body>(response, keep_alive));
-  auto message = HeadOf<http::string_body>(response, keep_alive);
-  message.body() = std::move(response.body);
+  auto message = HeadOf<PartsBody>(response, keep_alive);
+  message.body().reserve(1 + response.more_body.size());
+  message.body().push_back(std::move(response.body));
+  for (std::string& part : response.more_body) message.body().push_back(std::move(part));
   send(std::move(message));
 }
 

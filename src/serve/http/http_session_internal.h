@@ -26,6 +26,11 @@ class HttpSessionHost {
   virtual bool stopping() const = 0;
   virtual void Answered(int status) = 0;
   virtual void Ended(HttpSession* session) = 0;
+  // Room for a body; false when there is none.
+  virtual bool TakeRoom(size_t bytes) = 0;
+  virtual void GiveRoom(size_t bytes) = 0;
+  // Keeps the session until its answer comes, which is sent by SendLater().
+  virtual HttpReply Wait(std::shared_ptr<HttpSession> session) = 0;
 };
 
 // Lives as long as an operation of its own is under way.
@@ -42,6 +47,8 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   // Closes now, or once the answer on its way is sent.
   void EndWhenAnswered();
   void Close();
+  // The answer of an asynchronous handler.
+  void SendLater(HttpResponse&& response);
 
  private:
   using ErrorCode = boost::beast::error_code;
@@ -50,12 +57,14 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   void ReadHead();
   void OnHead(ErrorCode error);
   void ReadBody();
+  void ReadRest(size_t length);
   void OnBody(ErrorCode error);
   void Answer();
   void Refuse(int status, std::string_view message);
   void RefuseBroken(ErrorCode error);
   void Send(HttpResponse&& response, bool keep_alive, bool head_only);
   void OnSent(ErrorCode error, bool keep_alive);
+  void GiveRoom();
   void Linger();
 
   HttpSessionHost& host_;
@@ -66,8 +75,11 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   HttpRequest request_;
   const bool from_unix_socket_;
   const bool refused_;
-  bool answering_ = false;  // an answer is on its way
-  bool first_ = true;       // no request came yet
+  bool answering_ = false;   // an answer is on its way, or will be
+  bool keep_alive_ = false;  // of the request that is being answered
+  bool head_only_ = false;
+  size_t room_bytes_ = 0;  // taken for the body
+  bool first_ = true;      // no request came yet
   size_t lingered_bytes_ = 0;
 };
 

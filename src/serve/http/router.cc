@@ -64,14 +64,26 @@ bool Matches(const std::vector<std::string>& pattern, const std::vector<std::str
 
 absl::Status Router::Add(std::string_view method, std::string_view pattern, HttpHandler handler,
                          const RouteOptions& options) {
+  Route route;
+  route.handler = std::move(handler);
+  route.options = options;
+  return AddRoute(method, pattern, std::move(route));
+}
+
+absl::Status Router::AddAsync(std::string_view method, std::string_view pattern,
+                              HttpAsyncHandler handler, const RouteOptions& options) {
+  Route route;
+  route.async_handler = std::move(handler);
+  route.options = options;
+  return AddRoute(method, pattern, std::move(route));
+}
+
+absl::Status Router::AddRoute(std::string_view method, std::string_view pattern, Route route) {
   if (method.empty() || method == "HEAD" || !pattern.starts_with('/')) {
     return InvalidArgument("{} {} is no route: a path begins with /, and HEAD is a part of GET",
                            method, pattern);
   }
-  Route route{.method = std::string(method),
-              .segments = {},
-              .handler = std::move(handler),
-              .options = options};
+  route.method = std::string(method);
   const std::vector<std::string_view> segments = SegmentsOf(pattern);
   for (size_t i = 0; i < segments.size(); ++i) {
     if (segments[i] == "*" && i + 1 < segments.size()) {
@@ -112,7 +124,8 @@ Router::Found Router::Find(std::string_view method, std::string_view path,
     if (route.options.reach == RouteReach::kUnixSocket && !from_unix_socket) continue;
     if (!Matches(route.segments, segments, &found.parameters)) continue;
     if (route.method == wanted) {
-      found.handler = &route.handler;
+      if (route.handler) found.handler = &route.handler;
+      if (route.async_handler) found.async_handler = &route.async_handler;
       found.options = route.options;
       return found;
     }

@@ -33,12 +33,18 @@ class Router {
   // InvalidArgument for a pattern that is none, and for one that stands already.
   absl::Status Add(std::string_view method, std::string_view pattern, HttpHandler handler,
                    const RouteOptions& options = {});
+  absl::Status AddAsync(std::string_view method, std::string_view pattern, HttpAsyncHandler handler,
+                        const RouteOptions& options = {});
 
   struct Found {
-    const HttpHandler* handler = nullptr;  // null: `refusal` is the answer
+    // One of them; with neither `refusal` is the answer.
+    const HttpHandler* handler = nullptr;
+    const HttpAsyncHandler* async_handler = nullptr;
     RouteOptions options;
     NamedTexts parameters;
     HttpResponse refusal;  // 400, 404, or 405 with Allow
+
+    bool refused() const { return handler == nullptr && async_handler == nullptr; }
   };
   // HEAD finds the route of GET.
   Found Find(std::string_view method, std::string_view path, bool from_unix_socket) const;
@@ -48,8 +54,10 @@ class Router {
     std::string method;
     std::vector<std::string> segments;  // "{id}" for a parameter, "*" at the end
     HttpHandler handler;
+    HttpAsyncHandler async_handler;  // instead
     RouteOptions options;
   };
+  absl::Status AddRoute(std::string_view method, std::string_view pattern, Route route);
   std::vector<Route> routes_;  // the more exact ones first
 };
 
