@@ -12,6 +12,11 @@ find_package(Eigen3 REQUIRED NO_MODULE)
 find_package(nlohmann_json REQUIRED)
 find_package(SQLite3 REQUIRED)
 find_package(CLI11 REQUIRED)
+find_package(simdjson REQUIRED)
+find_package(Protobuf 3.21 REQUIRED)
+find_program(PROTOC protoc REQUIRED)
+find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
+find_package(ZLIB REQUIRED)
 find_package(Boost 1.74 REQUIRED)  # headers alone: Beast, Asio
 pkg_check_modules(YAML_CPP REQUIRED IMPORTED_TARGET yaml-cpp)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
@@ -30,6 +35,14 @@ foreach(part core imgproc objdetect video)
   target_include_directories(opencv::${part} SYSTEM INTERFACE ${OPENCV_INCLUDE})
   target_link_libraries(opencv::${part} INTERFACE ${OPENCV_${part}_LIBRARY})
 endforeach()
+
+# Debian's gRPCConfig.cmake wants the headers of everything that gRPC is made of.
+add_library(grpc::server INTERFACE IMPORTED)
+foreach(part grpc++_reflection grpc++ grpc gpr)
+  find_library(GRPC_${part}_LIBRARY ${part} REQUIRED)
+  target_link_libraries(grpc::server INTERFACE ${GRPC_${part}_LIBRARY})
+endforeach()
+target_link_libraries(grpc::server INTERFACE protobuf::libprotobuf absl::synchronization)
 
 # Only for RTSP servers: that of `sightline sim serve`, loaded at run time, and the tests' own.
 pkg_check_modules(GSTREAMER_RTSP IMPORTED_TARGET gstreamer-rtsp-server-1.0 gstreamer-app-1.0 gio-2.0)

@@ -8,6 +8,8 @@ APT_PACKAGES=(
   libboost-dev libcurl4-openssl-dev
   libyaml-cpp-dev libsqlite3-dev libxxhash-dev libhwy-dev
   libturbojpeg0-dev libwebp-dev libpng-dev
+  libsimdjson-dev zlib1g-dev
+  libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
   libopencv-core-dev libopencv-imgproc-dev libopencv-objdetect-dev libopencv-video-dev
   # tests and the main job

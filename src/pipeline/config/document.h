@@ -2,7 +2,7 @@
 //
 // Adapts yaml-cpp's event parser: no exception and no type of it leaves document.cc. Its own tree
 // (YAML::Node) is not used, because it keeps the last of two equal keys silently and expands
-// aliases without a limit. Private to pipeline/config.
+// aliases without a limit. For pipeline/config and the configuration of `sightline serve`.
 #pragma once
 
 #include <deque>

@@ -1,0 +1,95 @@
+#include "serve/grpc/grpc_server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+
+#include <chrono>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "serve/grpc/grpc_service_internal.h"
+
+namespace sightline::serve {
+namespace {
+
+// As gRPC writes addresses; "every address" is the IPv6 one, which takes both kinds.
+std::string GrpcAddressOf(const ListenAddress& address) {
+  ListenAddress shown = address;
+  if (shown.address.empty()) shown.address = "::";
+  return ToString(shown);
+}
+
+}  // namespace
+
+class GrpcServer::Impl {
+ public:
+  explicit Impl(InferenceService& service) : service_(service) {}
+
+  absl::Status Start(const GrpcServerOptions& options) {
+    static std::once_flag plugins;
+    std::call_once(plugins, [] {
+      grpc::EnableDefaultHealthCheckService(true);
+      grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    });
+    grpc::ServerBuilder builder;
+    grpc::ResourceQuota quota("sightline");
+    quota.Resize(options.max_memory_bytes);
+    builder.SetResourceQuota(quota);
+    builder.SetMaxReceiveMessageSize(options.max_message_bytes);
+    builder.SetMaxSendMessageSize(-1);
+    // Two servers on one port would share its calls, silently.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    int port = 0;
+    builder.AddListeningPort(GrpcAddressOf(options.address), grpc::InsecureServerCredentials(),
+                             &port);
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr || port == 0) {
+      return FailedPrecondition(
+          "gRPC cannot listen on {}: the port is taken by another program, not allowed, or the "
+          "address is none of this machine; choose another, or 0 for any port that is free",
+          ToString(options.address));
+    }
+    address_ = {options.address.address, static_cast<uint16_t>(port)};
+    SetServing(false);
+    return absl::OkStatus();
+  }
+
+  void SetServing(bool serving) {
+    if (auto* const health = server_->GetHealthCheckService()) health->SetServingStatus(serving);
+  }
+
+  void Stop(int64_t timeout_us) {
+    if (server_ == nullptr) return;
+    std::call_once(stopped_, [&] {
+      server_->Shutdown(std::chrono::system_clock::now() + std::chrono::microseconds(timeout_us));
+      server_->Wait();
+    });
+  }
+
+  const ListenAddress& address() const { return address_; }
+
+ private:
+  GrpcService service_;
+  ListenAddress address_;
+  std::once_flag stopped_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(InferenceService& service,
+                                                              const GrpcServerOptions& options) {
+  auto impl = std::make_unique<Impl>(service);
+  SL_RETURN_IF_ERROR(impl->Start(options));
+  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
+}
+
+GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+GrpcServer::~GrpcServer() { impl_->Stop(0); }
+ListenAddress GrpcServer::address() const { return impl_->address(); }
+void GrpcServer::SetServing(bool serving) { impl_->SetServing(serving); }
+void GrpcServer::Stop(int64_t timeout_us) { impl_->Stop(timeout_us); }
+
+}  // namespace sightline::serve

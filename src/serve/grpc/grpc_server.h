@@ -1,0 +1,53 @@
+// The Open Inference Protocol over gRPC: every call of inference.GRPCInferenceService, health
+// (grpc.health.v1) and reflection.
+//
+// ModelInfer copies nothing of its own: inputs are read where the message has them, outputs are moved into
+// the answer. ModelStreamInfer answers in the order of the requests of a stream.
+//
+// Threads: those of the gRPC library; calls are answered when the model has the answer, and no thread
+// waits for it. Bounds: the size of a message, the memory of all together (a quota of the library), and
+// kMostInStream requests of one stream, which is not read on meanwhile.
+// Source: Open Inference Protocol 2 (gRPC); Triton's protocol extensions; proto/open_inference.proto.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "base/listen_address.h"
+#include "base/status.h"
+#include "serve/inference/inference_service.h"
+
+namespace sightline::serve {
+
+struct GrpcServerOptions {
+  ListenAddress address;
+  int max_message_bytes = 64 << 20;             // of requests; chosen
+  size_t max_memory_bytes = size_t{512} << 20;  // of the library's buffers; chosen
+};
+
+class GrpcServer {
+ public:
+  // How many requests of one stream are worked on at once.
+  static constexpr size_t kMostInStream = 32;
+
+  // Listens and answers. FailedPrecondition when the port is taken or not allowed. `service` outlives
+  // the server.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(InferenceService& service,
+                                                           const GrpcServerOptions& options);
+  ~GrpcServer();  // Stop(0)s
+
+  ListenAddress address() const;  // with the port that it got
+  // What grpc.health.v1 says.
+  void SetServing(bool serving);
+  // Takes no more calls and waits for those that are under way; after `timeout_us` they are cancelled.
+  // Idempotent.
+  void Stop(int64_t timeout_us);
+
+ private:
+  class Impl;
+  explicit GrpcServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sightline::serve

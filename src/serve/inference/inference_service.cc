@@ -1,0 +1,115 @@
+#include "serve/inference/inference_service.h"
+
+#include <utility>
+
+namespace sightline::serve {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricInfo kSuccess = {"nv_inference_request_success", kCounter,
+                                 "Number of successful inference requests, all batch sizes"};
+constexpr MetricInfo kFailure = {"nv_inference_request_failure", kCounter,
+                                 "Number of failed inference requests, all batch sizes"};
+constexpr MetricInfo kCount = {"nv_inference_count", kCounter,
+                               "Number of inferences performed (does not include cached requests)"};
+constexpr MetricInfo kExecCount = {"nv_inference_exec_count", kCounter,
+                                   "Number of model executions performed"};
+constexpr MetricInfo kRequestUs = {"nv_inference_request_duration_us", kCounter,
+                                   "Cumulative inference request duration in microseconds"};
+constexpr MetricInfo kQueueUs = {"nv_inference_queue_duration_us", kCounter,
+                                 "Cumulative inference queuing duration in microseconds"};
+constexpr MetricInfo kInputUs = {"nv_inference_compute_input_duration_us", kCounter,
+                                 "Cumulative compute input duration in microseconds"};
+constexpr MetricInfo kInferUs = {"nv_inference_compute_infer_duration_us", kCounter,
+                                 "Cumulative compute inference duration in microseconds"};
+constexpr MetricInfo kOutputUs = {"nv_inference_compute_output_duration_us", kCounter,
+                                  "Cumulative inference compute output duration in microseconds"};
+constexpr MetricInfo kPending = {"nv_inference_pending_request_count", kGauge,
+                                 "Instantaneous number of pending requests awaiting execution"};
+constexpr MetricInfo kReady = {"sightline_serve_ready", kGauge,
+                               "1 while every model is ready and the server is not ending"};
+
+void CollectModel(const ServedModel& model, MetricWriter& writer) {
+  const ModelCounts counts = model.statistics().Counts();
+  const auto write = [&](const MetricInfo& metric, uint64_t value) {
+    writer.Write(metric, {{"model", model.name()}, {"version", model.version()}},
+                 static_cast<double>(value));
+  };
+  write(kSuccess, counts.success.count);
+  write(kFailure, counts.fail.count);
+  write(kCount, counts.inferences);
+  write(kExecCount, counts.executions);
+  write(kRequestUs, counts.success.us);
+  write(kQueueUs, counts.queue.us);
+  write(kInputUs, counts.compute_input.us);
+  write(kInferUs, counts.compute_infer.us);
+  write(kOutputUs, counts.compute_output.us);
+  write(kPending, model.batcher_counts().queue.depth);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<InferenceService>> InferenceService::Create(
+    InferenceServiceOptions options) {
+  std::unique_ptr<InferenceService> service(new InferenceService(
+      std::move(options.version), options.shared_memory, *options.models.clock));
+  SL_ASSIGN_OR_RETURN(service->repository_, ModelRepository::Create(std::move(options.models),
+                                                                    std::move(options.choices)));
+  return service;
+}
+
+void InferenceService::Stop() {
+  BeginDrain();
+  repository_->Stop();
+}
+
+bool InferenceService::Ready() const {
+  return !draining_.load(std::memory_order_relaxed) && repository_->Ready();
+}
+
+void InferenceService::Infer(InferRequest&& request, InferDone done) {
+  auto call = std::make_unique<InferCall>();
+  call->times.received_us = clock_.NowMonotonicUs();
+  call->request = std::move(request);
+  call->done = std::move(done);
+  std::shared_ptr<ServedModel> refused_by;
+  absl::Status status;
+  while (true) {
+    auto model = repository_->Find(call->request.model, call->request.version);
+    if (!model.ok()) {
+      status = model.status();
+      break;
+    }
+    if (*model == refused_by) break;
+    refused_by = *std::move(model);
+    status = ServedModel::Submit(refused_by, call);
+    if (status.ok()) return;
+    // Stopped between the look-up and now, most likely: a newer one may have taken its place.
+    if (status.code() != absl::StatusCode::kUnavailable) break;
+  }
+  if (refused_by != nullptr) {
+    refused_by->statistics().Failed(call->times.received_us, clock_.NowMonotonicUs());
+  }
+  call->done(std::move(status));
+}
+
+std::vector<std::string> InferenceService::Extensions() const {
+  return {"classification",
+          "model_repository",
+          "schedule_policy",
+          "model_configuration",
+          "system_shared_memory",
+          "binary_tensor_data",
+          "parameters",
+          "statistics",
+          "trace",
+          "logging"};
+}
+
+void InferenceService::CollectMetrics(MetricWriter& writer) const {
+  writer.Write(kReady, {}, Ready() ? 1 : 0);
+  for (const auto& model : repository_->All()) CollectModel(*model, writer);
+}
+
+}  // namespace sightline::serve

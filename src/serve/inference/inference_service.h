@@ -1,0 +1,72 @@
+// What both protocols of the serving API call: one implementation behind HTTP and gRPC.
+//
+// Threads: safe. Infer() does not block; its answer comes on a thread of the model.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/metrics.h"
+#include "base/status.h"
+#include "serve/inference/infer_message.h"
+#include "serve/inference/model_repository.h"
+#include "serve/inference/service_settings.h"
+#include "serve/inference/shared_memory.h"
+
+namespace sightline::serve {
+
+struct InferenceServiceOptions {
+  std::string version;  // of the program
+  ModelRepositoryOptions models;
+  std::vector<ServedModelChoice> choices;
+  bool shared_memory = false;  // whether clients may register regions
+};
+
+class InferenceService {
+ public:
+  static constexpr std::string_view kName = "sightline";
+
+  // As ModelRepository::Create(). Nothing is loaded yet.
+  static absl::StatusOr<std::unique_ptr<InferenceService>> Create(InferenceServiceOptions options);
+
+  // `done` on another thread, or this one when there is nothing to load.
+  void Start(ModelRepository::LoadDone done) { repository_->LoadChosen(std::move(done)); }
+  // Not ready any more; requests are still taken.
+  void BeginDrain() { draining_.store(true, std::memory_order_relaxed); }
+  // After it nothing is accepted; everything accepted has been answered.
+  void Stop();
+
+  bool Ready() const;
+  // Errors, by `done` like answers: NotFound (no such model or version), Unavailable (not loaded),
+  // InvalidArgument (does not fit the model), ResourceExhausted (too many wait), DeadlineExceeded
+  // (not begun in time), Internal (the model failed).
+  void Infer(InferRequest&& request, InferDone done);
+
+  // The names of extensions, as metadata lists them.
+  std::vector<std::string> Extensions() const;
+  const std::string& version() const { return version_; }
+  ModelRepository& repository() { return *repository_; }
+  const ModelRepository& repository() const { return *repository_; }
+  SharedMemory& shared_memory() { return shared_memory_; }
+  ServiceSettings& settings() { return settings_; }
+
+  // In Triton's names where Triton has them (docs/serving.md).
+  void CollectMetrics(MetricWriter& writer) const;
+
+ private:
+  InferenceService(std::string version, bool shared_memory, const Clock& clock)
+      : version_(std::move(version)), clock_(clock), shared_memory_(shared_memory) {}
+
+  const std::string version_;
+  const Clock& clock_;
+  std::atomic<bool> draining_{false};
+  SharedMemory shared_memory_;
+  ServiceSettings settings_;
+  std::unique_ptr<ModelRepository> repository_;
+};
+
+}  // namespace sightline::serve

@@ -1,0 +1,252 @@
+#include "serve/inference/inference_service.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "serve/inference/test_backend.h"
+
+namespace sightline::serve {
+namespace {
+
+using ::testing::HasSubstr;
+
+using Answer = absl::StatusOr<InferResponse>;
+
+class InferenceServiceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() /
+              ("sightline-serve-" + std::to_string(getpid()) + "-" +
+               ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    std::filesystem::create_directories(folder_);
+    std::ofstream(folder_ / "double.onnx") << "not looked at by this backend";
+    settings_.instances = 1;
+    settings_.max_delay_us = 0;
+  }
+  void TearDown() override {
+    state_->Open();
+    service_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  absl::Status Start() {
+    InferenceServiceOptions options;
+    options.version = "test";
+    options.models.store = ModelStore((folder_ / "store").string());
+    options.models.backend = [this](const std::string&, const std::string&) {
+      return absl::StatusOr<InferenceBackend*>(&backend_);
+    };
+    options.choices.push_back({.reference = (folder_ / "double.onnx").string(),
+                               .all_versions = false,
+                               .backend = "",
+                               .settings = settings_});
+    auto made = InferenceService::Create(std::move(options));
+    if (!made.ok()) return made.status();
+    service_ = *std::move(made);
+    std::promise<absl::Status> loaded;
+    service_->Start([&](const absl::Status& status) { loaded.set_value(status); });
+    return loaded.get_future().get();
+  }
+
+  static InferRequest Request(std::vector<float> values) {
+    InferRequest request;
+    request.model = "double";
+    InferInput& input = request.inputs.emplace_back();
+    input.name = "x";
+    input.dtype = DataType::kFloat32;
+    input.shape = {static_cast<int64_t>(values.size() / 2), 2};
+    input.is_owned = true;
+    input.owned.assign(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    return request;
+  }
+  std::future<Answer> Ask(InferRequest request) {
+    auto promise = std::make_shared<std::promise<Answer>>();
+    std::future<Answer> answer = promise->get_future();
+    service_->Infer(std::move(request),
+                    [promise](Answer&& result) { promise->set_value(std::move(result)); });
+    return answer;
+  }
+  static std::vector<float> Values(const Answer& answer) {
+    if (!answer.ok()) return {};
+    const std::string& bytes = answer->outputs.at(0).bytes;
+    std::vector<float> values(bytes.size() / sizeof(float));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  }
+  absl::Status Reload() {
+    std::promise<absl::Status> done;
+    service_->repository().Load("double", [&](const absl::Status& s) { done.set_value(s); });
+    return done.get_future().get();
+  }
+
+  std::filesystem::path folder_;
+  std::shared_ptr<TestModelState> state_ = std::make_shared<TestModelState>();
+  TestBackend backend_{state_};
+  ModelSettings settings_;
+  std::unique_ptr<InferenceService> service_;
+};
+
+TEST_F(InferenceServiceTest, AnswersRowsAndKeepsTheirOrder) {
+  ASSERT_TRUE(Start().ok());
+  EXPECT_TRUE(service_->Ready());
+  const Answer answer = Ask(Request({1, 2, 3, 4})).get();
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(Values(answer), (std::vector<float>{2, 4, 6, 8}));
+  EXPECT_EQ(answer->outputs[0].shape, (std::vector<int64_t>{2, 2}));
+  EXPECT_EQ(answer->version, "1");
+}
+
+TEST_F(InferenceServiceTest, RequestsShareARun) {
+  ASSERT_TRUE(Start().ok());
+  state_->rows.clear();
+  state_->Close();
+  std::vector<std::future<Answer>> answers;
+  answers.push_back(Ask(Request({0, 0})));
+  state_->WaitForRuns(1);
+  for (float i = 1; i <= 3; ++i) answers.push_back(Ask(Request({i, i, i, i})));
+  state_->Open();
+  for (float i = 1; i <= 3; ++i) {
+    EXPECT_EQ(Values(answers[static_cast<size_t>(i)].get()),
+              (std::vector<float>{2 * i, 2 * i, 2 * i, 2 * i}));
+  }
+  EXPECT_EQ(state_->rows, (std::vector<size_t>{1, 6}));
+  const auto model = service_->repository().Find("double", "");
+  const ModelCounts counts = (*model)->statistics().Counts();
+  EXPECT_EQ(counts.inferences, 7u);
+  EXPECT_EQ(counts.executions, 2u);
+  EXPECT_EQ(counts.success.count, 4u);
+  EXPECT_EQ(counts.by_rows.at(6).compute_infer.count, 1u);
+}
+
+TEST_F(InferenceServiceTest, ARequestThatFailsSpoilsNoOther) {
+  ASSERT_TRUE(Start().ok());
+  state_->Close();
+  std::vector<std::future<Answer>> answers;
+  answers.push_back(Ask(Request({0, 0})));
+  state_->WaitForRuns(1);
+  answers.push_back(Ask(Request({1, 1})));
+  answers.push_back(Ask(Request({TestModelState::kPoison, 1})));
+  answers.push_back(Ask(Request({3, 3})));
+  state_->Open();
+  EXPECT_TRUE(answers[0].get().ok());
+  EXPECT_EQ(Values(answers[1].get()), (std::vector<float>{2, 2}));
+  EXPECT_EQ(answers[2].get().status().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(Values(answers[3].get()), (std::vector<float>{6, 6}));
+}
+
+TEST_F(InferenceServiceTest, AFullQueueRefusesAtOnce) {
+  settings_.queue = 2;
+  ASSERT_TRUE(Start().ok());
+  state_->Close();
+  std::vector<std::future<Answer>> taken;
+  taken.push_back(Ask(Request({0, 0})));
+  state_->WaitForRuns(1);
+  taken.push_back(Ask(Request({1, 1})));
+  taken.push_back(Ask(Request({2, 2})));
+  const Answer refused = Ask(Request({3, 3})).get();
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  state_->Open();
+  for (auto& answer : taken) EXPECT_TRUE(answer.get().ok());
+  const auto model = service_->repository().Find("double", "");
+  EXPECT_EQ((*model)->statistics().Counts().fail.count, 1u);
+}
+
+TEST_F(InferenceServiceTest, ATimeoutThatPassesInTheQueueIsAnError) {
+  ASSERT_TRUE(Start().ok());
+  state_->Close();
+  std::future<Answer> first = Ask(Request({0, 0}));
+  state_->WaitForRuns(1);
+  InferRequest late = Request({1, 1});
+  late.timeout_us = 1;
+  std::future<Answer> second = Ask(std::move(late));
+  state_->Open();
+  EXPECT_TRUE(first.get().ok());
+  EXPECT_EQ(second.get().status().code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(InferenceServiceTest, ANewVersionTakesOverWithoutAFailedRequest) {
+  ASSERT_TRUE(Start().ok());
+  std::atomic<bool> stop{false};
+  std::atomic<int> failed{0}, answered{0};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 2; ++i) {
+    clients.emplace_back([&] {
+      while (!stop) {
+        const Answer answer = Ask(Request({1, 1})).get();
+        ++(answer.ok() ? answered : failed);
+      }
+    });
+  }
+  for (int i = 0; i < 20; ++i) {
+    const int before = answered;
+    state_->factor = static_cast<float>(3 + i);
+    EXPECT_TRUE(Reload().ok());
+    EXPECT_EQ(Values(Ask(Request({1, 1})).get()), (std::vector<float>(2, state_->factor)));
+    while (answered < before + 10) std::this_thread::yield();
+  }
+  stop = true;
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(failed, 0);
+}
+
+TEST_F(InferenceServiceTest, AReloadThatFailsLeavesTheOldOne) {
+  ASSERT_TRUE(Start().ok());
+  backend_.FailFromNowOn();
+  EXPECT_THAT(std::string(MessageOf(Reload())), HasSubstr("this model is broken"));
+  EXPECT_TRUE(service_->Ready());
+  EXPECT_EQ(Values(Ask(Request({1, 1})).get()), (std::vector<float>{2, 2}));
+}
+
+TEST_F(InferenceServiceTest, NotReadyBeforeItIsLoadedNorWhenItFails) {
+  backend_.FailFromNowOn();
+  EXPECT_FALSE(Start().ok());
+  EXPECT_FALSE(service_->Ready());
+  EXPECT_EQ(Ask(Request({1, 1})).get().status().code(), absl::StatusCode::kUnavailable);
+  const auto index = service_->repository().Index(false);
+  ASSERT_EQ(index.size(), 1u);
+  EXPECT_EQ(ToString(index[0].state), "UNAVAILABLE");
+  EXPECT_THAT(index[0].reason, HasSubstr("broken"));
+}
+
+TEST_F(InferenceServiceTest, TheEndAnswersWhatWasAccepted) {
+  ASSERT_TRUE(Start().ok());
+  state_->Close();
+  std::vector<std::future<Answer>> answers;
+  for (int i = 0; i < 5; ++i) answers.push_back(Ask(Request({1, 1})));
+  std::thread ending([&] { service_->Stop(); });
+  while (service_->Ready()) std::this_thread::yield();
+  state_->Open();
+  for (auto& answer : answers) EXPECT_TRUE(answer.get().ok());
+  ending.join();
+  EXPECT_FALSE(Ask(Request({1, 1})).get().ok());
+}
+
+TEST_F(InferenceServiceTest, UnloadedModelsAreNotWaitedFor) {
+  ASSERT_TRUE(Start().ok());
+  std::promise<absl::Status> done;
+  service_->repository().Unload("double", [&](const absl::Status& s) { done.set_value(s); });
+  EXPECT_TRUE(done.get_future().get().ok());
+  EXPECT_TRUE(service_->Ready());
+  EXPECT_EQ(Ask(Request({1, 1})).get().status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(Reload().ok());
+  EXPECT_TRUE(Ask(Request({1, 1})).get().ok());
+}
+
+TEST_F(InferenceServiceTest, TwoModelsOfOneNameAreRefused) {
+  const auto made =
+      ModelRepository::Create({}, {{.reference = "a=x.onnx"}, {.reference = "a=y.onnx"}});
+  EXPECT_EQ(made.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace sightline::serve

@@ -1,0 +1,245 @@
+#include "serve/inference/served_model.h"
+
+#include <algorithm>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "base/ascii_text.h"
+#include "base/log.h"
+#include "infer/tensor_memory.h"
+#include "serve/inference/row_probe.h"
+#include "serve/inference/tensor_runner.h"
+#include "serve/inference/tensor_types.h"
+
+namespace sightline::serve {
+namespace {
+
+constexpr int kMostInstances = 256;
+constexpr size_t kLongestShown = 100;
+
+// One run on zeros, so that the first request does not pay for what runtimes do at the first one. Of a
+// model with free sizes, or strings, nobody knows what it takes: a failure says nothing.
+absl::Status WarmUp(InferenceSession& session) {
+  bool is_guess = false;
+  for (size_t port = 0; port < session.inputs().size(); ++port) {
+    std::vector<int64_t> shape = session.inputs()[port].shape;
+    for (int64_t& dimension : shape) {
+      is_guess |= dimension == -1;
+      dimension = dimension == -1 ? 1 : dimension;
+    }
+    if (session.inputs()[port].dtype == DataType::kString) {
+      is_guess = true;
+      SL_RETURN_IF_ERROR(session.InputStrings(port, shape).status());
+    } else {
+      SL_RETURN_IF_ERROR(session.InputBuffer(port, shape).status());
+    }
+  }
+  const absl::Status status = session.Run().status();
+  return is_guess ? absl::OkStatus() : status;
+}
+
+absl::StatusOr<int> MaxBatchOf(int wanted, InferenceSession& session) {
+  if (wanted == 0) return 0;
+  if (wanted < 0) return HasIndependentRows(session) ? kUsualMaxBatch : 0;
+  if (HasFreeFirstDimensions(session)) return wanted;
+  return InvalidArgument(
+      "max_batch {}: the first dimension of its inputs and outputs is not free, so it cannot take "
+      "more than what it was exported with; leave max_batch out",
+      wanted);
+}
+
+int64_t RowsOf(const InferCall& call, int max_batch) {
+  return max_batch > 0 ? call.input(0).shape[0] : 1;
+}
+
+}  // namespace
+
+void InferCall::Done(const absl::Status& status) {
+  const std::unique_ptr<InferCall> self(this);
+  const Clock& clock = model->clock();
+  const int64_t now_us = clock.NowMonotonicUs();
+  const InferDone answer = std::move(done);
+  if (!status.ok()) {
+    model->statistics().Failed(times.received_us, now_us);
+    return answer(status);
+  }
+  model->statistics().Succeeded(rows, times, now_us, clock.NowUtcUs());
+  request.inputs.clear();
+  request.backing.reset();
+  answer(std::move(response));
+}
+
+absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Open(const ModelVersionOptions& options,
+                                                               InferenceBackend& backend) {
+  std::shared_ptr<ServedModel> model(new ServedModel(options));
+  const ModelSettings& settings = options.settings;
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  model->instances_ = settings.instances > 0 ? settings.instances
+                                             : std::max(1, cores / std::max(1, settings.threads));
+  if (model->instances_ > kMostInstances) {
+    return InvalidArgument("{} instances of a model; 1 to {} are possible", model->instances_,
+                           kMostInstances);
+  }
+  model->backend_ = backend.name();
+  std::vector<std::unique_ptr<BatchRunner>> runners;
+  for (int i = 0; i < model->instances_; ++i) {
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<InferenceSession> session,
+                        backend.Open({.model_file = options.file,
+                                      .intra_op_threads = settings.threads,
+                                      .providers = settings.providers,
+                                      .max_batch = std::max(1, settings.max_batch),
+                                      .parallel_sessions = model->instances_}));
+    SL_RETURN_IF_ERROR(WithContext(WarmUp(*session), "trying the model on zeros"));
+    if (i == 0) {
+      model->inputs_.assign(session->inputs().begin(), session->inputs().end());
+      model->outputs_.assign(session->outputs().begin(), session->outputs().end());
+      SL_ASSIGN_OR_RETURN(model->max_batch_, MaxBatchOf(settings.max_batch, *session));
+    }
+    runners.push_back(std::make_unique<TensorRunner>(
+        std::move(session), TensorRunnerOptions{.max_jobs = std::max(1, model->max_batch_),
+                                                .max_rows = model->max_batch_,
+                                                .labels = options.labels,
+                                                .statistics = &model->statistics_,
+                                                .clock = options.clock}));
+  }
+  BatcherOptions batching;
+  batching.name = options.name;
+  batching.queue_capacity = settings.queue;
+  batching.max_batch = std::max(1, model->max_batch_);
+  batching.preferred_sizes = settings.preferred_batches;
+  batching.max_delay_us = settings.max_delay_us;
+  batching.default_priority = settings.priority;
+  batching.clock = options.clock;
+  SL_ASSIGN_OR_RETURN(model->batcher_, Batcher::Create(batching, std::move(runners)));
+  return model;
+}
+
+absl::Status ServedModel::Submit(std::shared_ptr<ServedModel> model,
+                                 std::unique_ptr<InferCall>& call) {
+  SL_RETURN_IF_ERROR(model->Prepare(*call));
+  InferCall& accepted = *call;
+  accepted.priority = accepted.request.priority;
+  accepted.source = accepted.request.source;
+  const int64_t timeout_us = accepted.request.timeout_us > 0 ? accepted.request.timeout_us
+                                                             : model->options_.settings.timeout_us;
+  accepted.deadline_us = timeout_us > 0 ? accepted.times.received_us + timeout_us : 0;
+  accepted.response.model = model->name();
+  accepted.response.version = model->version();
+  accepted.response.id = accepted.request.id;
+  Batcher& batcher = *model->batcher_;
+  accepted.model = model;
+  InferCall* const job = call.release();  // from here on it may be done at any moment
+  const absl::Status status = batcher.TrySubmit(job);
+  if (!status.ok()) {
+    call.reset(job);
+    call->model = nullptr;
+  }
+  return status;
+}
+
+absl::Status ServedModel::Prepare(InferCall& call) const {
+  call.inputs.assign(inputs_.size(), SIZE_MAX);
+  for (size_t i = 0; i < call.request.inputs.size(); ++i) {
+    const InferInput& input = call.request.inputs[i];
+    const auto at = std::ranges::find(inputs_, input.name, &TensorInfo::name);
+    if (at == inputs_.end()) {
+      return InvalidArgument("unexpected inference input '{}' for model '{}'",
+                             ShownText(input.name, kLongestShown), name());
+    }
+    const auto port = static_cast<size_t>(at - inputs_.begin());
+    if (call.inputs[port] != SIZE_MAX) {
+      return InvalidArgument("input '{}' is given twice", at->name);
+    }
+    call.inputs[port] = i;
+  }
+  for (size_t port = 0; port < inputs_.size(); ++port) {
+    if (call.inputs[port] == SIZE_MAX) {
+      return InvalidArgument("expected {} inputs but got {} inputs for model '{}': '{}' is missing",
+                             inputs_.size(), call.request.inputs.size(), name(),
+                             inputs_[port].name);
+    }
+  }
+  for (size_t port = 0; port < inputs_.size(); ++port) {
+    SL_RETURN_IF_ERROR(PrepareInput(port, call.input(port), call));
+  }
+  call.rows = RowsOf(call, max_batch_);
+  return PrepareOutputs(call);
+}
+
+absl::Status ServedModel::PrepareInput(size_t port, const InferInput& input,
+                                       InferCall& call) const {
+  const TensorInfo& wanted = inputs_[port];
+  if (input.dtype != wanted.dtype) {
+    return InvalidArgument("inference input '{}' data-type is '{}', model '{}' expects '{}'",
+                           wanted.name, WireName(input.dtype), name(), WireName(wanted.dtype));
+  }
+  const auto fail = [&](const absl::Status& status) {
+    return WithContext(status, fmt::format("input '{}'", wanted.name));
+  };
+  const absl::StatusOr<int64_t> elements = CountElements(input.shape);
+  if (!elements.ok()) return fail(elements.status());
+  if (!TakesShape(wanted.shape, input.shape)) {
+    return InvalidArgument("unexpected shape for input '{}' for model '{}'. Expected {}, got {}",
+                           wanted.name, name(), ShapeText(wanted.shape), ShapeText(input.shape));
+  }
+  if (max_batch_ > 0) {
+    if (input.shape[0] > max_batch_) {
+      return InvalidArgument("inference request batch-size must be <= {} for '{}'", max_batch_,
+                             name());
+    }
+    if (input.shape[0] != call.input(0).shape[0]) {
+      return InvalidArgument("input '{}' batch size does not match other inputs for '{}'",
+                             wanted.name, name());
+    }
+  }
+  if (input.shared.region) {
+    SL_RETURN_IF_ERROR(
+        fail(input.shared.region->CheckRange(input.shared.offset, input.shared.bytes)));
+  }
+  if (wanted.dtype == DataType::kString) {
+    if (*elements > kMaxTensorStrings) {
+      return fail(InvalidArgument("{} strings; {} are possible", *elements, kMaxTensorStrings));
+    }
+    if (input.shared.region) return absl::OkStatus();  // looked at when it is copied
+    return fail(CheckStrings(input.memory(), *elements));
+  }
+  const uint64_t expected = static_cast<uint64_t>(*elements) * SizeOf(wanted.dtype);
+  if (input.size() != expected) {
+    return InvalidArgument(
+        "input byte size mismatch for input '{}' for model '{}'. Expected {}, got {}", wanted.name,
+        name(), expected, input.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ServedModel::PrepareOutputs(InferCall& call) const {
+  call.outputs.clear();
+  if (call.request.outputs.empty()) {
+    for (size_t i = 0; i < outputs_.size(); ++i) call.outputs.push_back({i, 0, {}});
+    return absl::OkStatus();
+  }
+  std::vector<bool> taken(outputs_.size(), false);
+  for (const WantedOutput& wanted : call.request.outputs) {
+    const auto at = std::ranges::find(outputs_, wanted.name, &TensorInfo::name);
+    if (at == outputs_.end()) {
+      return InvalidArgument("unexpected inference output '{}' for model '{}'",
+                             ShownText(wanted.name, kLongestShown), name());
+    }
+    const auto index = static_cast<size_t>(at - outputs_.begin());
+    if (taken[index]) return InvalidArgument("output '{}' is asked for twice", at->name);
+    taken[index] = true;
+    if (wanted.classes < 0) {
+      return InvalidArgument("output '{}': {} classes", at->name, wanted.classes);
+    }
+    if (wanted.shared.region) {
+      SL_RETURN_IF_ERROR(
+          WithContext(wanted.shared.region->CheckRange(wanted.shared.offset, wanted.shared.bytes),
+                      fmt::format("output '{}'", at->name)));
+    }
+    call.outputs.push_back({index, wanted.classes, wanted.shared});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace sightline::serve

@@ -1,0 +1,374 @@
+#include "serve/rest/rest_routes.h"
+
+#include <atomic>
+#include <charconv>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/json_text.h"
+#include "serve/rest/body_coding.h"
+#include "serve/rest/infer_json.h"
+#include "serve/rest/model_json.h"
+
+namespace sightline::serve {
+namespace {
+
+constexpr std::string_view kJsonType = "application/json";
+constexpr std::string_view kBinaryType = "application/octet-stream";
+constexpr const char* kHeaderLength = "Inference-Header-Content-Length";
+constexpr size_t kControlBytes = 64 * 1024;  // of requests that are no inference
+constexpr size_t kLeastPacked = 1024;        // smaller answers are not worth it
+
+HttpResponse Json(std::string body) {
+  return {.status = 200, .content_type = std::string(kJsonType), .body = std::move(body)};
+}
+
+HttpResponse Nothing() { return Json(""); }
+
+int HttpStatusOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return 200;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+      return 400;
+    case absl::StatusCode::kOutOfRange:
+      return 413;
+    case absl::StatusCode::kNotFound:
+      return 404;
+    case absl::StatusCode::kAlreadyExists:
+      return 409;
+    case absl::StatusCode::kUnimplemented:
+      return 501;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+      return 503;
+    default:
+      return 500;
+  }
+}
+
+// Room for bodies that were unpacked, over all requests.
+class UnpackedRoom {
+ public:
+  explicit UnpackedRoom(size_t most) : most_(most) {}
+  bool Take(size_t bytes) {
+    size_t taken = taken_.load(std::memory_order_relaxed);
+    do {
+      if (bytes > most_ || taken > most_ - bytes) return false;
+    } while (!taken_.compare_exchange_weak(taken, taken + bytes, std::memory_order_relaxed));
+    return true;
+  }
+  void Give(size_t bytes) { taken_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+ private:
+  const size_t most_;
+  std::atomic<size_t> taken_{0};
+};
+
+// Taken room, given back when the request is over.
+struct TakenRoom {
+  const std::shared_ptr<UnpackedRoom> room;
+  const size_t bytes;
+  std::shared_ptr<const void> backing;
+  TakenRoom(std::shared_ptr<UnpackedRoom> of, size_t taken) : room(std::move(of)), bytes(taken) {}
+  TakenRoom(const TakenRoom&) = delete;
+  TakenRoom& operator=(const TakenRoom&) = delete;
+  ~TakenRoom() { room->Give(bytes); }
+};
+
+HttpResponse PackedAnswer(HttpResponse response, BodyCoding coding) {
+  if (coding == BodyCoding::kIdentity) return response;
+  std::string whole = std::move(response.body);
+  for (const std::string& part : response.more_body) whole += part;
+  response.more_body.clear();
+  if (whole.size() >= kLeastPacked) {
+    whole = Pack(coding, whole);
+    response.headers.emplace_back("Content-Encoding", std::string(ToString(coding)));
+  }
+  response.body = std::move(whole);
+  return response;
+}
+
+HttpResponse InferAnswer(absl::StatusOr<InferResponse>&& result, const BinaryChoice& choice,
+                         BodyCoding coding) {
+  if (!result.ok()) return ErrorAnswer(result.status());
+  auto written = WriteInferResponse(*std::move(result), choice);
+  if (!written.ok()) return ErrorAnswer(written.status());
+  HttpResponse response = Json(std::move(written->json));
+  if (written->has_binary) {
+    response.content_type = kBinaryType;
+    response.headers.emplace_back(kHeaderLength, std::to_string(response.body.size()));
+    response.more_body = std::move(written->binary);
+  }
+  return PackedAnswer(std::move(response), coding);
+}
+
+absl::StatusOr<std::optional<size_t>> HeaderLengthOf(const HttpRequest& request) {
+  const std::string_view text = request.Header("inference-header-content-length");
+  if (text.empty()) return std::optional<size_t>();
+  size_t length = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), length);
+  if (error != std::errc() || stop != text.data() + text.size()) {
+    return InvalidArgument("{} is no whole number", kHeaderLength);
+  }
+  return std::optional<size_t>(length);
+}
+
+class RestRoutes {
+ public:
+  RestRoutes(InferenceService& service, const RestOptions& options)
+      : service_(service),
+        options_(options),
+        room_(std::make_shared<UnpackedRoom>(options.max_unpacked_bytes)) {}
+
+  void Infer(HttpRequest&& http, const HttpReply& reply) {
+    absl::StatusOr<RestInferRequest> read = Read(http);
+    if (!read.ok()) return reply(ErrorAnswer(read.status()));
+    BinaryChoice choice{read->binary_by_default, std::move(read->binary)};
+    const BodyCoding coding = ChooseCoding(http.Header("accept-encoding"));
+    service_.Infer(std::move(read->request), [reply, choice = std::move(choice),
+                                              coding](absl::StatusOr<InferResponse>&& result) {
+      reply(InferAnswer(std::move(result), choice, coding));
+    });
+  }
+
+  HttpResponse Metadata() const {
+    return Json(JsonText(nlohmann::ordered_json{{"name", InferenceService::kName},
+                                                {"version", service_.version()},
+                                                {"extensions", service_.Extensions()}}));
+  }
+
+  HttpResponse Ready() const {
+    if (service_.Ready()) return Nothing();
+    return ErrorResponse(400,
+                         "not ready: models are being loaded or have failed, or the server is "
+                         "ending; POST /v2/repository/index tells");
+  }
+
+  HttpResponse ModelMetadata(const HttpRequest& request) const {
+    const auto model = Find(request);
+    if (!model.ok()) return ErrorAnswer(model.status());
+    const auto versions = service_.repository().Versions(request.Parameter("model"));
+    if (!versions.ok()) return ErrorAnswer(versions.status());
+    return Json(MetadataJson(**model, *versions));
+  }
+  HttpResponse ModelReady(const HttpRequest& request) const {
+    const auto model = Find(request);
+    if (model.ok()) return Nothing();
+    return ErrorResponse(400, MessageOf(model.status()));
+  }
+  HttpResponse ModelConfig(const HttpRequest& request) const {
+    const auto model = Find(request);
+    return model.ok() ? Json(ConfigJson(**model)) : ErrorAnswer(model.status());
+  }
+  HttpResponse ModelStatistics(const HttpRequest& request) const {
+    if (request.Parameter("version").empty()) {
+      const auto versions = service_.repository().Versions(request.Parameter("model"));
+      return versions.ok() ? Json(StatisticsJson(*versions)) : ErrorAnswer(versions.status());
+    }
+    const auto model = Find(request);
+    if (!model.ok()) return ErrorAnswer(model.status());
+    return Json(StatisticsJson(Models(&*model, 1)));
+  }
+  HttpResponse AllStatistics() const { return Json(StatisticsJson(service_.repository().All())); }
+
+  HttpResponse Index(const HttpRequest& request) const {
+    const auto ready_only = ReadIndexJson(request.body);
+    if (!ready_only.ok()) return ErrorAnswer(ready_only.status());
+    return Json(IndexJson(service_.repository().Index(*ready_only)));
+  }
+  void Load(HttpRequest&& request, const HttpReply& reply) {
+    const auto parameters = ReadLoadJson(request.body);
+    if (!parameters.ok()) return reply(ErrorAnswer(parameters.status()));
+    if (!parameters->empty()) {
+      return reply(ErrorAnswer(Unimplemented(
+          "models are loaded from the server's own files with their own settings: the parameter "
+          "\"{}\" is not taken",
+          parameters->front())));
+    }
+    service_.repository().Load(std::string(request.Parameter("model")), AnswerTo(reply));
+  }
+  void Unload(HttpRequest&& request, const HttpReply& reply) {
+    const auto parameters = ReadLoadJson(request.body);
+    if (!parameters.ok()) return reply(ErrorAnswer(parameters.status()));
+    service_.repository().Unload(std::string(request.Parameter("model")), AnswerTo(reply));
+  }
+
+  HttpResponse SharedMemoryStatus(const HttpRequest& request) const {
+    const auto regions = service_.shared_memory().Status(std::string(request.Parameter("region")));
+    return regions.ok() ? Json(SharedMemoryJson(*regions)) : ErrorAnswer(regions.status());
+  }
+  HttpResponse SharedMemoryRegister(const HttpRequest& request) {
+    const auto wish = ReadSharedMemoryJson(request.body);
+    if (!wish.ok()) return ErrorAnswer(wish.status());
+    return Done(service_.shared_memory().Register(std::string(request.Parameter("region")),
+                                                  wish->key, wish->offset, wish->bytes));
+  }
+  HttpResponse SharedMemoryUnregister(const HttpRequest& request) {
+    const std::string region(request.Parameter("region"));
+    if (!region.empty()) return Done(service_.shared_memory().Unregister(region));
+    service_.shared_memory().UnregisterAll();
+    return Nothing();
+  }
+
+  HttpResponse Trace(const HttpRequest& request) {
+    const std::string model(request.Parameter("model"));
+    if (!model.empty()) {
+      const auto known = service_.repository().Find(model, "");
+      if (!known.ok()) return ErrorAnswer(known.status());
+    }
+    if (request.method == "GET") return Json(TraceJson(service_.settings().Trace(model)));
+    const auto changes = ReadTraceJson(request.body);
+    if (!changes.ok()) return ErrorAnswer(changes.status());
+    const auto settings = service_.settings().ChangeTrace(model, *changes);
+    return settings.ok() ? Json(TraceJson(*settings)) : ErrorAnswer(settings.status());
+  }
+  HttpResponse Logging(const HttpRequest& request) {
+    if (request.method == "GET") return Json(LoggingJson(service_.settings().Logging()));
+    const auto changes = ReadLoggingJson(request.body);
+    if (!changes.ok()) return ErrorAnswer(changes.status());
+    const auto settings = service_.settings().ChangeLogging(*changes);
+    return settings.ok() ? Json(LoggingJson(*settings)) : ErrorAnswer(settings.status());
+  }
+
+ private:
+  static HttpResponse Done(const absl::Status& status) {
+    return status.ok() ? Nothing() : ErrorAnswer(status);
+  }
+  static ModelRepository::LoadDone AnswerTo(const HttpReply& reply) {
+    return [reply](const absl::Status& status) { reply(Done(status)); };
+  }
+
+  absl::StatusOr<std::shared_ptr<ServedModel>> Find(const HttpRequest& request) const {
+    return service_.repository().Find(request.Parameter("model"), request.Parameter("version"));
+  }
+
+  absl::StatusOr<RestInferRequest> Read(HttpRequest& http) {
+    SL_ASSIGN_OR_RETURN(const std::optional<size_t> header_bytes, HeaderLengthOf(http));
+    SL_ASSIGN_OR_RETURN(const BodyCoding coding,
+                        ReadContentEncoding(http.Header("content-encoding")));
+    std::unique_ptr<TakenRoom> taken;
+    if (coding != BodyCoding::kIdentity) {
+      SL_ASSIGN_OR_RETURN(std::string body, Unpack(http.body, options_.max_request_bytes));
+      if (!room_->Take(body.size())) {
+        return Unavailable("too many packed requests at once; try again later");
+      }
+      taken = std::make_unique<TakenRoom>(room_, body.size());
+      http.body = std::move(body);
+    }
+    SL_ASSIGN_OR_RETURN(
+        RestInferRequest read,
+        reader_.ReadInferRequest(std::move(http.body), header_bytes, service_.shared_memory()));
+    read.request.model = http.Parameter("model");
+    read.request.version = http.Parameter("version");
+    if (taken != nullptr) {
+      taken->backing = std::move(read.request.backing);
+      read.request.backing = std::shared_ptr<const TakenRoom>(std::move(taken));
+    }
+    return read;
+  }
+
+  InferenceService& service_;
+  const RestOptions options_;
+  const std::shared_ptr<UnpackedRoom> room_;
+  JsonReader reader_;  // of the server's thread
+};
+
+// Remembers the first error of many routes.
+class RouteList {
+ public:
+  RouteList(HttpServer& server, const std::shared_ptr<RestRoutes>& routes)
+      : server_(server), routes_(routes) {}
+
+  template <typename Handler>
+  void Add(std::string_view method, std::string_view path, Handler handler) {
+    if (!status_.ok()) return;
+    const RouteOptions options = method == "GET" ? RouteOptions() : Control();
+    status_ = server_.Route(
+        method, path,
+        [routes = routes_, handler](const HttpRequest& r) { return handler(*routes, r); }, options);
+  }
+  template <typename Handler>
+  void AddAsync(std::string_view path, size_t most_bytes, Handler handler) {
+    if (!status_.ok()) return;
+    RouteOptions options;
+    options.max_body_bytes = most_bytes;
+    status_ = server_.RouteAsync(
+        "POST", path,
+        [routes = routes_, handler](HttpRequest&& request, const HttpReply& reply) {
+          handler(*routes, std::move(request), reply);
+        },
+        options);
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  static RouteOptions Control() {
+    RouteOptions options;
+    options.max_body_bytes = kControlBytes;
+    return options;
+  }
+  HttpServer& server_;
+  const std::shared_ptr<RestRoutes> routes_;
+  absl::Status status_;
+};
+
+}  // namespace
+
+HttpResponse ErrorAnswer(const absl::Status& status) {
+  HttpResponse answer = ErrorResponse(HttpStatusOf(status), MessageOf(status));
+  if (answer.status == 503) answer.headers.emplace_back("Retry-After", "1");
+  return answer;
+}
+
+absl::Status AddRestRoutes(InferenceService& service, const RestOptions& options,
+                           HttpServer& server) {
+  using Request = const HttpRequest&;
+  RouteList list(server, std::make_shared<RestRoutes>(service, options));
+  list.Add("GET", "/v2", [](RestRoutes& r, Request) { return r.Metadata(); });
+  list.Add("GET", "/v2/", [](RestRoutes& r, Request) { return r.Metadata(); });
+  list.Add("GET", "/v2/health/live", [](RestRoutes&, Request) { return Nothing(); });
+  list.Add("GET", "/v2/health/ready", [](RestRoutes& r, Request) { return r.Ready(); });
+  list.Add("GET", "/v2/models/stats", [](RestRoutes& r, Request) { return r.AllStatistics(); });
+  for (const std::string model : {"/v2/models/{model}", "/v2/models/{model}/versions/{version}"}) {
+    list.Add("GET", model, [](RestRoutes& r, Request q) { return r.ModelMetadata(q); });
+    list.Add("GET", model + "/ready", [](RestRoutes& r, Request q) { return r.ModelReady(q); });
+    list.Add("GET", model + "/config", [](RestRoutes& r, Request q) { return r.ModelConfig(q); });
+    list.Add("GET", model + "/stats",
+             [](RestRoutes& r, Request q) { return r.ModelStatistics(q); });
+    list.AddAsync(model + "/infer", options.max_request_bytes,
+                  [](RestRoutes& r, HttpRequest&& q, const HttpReply& reply) {
+                    r.Infer(std::move(q), reply);
+                  });
+  }
+  list.Add("POST", "/v2/repository/index", [](RestRoutes& r, Request q) { return r.Index(q); });
+  list.AddAsync(
+      "/v2/repository/models/{model}/load", kControlBytes,
+      [](RestRoutes& r, HttpRequest&& q, const HttpReply& reply) { r.Load(std::move(q), reply); });
+  list.AddAsync("/v2/repository/models/{model}/unload", kControlBytes,
+                [](RestRoutes& r, HttpRequest&& q, const HttpReply& reply) {
+                  r.Unload(std::move(q), reply);
+                });
+  for (const std::string region : {"", "/region/{region}"}) {
+    const std::string path = "/v2/systemsharedmemory" + region;
+    list.Add("GET", path + "/status",
+             [](RestRoutes& r, Request q) { return r.SharedMemoryStatus(q); });
+    list.Add("POST", path + "/unregister",
+             [](RestRoutes& r, Request q) { return r.SharedMemoryUnregister(q); });
+  }
+  list.Add("POST", "/v2/systemsharedmemory/region/{region}/register",
+           [](RestRoutes& r, Request q) { return r.SharedMemoryRegister(q); });
+  for (const std::string_view method : {"GET", "POST"}) {
+    list.Add(method, "/v2/trace/setting", [](RestRoutes& r, Request q) { return r.Trace(q); });
+    list.Add(method, "/v2/models/{model}/trace/setting",
+             [](RestRoutes& r, Request q) { return r.Trace(q); });
+    list.Add(method, "/v2/logging", [](RestRoutes& r, Request q) { return r.Logging(q); });
+  }
+  return list.status();
+}
+
+}  // namespace sightline::serve

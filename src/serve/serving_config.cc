@@ -1,0 +1,207 @@
+#include "serve/serving_config.h"
+
+#include <charconv>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <utility>
+
+#include "base/nearest_word.h"
+#include "base/time.h"
+#include "base/whole_file.h"
+#include "pipeline/config/document.h"
+
+namespace sightline::serve {
+namespace {
+
+using config::YamlNode;
+
+// What a key takes: an error as the rest of a sentence, or "".
+using TakeValue = std::function<std::string(const YamlNode&)>;
+struct Key {
+  std::string_view name;
+  TakeValue take;
+};
+
+class Reader {
+ public:
+  explicit Reader(std::vector<ConfigError>& errors) : errors_(errors) {}
+
+  void ReadMap(const YamlNode& node, std::span<const Key> keys, std::string_view what) {
+    if (node.kind != YamlNode::Kind::kMap) return Fail(node.at, fmt::format("{} is a map", what));
+    std::vector<std::string_view> names;
+    for (const Key& key : keys) names.push_back(key.name);
+    for (const YamlNode::Entry& entry : node.entries) {
+      const Key* found = nullptr;
+      for (const Key& key : keys) {
+        if (key.name == entry.key) found = &key;
+      }
+      if (found == nullptr) {
+        const std::string near = NearestWord(entry.key, names);
+        Fail(entry.key_at,
+             fmt::format("unknown key {} in {}{}", config::Quote(entry.key), what,
+                         near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+        continue;
+      }
+      const std::string wrong = found->take(*entry.value);
+      if (!wrong.empty()) Fail(entry.value->at, fmt::format("\"{}\" {}", entry.key, wrong));
+    }
+  }
+  void Fail(ConfigLocation at, std::string message) {
+    if (errors_.size() < kMaxConfigErrors) errors_.push_back({at, std::move(message)});
+  }
+
+ private:
+  std::vector<ConfigError>& errors_;
+};
+
+TakeValue Text(std::string* to) {
+  return [to](const YamlNode& node) -> std::string {
+    if (node.kind != YamlNode::Kind::kScalar || node.text.empty()) return "is a text";
+    *to = node.text;
+    return "";
+  };
+}
+
+std::optional<int64_t> WholeOf(const YamlNode& node) {
+  int64_t value = 0;
+  const char* const end = node.text.data() + node.text.size();
+  const auto [stop, error] = std::from_chars(node.text.data(), end, value);
+  if (node.kind != YamlNode::Kind::kScalar || error != std::errc() || stop != end) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+template <typename Number>
+TakeValue Whole(int64_t least, int64_t most, Number* to) {
+  return [=](const YamlNode& node) -> std::string {
+    const std::optional<int64_t> value = WholeOf(node);
+    if (!value || *value < least || *value > most) {
+      return fmt::format("is a whole number from {} to {}", least, most);
+    }
+    *to = static_cast<Number>(*value);
+    return "";
+  };
+}
+
+TakeValue Duration(int64_t* to_us) {
+  return [=](const YamlNode& node) -> std::string {
+    const auto value = node.kind == YamlNode::Kind::kScalar
+                           ? ParseDurationUs(node.text)
+                           : absl::StatusOr<int64_t>(InvalidArgument("none"));
+    if (!value.ok() || *value > kLongestDurationUs) return "is a time such as 5ms or 30s";
+    *to_us = *value;
+    return "";
+  };
+}
+
+TakeValue Flag(std::optional<bool>* to) {
+  return [=](const YamlNode& node) -> std::string {
+    if (node.kind != YamlNode::Kind::kScalar || !node.plain ||
+        (node.text != "true" && node.text != "false")) {
+      return "is true or false";
+    }
+    *to = node.text == "true";
+    return "";
+  };
+}
+
+TakeValue Versions(bool* all) {
+  return [=](const YamlNode& node) -> std::string {
+    if (node.text != "latest" && node.text != "all") return "is latest or all";
+    *all = node.text == "all";
+    return "";
+  };
+}
+
+TakeValue Wholes(std::vector<int>* to) {
+  return [=](const YamlNode& node) -> std::string {
+    for (const YamlNode* item : node.items) {
+      const std::optional<int64_t> value = WholeOf(*item);
+      if (!value || *value < 1 || *value > 1 << 16) return "is a list of whole numbers from 1 on";
+      to->push_back(static_cast<int>(*value));
+    }
+    return node.kind == YamlNode::Kind::kSequence ? "" : "is a list of whole numbers from 1 on";
+  };
+}
+
+TakeValue Texts(std::vector<std::string>* to) {
+  return [=](const YamlNode& node) -> std::string {
+    for (const YamlNode* item : node.items) {
+      if (item->kind != YamlNode::Kind::kScalar) return "is a list of texts";
+      to->push_back(item->text);
+    }
+    return node.kind == YamlNode::Kind::kSequence ? "" : "is a list of texts";
+  };
+}
+
+// A path in the file starts at the file's folder; a name of a package is left as it is.
+std::string Placed(const std::string& reference, const std::filesystem::path& folder) {
+  const bool is_path = reference.find('/') != std::string::npos || reference.ends_with(".onnx") ||
+                       reference.ends_with(".tflite");
+  return is_path ? (folder / reference).lexically_normal().string() : reference;
+}
+
+void ReadModel(const YamlNode& node, const std::filesystem::path& folder, Reader& reader,
+               ServingConfig& config) {
+  ServedModelChoice choice;
+  std::string name, model;
+  ModelSettings& settings = choice.settings;
+  const Key keys[] = {
+      {"model", Text(&model)},
+      {"name", Text(&name)},
+      {"versions", Versions(&choice.all_versions)},
+      {"backend", Text(&choice.backend)},
+      {"providers", Texts(&settings.providers)},
+      {"instances", Whole(0, 256, &settings.instances)},
+      {"threads", Whole(1, 1024, &settings.threads)},
+      {"max_batch", Whole(0, 1 << 16, &settings.max_batch)},
+      {"preferred_batches", Wholes(&settings.preferred_batches)},
+      {"max_delay", Duration(&settings.max_delay_us)},
+      {"queue", Whole(1, 1 << 20, &settings.queue)},
+      {"priority", Whole(1, kPriorityLevels, &settings.priority)},
+      {"timeout", Duration(&settings.timeout_us)},
+  };
+  reader.ReadMap(node, keys, "a model");
+  if (model.empty()) return reader.Fail(node.at, "a model has the key \"model\"");
+  model = Placed(model, folder);
+  choice.reference = name.empty() ? model : name + "=" + model;
+  config.models.push_back(std::move(choice));
+}
+
+}  // namespace
+
+absl::StatusOr<ServingConfig> ParseServingConfig(std::string_view text, const std::string& file) {
+  std::vector<ConfigError> errors;
+  ServingConfig config;
+  const auto document = config::ParseYaml(text, errors);
+  if (document != nullptr && document->root != nullptr) {
+    Reader reader(errors);
+    const std::filesystem::path folder = std::filesystem::path(file).parent_path();
+    const TakeValue models = [&](const YamlNode& node) -> std::string {
+      if (node.kind != YamlNode::Kind::kSequence) return "is a list";
+      for (const YamlNode* item : node.items) ReadModel(*item, folder, reader, config);
+      return "";
+    };
+    const Key keys[] = {
+        {"http", Text(&config.http)},          {"grpc", Text(&config.grpc)},
+        {"metrics", Text(&config.metrics)},    {"shared_memory", Flag(&config.shared_memory)},
+        {"drain", Duration(&config.drain_us)}, {"models", models}};
+    reader.ReadMap(*document->root, keys, "the file");
+  }
+  if (errors.empty()) return config;
+  std::string told;
+  for (const ConfigError& error : errors) {
+    told += fmt::format("{}{}:{}:{}: {}", told.empty() ? "" : "\n", file, error.at.line,
+                        error.at.column, error.message);
+  }
+  return InvalidArgument("{}", told);
+}
+
+absl::StatusOr<ServingConfig> ReadServingConfig(const std::string& path) {
+  SL_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path, kMaxConfigBytes));
+  return ParseServingConfig(text, path);
+}
+
+}  // namespace sightline::serve

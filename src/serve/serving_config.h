@@ -1,0 +1,33 @@
+// The configuration file of `sightline serve` (docs/serving.md lists the keys).
+//
+// Read strictly, as every file here: unknown and repeated keys, wrong types and impossible values are
+// refused with file, line and column. Threads: reentrant.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "serve/inference/model_repository.h"
+
+namespace sightline::serve {
+
+struct ServingConfig {
+  // [ADDRESS:]PORT, or "off".
+  std::string http = "8000";
+  std::string grpc = "8001";
+  std::string metrics = "8002";
+  std::optional<bool> shared_memory;  // unset: where only this machine is served
+  int64_t drain_us = 30'000'000;
+  std::vector<ServedModelChoice> models;
+};
+
+// `file` stands in errors; its folder is where relative model files start. InvalidArgument with every
+// mistake on a line of its own.
+absl::StatusOr<ServingConfig> ParseServingConfig(std::string_view text, const std::string& file);
+absl::StatusOr<ServingConfig> ReadServingConfig(const std::string& path);
+
+}  // namespace sightline::serve

@@ -1,0 +1,83 @@
+#include "serve/serving_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sightline::serve {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ServingConfig, EveryKeyIsRead) {
+  const auto config = ParseServingConfig(R"(
+http: 0.0.0.0:80
+grpc: off
+metrics: 9000
+shared_memory: false
+drain: 5s
+models:
+  - model: yolox_nano
+  - model: models/faces.onnx
+    name: faces
+    versions: all
+    backend: onnxruntime
+    providers: [cuda:1, cpu]
+    instances: 2
+    threads: 3
+    max_batch: 8
+    preferred_batches: [4, 8]
+    max_delay: 2ms
+    queue: 100
+    priority: 3
+    timeout: 1s
+)",
+                                         "/etc/sightline/serve.yaml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->http, "0.0.0.0:80");
+  EXPECT_EQ(config->grpc, "off");
+  EXPECT_EQ(config->metrics, "9000");
+  EXPECT_EQ(config->shared_memory, false);
+  EXPECT_EQ(config->drain_us, 5'000'000);
+  ASSERT_EQ(config->models.size(), 2u);
+  EXPECT_EQ(config->models[0].reference, "yolox_nano");
+  EXPECT_EQ(config->models[0].settings.max_batch, -1);
+  const ServedModelChoice& faces = config->models[1];
+  EXPECT_EQ(faces.reference, "faces=/etc/sightline/models/faces.onnx");
+  EXPECT_TRUE(faces.all_versions);
+  EXPECT_EQ(faces.backend, "onnxruntime");
+  EXPECT_EQ(faces.settings.providers, (std::vector<std::string>{"cuda:1", "cpu"}));
+  EXPECT_EQ(faces.settings.instances, 2);
+  EXPECT_EQ(faces.settings.threads, 3);
+  EXPECT_EQ(faces.settings.max_batch, 8);
+  EXPECT_EQ(faces.settings.preferred_batches, (std::vector<int>{4, 8}));
+  EXPECT_EQ(faces.settings.max_delay_us, 2000);
+  EXPECT_EQ(faces.settings.queue, 100u);
+  EXPECT_EQ(faces.settings.priority, 3);
+  EXPECT_EQ(faces.settings.timeout_us, 1'000'000);
+}
+
+TEST(ServingConfig, MistakesAreToldWithTheirPlace) {
+  const auto told = [](std::string_view text) {
+    return std::string(MessageOf(ParseServingConfig(text, "s.yaml").status()));
+  };
+  EXPECT_THAT(told("htpp: 8000\n"), HasSubstr("s.yaml:1:1: unknown key \"htpp\""));
+  EXPECT_THAT(told("htpp: 8000\n"), HasSubstr("did you mean \"http\"?"));
+  EXPECT_THAT(told("models:\n  - name: a\n"), HasSubstr("s.yaml:2:5"));
+  EXPECT_THAT(told("models: 3\n"), HasSubstr("\"models\" is a list"));
+  EXPECT_THAT(told("models:\n  - model: a\n    instances: many\n"), HasSubstr("s.yaml:3:16"));
+  EXPECT_THAT(told("models:\n  - model: a\n    queue: 0\n"), HasSubstr("from 1"));
+  EXPECT_THAT(told("shared_memory: yes\n"), HasSubstr("true or false"));
+  EXPECT_THAT(told("drain: soon\n"), HasSubstr("30s"));
+  EXPECT_THAT(told("[]\n"), HasSubstr("a map"));
+  EXPECT_THAT(told("http: 1\nhttp: 2\n"), HasSubstr("s.yaml:2"));
+}
+
+TEST(ServingConfig, NothingIsTheDefaults) {
+  const auto config = ParseServingConfig("", "s.yaml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->http, "8000");
+  EXPECT_TRUE(config->models.empty());
+}
+
+}  // namespace
+}  // namespace sightline::serve

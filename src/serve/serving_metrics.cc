@@ -1,0 +1,49 @@
+#include "serve/serving_metrics.h"
+
+#include "observe/process_metrics.h"
+#include "observe/prometheus_text.h"
+
+namespace sightline::serve {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricInfo kConnections = {"sightline_http_connections", kGauge,
+                                     "HTTP connections that are open"};
+constexpr MetricInfo kRefused = {"sightline_http_connections_refused_total", kCounter,
+                                 "HTTP connections beyond the most that are allowed"};
+constexpr MetricInfo kRequests = {"sightline_http_requests_total", kCounter,
+                                  "HTTP requests answered"};
+constexpr MetricInfo kErrors = {"sightline_http_errors_total", kCounter,
+                                "HTTP requests answered with a status from 400 on"};
+constexpr MetricInfo kBodies = {"sightline_http_bodies_bytes", kGauge,
+                                "Bodies of requests that are being read or answered"};
+constexpr MetricInfo kBodiesRefused = {"sightline_http_bodies_refused_total", kCounter,
+                                       "HTTP requests for whose bodies there was no room"};
+
+void CollectHttp(const HttpServerStats& stats, MetricWriter& text) {
+  text.Write(kConnections, {}, static_cast<double>(stats.connections));
+  text.Write(kRefused, {}, static_cast<double>(stats.refused));
+  text.Write(kRequests, {}, static_cast<double>(stats.requests));
+  text.Write(kErrors, {}, static_cast<double>(stats.errors));
+  text.Write(kBodies, {}, static_cast<double>(stats.bodies_bytes));
+  text.Write(kBodiesRefused, {}, static_cast<double>(stats.bodies_refused));
+}
+
+HttpResponse Metrics(const InferenceService& service, const HttpServer* api) {
+  PrometheusText text;
+  service.CollectMetrics(text);
+  if (api != nullptr) CollectHttp(api->stats(), text);
+  CollectProcessMetrics(service.version(), text);
+  return {.content_type = std::string(kPrometheusContentType), .body = text.Text()};
+}
+
+}  // namespace
+
+absl::Status AddServingMetrics(const InferenceService& service, const HttpServer* api,
+                               HttpServer& server) {
+  return server.Route("GET", "/metrics",
+                      [&service, api](const HttpRequest&) { return Metrics(service, api); });
+}
+
+}  // namespace sightline::serve

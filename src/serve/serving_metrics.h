@@ -1,0 +1,18 @@
+// GET /metrics of `sightline serve`: models in Triton's names, HTTP, the process (docs/serving.md lists
+// them).
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "serve/http/http_server.h"
+#include "serve/inference/inference_service.h"
+
+namespace sightline::serve {
+
+// `api` is the server whose requests are counted; null: there is none. All outlive the server's thread.
+// Before the server's Start().
+absl::Status AddServingMetrics(const InferenceService& service, const HttpServer* api,
+                               HttpServer& server);
+
+}  // namespace sightline::serve
