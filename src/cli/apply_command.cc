@@ -12,9 +12,9 @@
 #include "cli/commands.h"
 #include "cli/run_control.h"
 #include "cli/standard_output.h"
+#include "net/http_client.h"
 #include "pipeline/config/diff.h"
 #include "pipeline/config/parse.h"
-#include "serve/http/http_client.h"
 
 namespace sightline::cli {
 namespace {
@@ -32,13 +32,25 @@ struct ApplyOptions {
 // A model may have to be loaded, and the frames of a camera to be finished.
 constexpr int64_t kApplyTimeoutUs = 300'000'000;
 constexpr int64_t kRetryTimeoutUs = 10'000'000;
+constexpr size_t kMostAnswerBytes = 64 << 20;  // chosen: no answer of ours comes near
 
 // The answer's body, or what the run has to say against it.
 absl::StatusOr<nlohmann::json> AskRun(const std::string& folder, const std::string& path,
                                       const nlohmann::json& body, int64_t timeout_us) {
   const std::string socket = ControlSocketOf(fs::absolute(folder).lexically_normal().string());
-  absl::StatusOr<serve::HttpResponse> response =
-      serve::PostOverUnixSocket(socket, path, JsonText(body), timeout_us);
+  const std::string text = JsonText(body);
+  const auto ask = [&]() -> absl::StatusOr<net::HttpResponse> {
+    SL_ASSIGN_OR_RETURN(
+        const std::unique_ptr<net::HttpClient> client,
+        net::HttpClient::Create({.use_environment_proxy = false, .unix_socket = socket}));
+    return client->Fetch({.method = "POST",
+                          .url = "http://localhost" + path,
+                          .headers = {{"Content-Type", "application/json"}},
+                          .body = text,
+                          .timeout_us = timeout_us,
+                          .max_answer_bytes = kMostAnswerBytes});
+  };
+  const absl::StatusOr<net::HttpResponse> response = ask();
   if (absl::IsNotFound(response.status())) {
     return FailedPrecondition(
         "no run answers at {}: none is under way with its results in {}; say with --out where the "

@@ -1,10 +1,13 @@
 #include "net/http_client.h"
 
 #include <curl/curl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <ctime>
 #include <new>
 #include <utility>
@@ -252,6 +255,7 @@ class HttpClient::Impl {
   absl::StatusOr<HttpResponse> Fetch(const HttpRequest& request) {
     SL_RETURN_IF_ERROR(CheckHeaders(request));
     SL_ASSIGN_OR_RETURN(std::string origin, OriginOf(request.url));
+    const std::string& shown = options_.unix_socket.empty() ? origin : options_.unix_socket;
     const int64_t end_us = Clock::Real().NowMonotonicUs() + request.timeout_us;
     HttpRequest now = request;
     for (int redirects = 0;; ++redirects) {
@@ -259,7 +263,7 @@ class HttpClient::Impl {
       Transfer transfer{.request = &now};
       std::string elsewhere;
       const absl::Status done = Attempt(now, &transfer, &elsewhere);
-      if (!done.ok()) return WithContext(done, origin);
+      if (!done.ok()) return WithContext(done, shown);
       if (request.max_redirects <= 0 || elsewhere.empty()) return std::move(transfer.response);
       if (redirects == request.max_redirects) {
         return PermissionDenied("{}: redirects more than {} times", origin, request.max_redirects);
@@ -333,6 +337,9 @@ class HttpClient::Impl {
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &TakeBody);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    if (!options_.unix_socket.empty()) {
+      curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, options_.unix_socket.c_str());
+    }
     if (!options_.use_environment_proxy) curl_easy_setopt(easy, CURLOPT_PROXY, "");
     const TlsOptions& tls = options_.tls;
     if (!tls.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, tls.ca_file.c_str());
@@ -371,6 +378,8 @@ class HttpClient::Impl {
     }
     const CURLcode code = Run(multi, request);
     if (code == CURLE_OK) ReadResult(easy, request, transfer, elsewhere);
+    long os_error = 0;
+    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_error);
     long made = 0;
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &made);
     connections_.fetch_add(static_cast<uint64_t>(std::max(0L, made)), std::memory_order_relaxed);
@@ -378,6 +387,14 @@ class HttpClient::Impl {
     curl_easy_reset(easy);                  // nothing of this request's is pointed to any more
     GiveBack(std::move(line));
     if (code == CURLE_ABORTED_BY_CALLBACK) return Cancelled("asked to stop");
+    if (code == CURLE_COULDNT_CONNECT && !options_.unix_socket.empty()) {
+      if (os_error == ECONNREFUSED || os_error == ENOENT || os_error == ENOTDIR) {
+        return NotFound("nobody listens there");
+      }
+      if (os_error == EACCES || os_error == EPERM) {
+        return PermissionDenied("it belongs to another user");
+      }
+    }
     return code == CURLE_OK ? absl::OkStatus() : FailureOf(code, details, *transfer);
   }
 
@@ -432,6 +449,9 @@ HttpClient::~HttpClient() {
 
 absl::StatusOr<std::unique_ptr<HttpClient>> HttpClient::Create(const HttpClientOptions& options) {
   if (!LibraryStarted()) return FailedPrecondition("libcurl cannot be started");
+  if (options.unix_socket.size() >= sizeof sockaddr_un{}.sun_path) {
+    return NotFound("{}: nobody listens there: no socket has so long a path", options.unix_socket);
+  }
   SL_RETURN_IF_ERROR(CheckReadable(options.tls.ca_file, "the file of authorities"));
   SL_RETURN_IF_ERROR(CheckReadable(options.tls.certificate_file, "the certificate"));
   SL_RETURN_IF_ERROR(CheckReadable(options.tls.key_file, "the key"));

@@ -47,6 +47,8 @@ struct HttpClientOptions {
   TlsOptions tls = {};
   // http_proxy, https_proxy and no_proxy, as other programs read them.
   bool use_environment_proxy = true;
+  // A server on this machine that listens at this path; the host in the URL is a name alone then.
+  std::string unix_socket = {};
 };
 
 struct HttpRequest {
@@ -80,13 +82,15 @@ class HttpClient {
 
   // The answer, whatever its status. Errors:
   //   InvalidArgument    a URL, method or header that cannot be sent
+  //   NotFound           nobody listens at unix_socket
   //   Unavailable        no such host, nobody listens, or the connection broke, also in the middle
   //                      of an answer: may pass
   //   DeadlineExceeded   connecting or the whole took too long
   //   Unauthenticated    the server's certificate is not trusted, or is another host's
   //   DataLoss           what came is no HTTP
   //   ResourceExhausted  the answer is beyond its limits
-  //   PermissionDenied   a redirect to another server, or too many of them
+  //   PermissionDenied   a redirect to another server, or too many of them; a unix_socket of another
+  //                      user's
   //   Cancelled          by `request.cancel`
   //   FailedPrecondition this side's TLS or libcurl cannot do it
   absl::StatusOr<HttpResponse> Fetch(const HttpRequest& request);

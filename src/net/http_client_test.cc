@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -247,6 +250,78 @@ TEST_F(Http, NobodyListens) {
   }
   const absl::Status status = client_->Fetch({.url = url}).status();
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+}
+
+// A socket of this process in the file system.
+class UnixListener {
+ public:
+  UnixListener() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "net-XXXXXX").string();
+    EXPECT_NE(mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+    path().copy(address.sun_path, sizeof address.sun_path - 1);
+    socket_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(listen(socket_, 1), 0);
+  }
+  ~UnixListener() {
+    Close();
+    std::filesystem::remove_all(folder_);
+  }
+  void Close() {
+    if (socket_ >= 0) close(std::exchange(socket_, -1));
+  }
+  std::string path() const { return folder_ + "/s"; }
+  // Answers one request, which ends with `end`, and gives it back.
+  std::string AnswerOne(std::string_view end, std::string_view answer) const {
+    const int peer = accept(socket_, nullptr, nullptr);
+    std::string request;
+    char buffer[4096];
+    while (!request.ends_with(end)) {
+      const ssize_t got = read(peer, buffer, sizeof buffer);
+      if (got <= 0) break;
+      request.append(buffer, static_cast<size_t>(got));
+    }
+    EXPECT_EQ(write(peer, answer.data(), answer.size()), static_cast<ssize_t>(answer.size()));
+    close(peer);
+    return request;
+  }
+
+ private:
+  std::string folder_;
+  int socket_ = -1;
+};
+
+TEST(HttpOverUnixSocket, AsksWhoListensAtThePath) {
+  UnixListener listener;
+  const std::unique_ptr<HttpClient> client = MakeClient({.unix_socket = listener.path()});
+  std::string request;
+  std::thread server([&] {
+    request =
+        listener.AnswerOne("\r\n\r\n{}", "HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\nno");
+  });
+  const auto answer =
+      client->Fetch({.method = "POST", .url = "http://localhost/v1/config", .body = "{}"});
+  server.join();
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->status, 409);
+  EXPECT_EQ(answer->body, "no");
+  EXPECT_THAT(request, testing::StartsWith("POST /v1/config HTTP/1.1\r\nHost: localhost\r\n"));
+}
+
+TEST(HttpOverUnixSocket, NobodyListens) {
+  const auto failure = [](const std::string& path) {
+    return MakeClient({.unix_socket = path})->Fetch({.url = "http://localhost/"}).status();
+  };
+  UnixListener listener;
+  EXPECT_TRUE(absl::IsNotFound(failure(listener.path() + "x"))) << failure(listener.path() + "x");
+  EXPECT_TRUE(absl::IsNotFound(failure(listener.path() + "/x")));
+  listener.Close();  // its file is still there
+  EXPECT_TRUE(absl::IsNotFound(failure(listener.path()))) << failure(listener.path());
+  EXPECT_THAT(std::string(MessageOf(failure(listener.path()))), HasSubstr(listener.path()));
+  EXPECT_TRUE(
+      absl::IsNotFound(HttpClient::Create({.unix_socket = std::string(200, 'x')}).status()));
 }
 
 TEST_F(Http, CancellingEndsRequestsOnTheirWayAndLaterOnes) {
