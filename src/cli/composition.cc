@@ -231,7 +231,8 @@ absl::StatusOr<std::string> ModelFileOf(const std::string& model) {
 
 namespace {
 
-absl::StatusOr<DetectorFactory> OpenConfiguredVisionLanguage(const ModelConfig& model) {
+absl::StatusOr<DetectorFactory> OpenConfiguredVisionLanguage(
+    const ModelConfig& model, std::shared_ptr<net::CancelSignal> cancel) {
   const VisionLanguageConfig& config = *model.vision_language;
   VisionLanguageOptions options;
   options.name = model.name;
@@ -246,6 +247,10 @@ absl::StatusOr<DetectorFactory> OpenConfiguredVisionLanguage(const ModelConfig& 
                        ? AnswerKind::kSeveralLabels
                        : AnswerKind::kBoxes;
   options.may_find_none = config.may_find_none;
+  options.box_unit = config.box_unit == VisionLanguageConfig::BoxUnit::kPixels
+                         ? BoxUnit::kPixels
+                         : BoxUnit::kThousandths;
+  options.max_boxes = config.max_boxes;
   options.max_picture_side_px = config.max_side;
   options.timeout_us = config.timeout_us;
   options.connect_timeout_us = std::min(options.connect_timeout_us, config.timeout_us);
@@ -257,6 +262,7 @@ absl::StatusOr<DetectorFactory> OpenConfiguredVisionLanguage(const ModelConfig& 
                     .tokens_per_day = config.tokens_per_day};
   options.cache_entries = static_cast<size_t>(config.cache_entries);
   options.cache_ttl_us = config.cache_ttl_us;
+  options.cancel = std::move(cancel);
   return OpenVisionLanguageModel(options);
 }
 
@@ -268,7 +274,7 @@ absl::StatusOr<DetectorFactory> OpenConfiguredDetector(const ModelConfig& model)
 
 absl::StatusOr<DetectorFactory> OpenPromptedDetector(const ModelConfig& model,
                                                      std::vector<Prompt> prompts) {
-  if (model.vision_language && prompts.empty()) return OpenConfiguredVisionLanguage(model);
+  if (model.vision_language && prompts.empty()) return OpenConfiguredVisionLanguage(model, nullptr);
   if (sim::IsTruthModel(model.reference) && prompts.empty()) {
     return sim::MakeTruthDetectorFactory(model.reference, model.confidence);
   }
@@ -320,12 +326,18 @@ EngineFactories MakeFactories(const Config& first) {
   const auto run = std::make_shared<RunFiles>();
   run->only_camera = OnlyCameraOf(first);
   const auto look = std::make_shared<HttpLook>();
+  // Of the run: who ends it shall not wait for models on other machines.
+  const auto cancel = std::make_shared<net::CancelSignal>();
   return {
       .open_source = OpenRecording,
       .open_live = [look](const SourceOptions& options, const LiveConfig& live,
                           FrameLedger& ledger) { return OpenLive(options, live, ledger, *look); },
       .before_opening = [look](auto cameras) { look->Ask(cameras); },
-      .open_detector = OpenConfiguredDetector,
+      .open_detector = [cancel](const ModelConfig& model) -> absl::StatusOr<DetectorFactory> {
+        if (model.vision_language) return OpenConfiguredVisionLanguage(model, cancel);
+        return OpenConfiguredDetector(model);
+      },
+      .stop_asked = [cancel] { cancel->Cancel(); },
       .plan_sinks = [run](const Config& config, bool live) { return PlanSinks(config, live, run); },
       .plan_camera_sinks =
           [run](const Config& config, const CameraOutline& camera) {

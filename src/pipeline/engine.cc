@@ -129,6 +129,7 @@ void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_pr
   constexpr std::chrono::milliseconds kTick(200);
   constexpr int64_t kLedgersEveryUs = 10'000'000;  // chosen: what a crash may take from the counts
   int64_t ledgers_due_us = started_us_ + kLedgersEveryUs;
+  bool stop_told = false;
   main_loop_.Begin(started_us_);
   while (true) {
     std::optional<int64_t> duration_us;
@@ -145,6 +146,9 @@ void Engine::WaitForCameras(const std::function<void(const RunProgress&)>& on_pr
     const RunProgress progress = Progress();
     if (on_progress) on_progress(progress);
     const bool time_is_up = duration_us.has_value() && progress.elapsed_s * 1e6 >= *duration_us;
+    if (stop_requested_ && !std::exchange(stop_told, true) && factories_.stop_asked) {
+      factories_.stop_asked();
+    }
     if (stop_requested_ || sink_failed_ || time_is_up) {
       // Again at every tick, for those that an Apply() has just let go.
       for (const auto& camera : cameras()) {

@@ -41,6 +41,9 @@ struct EngineFactories {
   // once. May be missing.
   std::function<void(std::span<const CameraConfig* const>)> before_opening = {};
   std::function<absl::StatusOr<DetectorFactory>(const ModelConfig&)> open_detector;
+  // Somebody asked the run to stop: what models wait for elsewhere may end. Called once, by the run's
+  // thread; not when its time is up. May be missing.
+  std::function<void()> stop_asked = {};
   // The sinks of all cameras' results; `live`: any of them is live.
   std::function<std::vector<SinkPlan>(const Config&, bool live)> plan_sinks;
   // Those of one camera alone. May be missing.

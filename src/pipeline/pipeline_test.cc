@@ -300,6 +300,25 @@ TEST(Engine, StoppingFinishesWhatWasRead) {
   }
 }
 
+// A run that is asked to stop tells models that wait for others, once; one whose time is up does not.
+TEST(Engine, WhoWaitsElsewhereIsToldToStop) {
+  for (const bool asked : {true, false}) {
+    World world;
+    world.frames = asked ? 1'000'000 : 300;
+    EngineFactories factories = FactoriesOf(world);
+    int told = 0;
+    factories.stop_asked = [&] { ++told; };
+    auto engine = Engine::Create(ConfigOfCameras(1, 2), factories);
+    ASSERT_TRUE(engine.ok());
+    world.on_detect = [&](uint64_t n) {
+      if (asked && n == 100) (*engine)->RequestStop();
+    };
+    RunSummary summary;
+    EXPECT_TRUE((*engine)->Run({}, &summary).ok());
+    EXPECT_EQ(told, asked ? 1 : 0);
+  }
+}
+
 TEST(ReorderWindow, HandsOutInOrderOfReservation) {
   ReorderWindow window(4);
   FrameSlot* a = window.Reserve();

@@ -225,6 +225,9 @@ struct VisionLanguageConfig {
   std::string ask;
   Answer answer = Answer::kOne;
   bool may_find_none = false;
+  enum class BoxUnit : uint8_t { kThousandths, kPixels };
+  BoxUnit box_unit = BoxUnit::kThousandths;
+  int max_boxes = 100;
   int max_side = 768;               // px
   int64_t timeout_us = 30'000'000;  // of a picture, retries included
   int max_at_once = 4;              // requests

@@ -76,6 +76,7 @@ constexpr Field kCropsFields[] = {
 };
 
 constexpr std::string_view kAnswerKinds[] = {"one", "several", "boxes"};
+constexpr std::string_view kBoxUnits[] = {"thousandths", "pixels"};
 constexpr std::string_view kNoLimit = "`0`, without limit";
 
 constexpr Field kVisionLanguageFields[] = {
@@ -104,6 +105,16 @@ constexpr Field kVisionLanguageFields[] = {
     Key<&VisionLanguageConfig::may_find_none>("may_find_none", kBool)
         .Says("With `one`: none of the labels is an answer, too.")
         .AffectsResults(),
+    Key<&VisionLanguageConfig::box_unit>("box_unit", kChoice)
+        .Says(
+            "With `boxes`: what their numbers are, which each model was trained on one way or the "
+            "other: thousandths of the picture's sides, or pixels of the picture as it is sent.")
+        .AffectsResults()
+        .OneOf(kBoxUnits),
+    Key<&VisionLanguageConfig::max_boxes>("max_boxes", kInteger)
+        .Says("With `boxes`: most of an answer that are taken, the surest first.")
+        .AffectsResults()
+        .Range(1, 1000),
     Key<&VisionLanguageConfig::max_side>("max_side", kInteger)
         .Says("Larger pictures are scaled down to this many pixels before they are sent.")
         .AffectsResults()

@@ -408,6 +408,27 @@ TEST(ParseConfig, SecretsOfVisionLanguageModelsStayOutOfTheFile) {
   EXPECT_THAT(errors("endpoint: \"ftp://h\""), HasSubstr("begins with http://"));
 }
 
+TEST(ParseConfig, BoxesOfVisionLanguageModels) {
+  const auto parsed = [](const std::string& keys) {
+    return ParseConfig(
+        GraphText("  - {name: graph, labels: [a], vision_language: {model: m, endpoint: "
+                  "\"https://h/v1\", answer: boxes" +
+                  keys + "}}\n"),
+        "f.yaml");
+  };
+  const auto plain = parsed("");
+  ASSERT_TRUE(plain.config) << plain.ErrorText();
+  EXPECT_EQ(plain.config->models[0].vision_language->box_unit,
+            VisionLanguageConfig::BoxUnit::kThousandths);
+  const auto other = parsed(", box_unit: pixels, max_boxes: 7");
+  ASSERT_TRUE(other.config) << other.ErrorText();
+  EXPECT_EQ(other.config->models[0].vision_language->box_unit,
+            VisionLanguageConfig::BoxUnit::kPixels);
+  EXPECT_EQ(other.config->models[0].vision_language->max_boxes, 7);
+  EXPECT_THAT(parsed(", max_boxes: 0").ErrorText(), HasSubstr("max_boxes"));
+  EXPECT_THAT(parsed(", box_unit: pixel").ErrorText(), HasSubstr("did you mean"));
+}
+
 TEST(ParseConfig, GraphsThatCannotBeAreRefused) {
   EXPECT_EQ(Errors(GraphText("  - {name: graph, package: a, ensemble: [a, b]}\n")),
             "f.yaml:2:5: models[0] has more than one of builtin, package, file, ensemble, "

@@ -311,7 +311,7 @@ class GraphDetector final : public Detector {
     // The first of them, for whoever looks for the reason; the rest are in the counters.
     const bool first = metrics.failed.value() == 0;
     metrics.failed.Add();
-    if (first) {
+    if (first && !absl::IsCancelled(status)) {  // that is the end of the run, no fault
       Log().warn("model {}: {}: {}; this and what follows is counted", graph_->info.name,
                  metrics.step, MessageOf(status));
     }
