@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,6 +50,14 @@ void LimitMemory(int64_t bytes) {
 #endif
 }
 
+constexpr int kAnswerFd = 3;  // of a program that was begun anew
+
+void WriteAnswer(int out, const absl::Status& status) {
+  std::string answer(1, static_cast<char>(status.code()));
+  answer += MessageOf(status).substr(0, kMaxWords);
+  WriteAll(out, answer);
+}
+
 [[noreturn]] void BeChild(int out, const std::function<absl::Status()>& work,
                           const ChildLimits& limits) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -61,9 +70,31 @@ void LimitMemory(int64_t bytes) {
   } catch (const std::exception& e) {
     status = ResourceExhausted("{}", e.what());  // std::bad_alloc above all
   }
-  std::string answer(1, static_cast<char>(status.code()));
-  answer += MessageOf(status).substr(0, kMaxWords);
-  WriteAll(out, answer);
+  WriteAnswer(out, status);
+  _exit(0);
+}
+
+// Nothing here takes a lock: other threads may have held any when the process was copied.
+[[noreturn]] void BeProgram(int out, char* const* arguments, const ChildLimits& limits) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const rlimit no_core{0, 0};
+  setrlimit(RLIMIT_CORE, &no_core);
+#ifndef SIGHTLINE_SANITIZED
+  const rlimit memory{static_cast<rlim_t>(limits.memory_bytes),
+                      static_cast<rlim_t>(limits.memory_bytes)};
+  setrlimit(RLIMIT_AS, &memory);
+#else
+  (void)limits;
+#endif
+  if (out == kAnswerFd) {
+    fcntl(out, F_SETFD, 0);
+  } else {
+    dup2(out, kAnswerFd);  // without its O_CLOEXEC
+  }
+  execv("/proc/self/exe", arguments);
+  const char failed[] = {
+      static_cast<char>(absl::StatusCode::kUnavailable), 'n', 'o', ' ', 'e', 'x', 'e', 'c'};
+  if (write(kAnswerFd, failed, sizeof failed) < 0) _exit(1);
   _exit(0);
 }
 
@@ -94,9 +125,9 @@ absl::Status WordsOfEnd(int wait_status) {
   return DataLoss("it ended by itself with exit code {}", WEXITSTATUS(wait_status));
 }
 
-}  // namespace
-
-ChildAnswer CallInChild(const std::function<absl::Status()>& work, const ChildLimits& limits) {
+// Forks; `be_child` gets the end to write to and never returns.
+template <typename BeChildFunction>
+ChildAnswer InChild(const ChildLimits& limits, const BeChildFunction& be_child) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) {
     return {Unavailable("no pipe to a child process: {}", std::strerror(errno))};
@@ -107,7 +138,7 @@ ChildAnswer CallInChild(const std::function<absl::Status()>& work, const ChildLi
     close(ends[1]);
     return {Unavailable("no child process: {}", std::strerror(errno))};
   }
-  if (child == 0) BeChild(ends[1], work, limits);
+  if (child == 0) be_child(ends[1]);
   close(ends[1]);
   std::string answer;
   const bool in_time = ReadAnswer(in.get(), limits.wall_ms, &answer);
@@ -123,6 +154,28 @@ ChildAnswer CallInChild(const std::function<absl::Status()>& work, const ChildLi
   const auto code = static_cast<absl::StatusCode>(answer[0]);
   if (code == absl::StatusCode::kOk) return {};
   return {absl::Status(code, answer.substr(1))};
+}
+
+}  // namespace
+
+ChildAnswer CallInChild(const std::function<absl::Status()>& work, const ChildLimits& limits) {
+  return InChild(limits, [&](int out) { BeChild(out, work, limits); });
+}
+
+ChildAnswer CallThisProgram(const std::vector<std::string>& arguments, const ChildLimits& limits) {
+  std::string name = program_invocation_name;
+  std::vector<std::string> copies = arguments;
+  std::vector<char*> pointers = {name.data()};
+  for (std::string& argument : copies) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  return InChild(limits, [&](int out) { BeProgram(out, pointers.data(), limits); });
+}
+
+void AnswerParent(const absl::Status& status) {
+  struct stat its {};
+  if (fstat(kAnswerFd, &its) != 0 || !S_ISFIFO(its.st_mode)) return;
+  WriteAnswer(kAnswerFd, status);
+  _exit(0);
 }
 
 }  // namespace sightline

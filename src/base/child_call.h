@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "base/status.h"
 
@@ -29,5 +31,15 @@ struct ChildAnswer {
 // Threads: the child has the calling thread alone, so call this where there are no others that may
 // hold locks that `work` takes. Cost: a fork, 1 to 20 ms by the size of the process.
 ChildAnswer CallInChild(const std::function<absl::Status()>& work, const ChildLimits& limits = {});
+
+// The same for a process that may have threads: begins this program anew with `arguments` behind its
+// name, which makes it call AnswerParent(). Its standard streams are the caller's. limits.memory_bytes
+// is all of the child's address space. Cost: the start of the program.
+ChildAnswer CallThisProgram(const std::vector<std::string>& arguments,
+                            const ChildLimits& limits = {});
+
+// In the program that was begun so: gives `status` to who waits for it and ends. Returns when nobody
+// waits.
+void AnswerParent(const absl::Status& status);
 
 }  // namespace sightline

@@ -66,5 +66,35 @@ TEST(CallInChild, MemoryIsBounded) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
 }
 
+// What this program does when CallThisProgram() begins it anew.
+TEST(BegunAnew, DISABLED_Answers) { AnswerParent(NotFound("no {}", "luck")); }
+TEST(BegunAnew, DISABLED_IsContent) { AnswerParent(absl::OkStatus()); }
+TEST(BegunAnew, DISABLED_Crashes) {
+  signal(SIGKILL, SIG_DFL);
+  kill(getpid(), SIGKILL);
+}
+TEST(BegunAnew, DISABLED_NeverEnds) {
+  while (true) pause();
+}
+
+ChildAnswer BeginAnew(const std::string& test, const ChildLimits& limits = {}) {
+  return CallThisProgram({"--gtest_also_run_disabled_tests", "--gtest_brief=1",
+                          "--gtest_filter=BegunAnew.DISABLED_" + test},
+                         limits);
+}
+
+TEST(CallThisProgram, GivesBackWhatItSays) {
+  const ChildAnswer answer = BeginAnew("Answers");
+  EXPECT_EQ(answer.status, NotFound("no luck"));
+  EXPECT_FALSE(answer.died);
+  EXPECT_TRUE(BeginAnew("IsContent").status.ok());
+  const ChildAnswer crashed = BeginAnew("Crashes");
+  EXPECT_TRUE(crashed.died);
+  EXPECT_EQ(crashed.status.code(), absl::StatusCode::kDataLoss);
+  const ChildAnswer endless = BeginAnew("NeverEnds", {.wall_ms = 500});
+  EXPECT_TRUE(endless.died);
+  EXPECT_EQ(endless.status.code(), absl::StatusCode::kDeadlineExceeded);
+}
+
 }  // namespace
 }  // namespace sightline

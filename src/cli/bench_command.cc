@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/model_trial.h"
 #include "cli/run_options.h"
 #include "cli/standard_output.h"
 #include "detect/detector_factory.h"
@@ -97,8 +98,7 @@ absl::StatusOr<Measured> Decode(const BenchOptions& options) {
 // that step counts.
 absl::StatusOr<Measured> Preprocess(const BenchOptions& options) {
   SL_ASSIGN_OR_RETURN(const std::string file, ModelFileOf(options.model));
-  SL_ASSIGN_OR_RETURN(const ModelSpec spec,
-                      DescribeModelFile(file, [&] { return BackendFor("", file); }));
+  SL_ASSIGN_OR_RETURN(const ModelSpec spec, SpecOfFile(file));
   SL_ASSIGN_OR_RETURN(Preprocessor preprocessor, Preprocessor::Create(spec.input));
   std::vector<uint8_t> tensor(TensorBytes(spec.input));
   FrameLedger ledger;

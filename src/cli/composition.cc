@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/whole_file.h"
 #include "cli/model_settings.h"
+#include "cli/model_trial.h"
 #include "cli/sources.h"
 #include "detect/detector_factory.h"
 #include "infer/model_store.h"
@@ -293,6 +294,7 @@ absl::StatusOr<DetectorFactory> OpenPromptedDetector(const ModelConfig& model,
   request.parallel_detectors =
       InstancesOf(model, static_cast<int>(std::thread::hardware_concurrency()));
   request.providers = model.providers;
+  request.trial = TrialWith(model.backend);
   return OpenDetector(request, [backend = model.backend, model = model.reference] {
     return BackendFor(backend, model);
   });

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/model_trial.h"
 #include "cli/sources.h"
 #include "cli/standard_output.h"
 #include "cli/usage_error.h"
@@ -51,8 +52,10 @@ int main(int argc, char** argv) {
   app.add_option("--log-format", log_format, "text, or json: an object a line")
       ->capture_default_str()
       ->check(CLI::IsMember({"text", "json"}));
-  app.parse_complete_callback(
-      [&] { SetUpLog(log_level, log_format == "json" ? LogFormat::kJson : LogFormat::kText); });
+  app.parse_complete_callback([&] {
+    SetUpLog(log_level, log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+    cli::LogInChildrenAs(log_level, log_format);
+  });
 
   cli::RegisterSources();
   int exit_code = 0;

@@ -139,6 +139,8 @@ class WorkCopy {
   explicit WorkCopy(std::unique_ptr<ScratchFolder> folder) : folder_(std::move(folder)) {}
   std::string file() const { return folder_->path() + "/model.onnx"; }
   std::string open_file() const { return folder_->path() + "/open.onnx"; }
+  // Why the batch was not opened, or nothing; there once that was tried.
+  std::string verdict_file() const { return folder_->path() + "/verdict.txt"; }
   int weights_mended() const { return weights_mended_; }
 
  private:
@@ -156,9 +158,10 @@ struct Understood {
   std::string one_by_one;          // why its pictures run one after the other; empty: they need not
 };
 
-// Lets the model take several pictures at once where that changes no bit of its results.
-void OpenItsBatch(InferenceBackend& backend, Understood& model) {
-  ModelSpec& spec = model.package.spec;
+// Whether the batch of the work copy can be opened without a changed bit of its results; if so, its
+// open_file() is there.
+absl::Status TryOpenBatch(InferenceBackend& backend, const Understood& model) {
+  const ModelSpec& spec = model.package.spec;
   const std::string open = model.copy->open_file();
   absl::Status opened = OpenBatch(model.file, open).status();
   if (opened.ok()) opened = ProveBatch(model.file, open, spec, backend);
@@ -168,12 +171,25 @@ void OpenItsBatch(InferenceBackend& backend, Understood& model) {
     to_run.batch = 0;
     opened = TryModel(to_run, backend);
   }
-  if (!opened.ok()) {
-    model.one_by_one = MessageOf(opened);
+  return opened;
+}
+
+// Lets the model take several pictures at once where it may. The proof, 18 pictures long, is made once:
+// the child process leaves its verdict with the work copy.
+void OpenItsBatch(InferenceBackend& backend, Understood& model) {
+  const std::string file = model.copy->verdict_file();
+  absl::StatusOr<std::string> verdict = ReadWholeFile(file, kMaxDescriptionBytes);
+  if (!verdict.ok()) {
+    verdict = std::string(MessageOf(TryOpenBatch(backend, model)));
+    const absl::Status kept = WriteWholeFile(file, *verdict);
+    if (!kept.ok()) Log().debug("{}", MessageOf(kept));  // then it is made again
+  }
+  if (!verdict->empty()) {
+    model.one_by_one = *std::move(verdict);
     return;
   }
-  spec.batch = 0;
-  model.file = open;
+  model.package.spec.batch = 0;
+  model.file = model.copy->open_file();
   model.opened = true;
   model.package.why.push_back(
       "its file was for one picture at a time and takes any number now: four test pictures at once "
@@ -263,7 +279,8 @@ absl::Status OfTheFile(const absl::Status& status) {
 }
 
 // Everything is done in a child process first: what a made-up file does to a runtime that was not
-// written for such files stays there. What comes through is done once more, here.
+// written for such files stays there. What comes through is done once more, here, but for the proof of
+// an open batch.
 absl::StatusOr<Understood> Understand(const AddOptions& options) {
   ModelPackage wishes;
   const bool onnx = FormatOf(options.file) == ModelFormat::kOnnx;

@@ -23,6 +23,7 @@
 #include "cli/commands.h"
 #include "cli/composition.h"
 #include "cli/eval_print.h"
+#include "cli/model_trial.h"
 #include "cli/standard_output.h"
 #include "cli/stop_signal.h"
 #include "detect/detector_factory.h"
@@ -99,7 +100,7 @@ absl::StatusOr<ModelPackage> FindModel(const std::string& model) {
     return ModelStore::Default().Find(model);
   }
   ModelPackage package;
-  SL_ASSIGN_OR_RETURN(package.spec, DescribeModelFile(model, DefaultBackend));
+  SL_ASSIGN_OR_RETURN(package.spec, SpecOfFile(model, "onnxruntime"));
   if (package.spec.name.empty()) package.spec.name = ModelNameFromFile(model);
   return package;
 }

@@ -16,6 +16,7 @@
 #include "cli/composition.h"
 #include "cli/drawn_output.h"
 #include "cli/eval_model.h"
+#include "cli/model_trial.h"
 #include "cli/standard_output.h"
 #include "detect/detector_factory.h"
 #include "detect/model_check.h"
@@ -42,7 +43,9 @@ struct CheckOptions {
 
 absl::StatusOr<ModelSpec> WantedSpec(const CheckOptions& options) {
   ModelPackage package;
-  SL_ASSIGN_OR_RETURN(package.spec, FindModelSpec(options.model, [] { return DefaultBackend(); }));
+  SL_ASSIGN_OR_RETURN(package.spec, FindModelSpec(
+                                        options.model, [] { return DefaultBackend(); },
+                                        ModelStore::Default(), TrialWith("")));
   for (const std::string& set : options.sets) {
     const size_t equals = set.find('=');
     if (equals == std::string::npos) {

@@ -15,6 +15,7 @@
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/model_trial.h"
 #include "cli/models_add.h"
 #include "cli/models_calibrate.h"
 #include "cli/models_fit.h"
@@ -106,6 +107,7 @@ void AddModelsCommand(CLI::App& app, int& exit_code) {
                   "Built in: {} (truth: what simulated cameras show).",
                   fmt::join(kBuiltInModels, ", ")));
   AddAddCommand(*models, exit_code);
+  AddTryCommand(*models, exit_code);
   AddCalibrateCommand(*models, exit_code);
   AddFitCommand(*models, exit_code);
 

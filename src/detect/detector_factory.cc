@@ -99,7 +99,8 @@ absl::StatusOr<ModelSpec> PackageBeside(const fs::path& path) {
   return std::move(package.spec);
 }
 
-absl::StatusOr<ModelSpec> RecogniseFile(const std::string& path, const BackendSource& backend) {
+absl::StatusOr<ModelSpec> RecogniseFile(const std::string& path, const BackendSource& backend,
+                                         const ModelTrial& trial) {
   const bool onnx = FormatOf(path) == ModelFormat::kOnnx;
   OnnxFileInfo info;
   if (onnx) {
@@ -108,6 +109,11 @@ absl::StatusOr<ModelSpec> RecogniseFile(const std::string& path, const BackendSo
   const std::string sha256 = FileSha256(path);
   const RecognisedCache cache = RecognisedCache::Default();
   if (auto known = cache.Find(path, sha256); known.ok()) return *std::move(known);
+  if (trial) {
+    const absl::Status survived = trial(path);
+    if (!survived.ok() && !absl::IsUnavailable(survived)) return survived;
+    if (auto known = cache.Find(path, sha256); known.ok()) return *std::move(known);
+  }
   SL_ASSIGN_OR_RETURN(InferenceBackend * runtime, backend());
   if (!onnx) {
     SL_ASSIGN_OR_RETURN(info, InspectModel(path, backend));
@@ -131,8 +137,8 @@ absl::StatusOr<ModelSpec> RecogniseFile(const std::string& path, const BackendSo
 }
 
 absl::StatusOr<ModelSpec> SpecOf(const std::string& model, const BackendSource& backend,
-                                 const ModelStore& store) {
-  if (LooksLikePath(model)) return DescribeModelFile(model, backend);
+                                 const ModelStore& store, const ModelTrial& trial) {
+  if (LooksLikePath(model)) return DescribeModelFile(model, backend, trial);
   if (!CheckModelName(model).ok()) return NoSuchModel(model, store);
   auto package = store.Find(model);
   if (package.ok()) return std::move(package->spec);
@@ -145,15 +151,16 @@ absl::StatusOr<ModelSpec> SpecOf(const std::string& model, const BackendSource& 
 }  // namespace
 
 absl::StatusOr<ModelSpec> FindModelSpec(const std::string& model, const BackendSource& backend,
-                                        const ModelStore& store) {
+                                        const ModelStore& store, const ModelTrial& trial) {
   if (std::ranges::find(kBuiltIn, model) != kBuiltIn.end()) {
     return InvalidArgument("{} is built in and has no package", model);
   }
   if (model.empty()) return NoSuchModel(model, store);
-  return SpecOf(model, backend, store);
+  return SpecOf(model, backend, store, trial);
 }
 
-absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const BackendSource& backend) {
+absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const BackendSource& backend,
+                                            const ModelTrial& trial) {
   std::error_code error;
   if (!fs::exists(path, error)) return NoSuchFile(path);
   if (fs::is_directory(path, error)) {
@@ -169,7 +176,7 @@ absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const Backe
   auto beside = PackageBeside(path);
   if (beside.ok()) return *std::move(beside);
   if (beside.status().code() != absl::StatusCode::kNotFound) return beside.status();
-  SL_ASSIGN_OR_RETURN(ModelSpec spec, RecogniseFile(path, backend));
+  SL_ASSIGN_OR_RETURN(ModelSpec spec, RecogniseFile(path, backend, trial));
   spec.name = ModelNameFromFile(path);
   return spec;
 }
@@ -201,7 +208,7 @@ absl::StatusOr<DetectorFactory> OpenDetector(const DetectorRequest& request,
                                              const ModelStore& store) {
   if (std::ranges::find(kBuiltIn, request.model) != kBuiltIn.end()) return OpenBuiltIn(request);
   if (request.model.empty()) return NoSuchModel(request.model, store);
-  SL_ASSIGN_OR_RETURN(ModelSpec spec, SpecOf(request.model, backend, store));
+  SL_ASSIGN_OR_RETURN(ModelSpec spec, SpecOf(request.model, backend, store, request.trial));
   if (!request.labels.empty()) {
     spec.labels = std::make_shared<LabelSet>(LabelSet{request.labels});
   }

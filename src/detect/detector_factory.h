@@ -16,6 +16,11 @@
 
 namespace sightline {
 
+// Recognises a model file that was never added in a process of its own, and has what it found kept in
+// the cache: what a made-up file does to a runtime that was not written for such files stays there.
+// Unavailable when there can be no such process.
+using ModelTrial = std::function<absl::Status(const std::string& file)>;
+
 struct DetectorRequest {
   // "people", "motion" or "faces"; a name in the model store; a path of a package folder or of an
   // model file (with a slash, with the ending of a model file, or of something that exists).
@@ -35,6 +40,7 @@ struct DetectorRequest {
   int threads = 1;
   int parallel_detectors = 1;  // of this model that will run at once: a hint
   std::vector<std::string> providers = {};
+  ModelTrial trial = {};  // empty: files are recognised here
 };
 
 // Gives the backend when a model needs it: built-in detectors work without one.
@@ -45,7 +51,8 @@ using BackendSource = std::function<absl::StatusOr<InferenceBackend*>()>;
 // A model file that was never added is described by the model.yaml that lies beside it and names
 // it, else recognised (see recognise.h). What was found is kept in the cache folder, with a mended
 // copy when the file needs one (see MendOnnx()), under the hash of the file; without a place to
-// write to it works too, slower.
+// write to it works too, slower. With a `trial` that is where it is recognised first; here only when
+// nothing could be kept.
 //
 // NotFound with the nearest name and what there is; InvalidArgument for what cannot be recognised
 // or is no model file, and for impossible settings; what the backend says.
@@ -62,9 +69,11 @@ absl::Status TryModel(const ModelSpec& spec, InferenceBackend& backend);
 // The spec of a stored package, of a package folder or of an ONNX file by the same way, for those who
 // need no detector. InvalidArgument for a built-in detector, which has none.
 absl::StatusOr<ModelSpec> FindModelSpec(const std::string& model, const BackendSource& backend,
-                                        const ModelStore& store = ModelStore::Default());
+                                        const ModelStore& store = ModelStore::Default(),
+                                        const ModelTrial& trial = {});
 
 // The spec of a model file by the same way, for those who need no detector.
-absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const BackendSource& backend);
+absl::StatusOr<ModelSpec> DescribeModelFile(const std::string& path, const BackendSource& backend,
+                                            const ModelTrial& trial = {});
 
 }  // namespace sightline

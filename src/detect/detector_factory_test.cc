@@ -10,6 +10,7 @@
 #include <opencv2/core/mat.hpp>
 #include <opencv2/imgproc.hpp>
 
+#include "base/uuid.h"
 #include "detect/classic/face_cascade_detector.h"
 #include "detect/fake_backend.h"
 #include "detect/recognised_cache.h"
@@ -99,6 +100,42 @@ TEST_F(DetectorFactoryTest, WhatWasRecognisedIsKeptUnderTheHashOfTheFile) {
   EXPECT_EQ(found->labels->names, spec.labels->names);
   EXPECT_FALSE(cache.Find(path, std::string(64, 'b')).ok());
   EXPECT_FALSE(RecognisedCache("").Keep(sha, spec).ok());
+}
+
+TEST_F(DetectorFactoryTest, FilesThatWereNeverAddedAreTriedElsewhereFirst) {
+  const std::string path = (folder_ / "blobs.onnx").string();
+  fs::copy_file(SIGHTLINE_SOURCE_DIR "/tests/data/models/blobs_yolox.onnx", path);
+  int trials = 0;
+  absl::Status said = DataLoss("it crashed");
+  ModelSpec found;
+  found.family = "yolox";
+  found.layout = "raw_grid";
+  found.input.width = found.input.height = 64;
+  found.input_name = "images";
+  found.output_names = {"output"};
+  found.labels = std::make_shared<LabelSet>(LabelSet{{"a"}});
+  found.sha256 = FileSha256(path);
+  const ModelTrial trial = [&](const std::string& file) {
+    EXPECT_EQ(file, path);
+    ++trials;
+    if (said.ok()) EXPECT_TRUE(RecognisedCache::Default().Keep(found.sha256, found).ok());
+    return said;
+  };
+  // No runtime is asked for here, whatever comes of the trial.
+  EXPECT_EQ(DescribeModelFile(path, NoBackend, trial).status(), said);
+  said = absl::OkStatus();
+  const auto spec = DescribeModelFile(path, NoBackend, trial);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->layout, "raw_grid");
+  EXPECT_EQ(spec->file, path);
+  EXPECT_EQ(trials, 2);
+  EXPECT_TRUE(DescribeModelFile(path, NoBackend, trial).ok());
+  EXPECT_EQ(trials, 2) << "what was recognised is known";
+  // Where there can be no other process, or nothing can be kept, it is recognised here.
+  setenv("XDG_CACHE_HOME", "/proc/no/such", 1);
+  said = Unavailable("no process");
+  EXPECT_THAT(std::string(MessageOf(DescribeModelFile(path, NoBackend, trial).status())),
+              HasSubstr("the runtime is not installed"));
 }
 
 // Pictures for the classic detectors.

@@ -1,0 +1,62 @@
+#include "cli/model_trial.h"
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/child_call.h"
+#include "cli/backends.h"
+#include "cli/commands.h"
+
+namespace sightline::cli {
+namespace {
+
+constexpr const char* kCommand = "try-alone";
+
+std::vector<std::string>& LogArguments() {
+  static std::vector<std::string> arguments;
+  return arguments;
+}
+
+BackendSource SourceOf(const std::string& backend, const std::string& file) {
+  return [=] { return BackendFor(backend, file); };
+}
+
+}  // namespace
+
+void LogInChildrenAs(const std::string& level, const std::string& format) {
+  LogArguments() = {"--log-level", level, "--log-format", format};
+}
+
+ModelTrial TrialWith(const std::string& backend) {
+  return [backend](const std::string& file) -> absl::Status {
+    std::vector<std::string> arguments = LogArguments();
+    arguments.insert(arguments.end(), {"models", kCommand, "--backend", backend, "--", file});
+    const ChildAnswer alone = CallThisProgram(arguments);
+    if (!alone.died) return alone.status;
+    return DataLoss("{}: the runtime does not survive it: {}", file, MessageOf(alone.status));
+  };
+}
+
+absl::StatusOr<ModelSpec> SpecOfFile(const std::string& file, const std::string& backend) {
+  return DescribeModelFile(file, SourceOf(backend, file), TrialWith(backend));
+}
+
+void AddTryCommand(CLI::App& models, int& exit_code) {
+  struct Options {
+    std::string file, backend;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* alone = models.add_subcommand(kCommand, "Recognise a file for another process");
+  alone->group("");  // not shown
+  alone->add_option("--backend", options->backend);
+  alone->add_option("FILE", options->file)->required();
+  alone->callback([options, &exit_code] {
+    const absl::Status status =
+        DescribeModelFile(options->file, SourceOf(options->backend, options->file)).status();
+    AnswerParent(status);
+    exit_code = Report(status);
+  });
+}
+
+}  // namespace sightline::cli
