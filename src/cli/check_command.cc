@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -16,6 +17,7 @@
 #include "base/redact.h"
 #include "cli/commands.h"
 #include "cli/composition.h"
+#include "cli/model_trial.h"
 #include "cli/output_guard.h"
 #include "cli/sources.h"
 #include "cli/standard_output.h"
@@ -104,10 +106,8 @@ void Print(const ParsedConfig& parsed) {
   }
 }
 
-// The classes of a model as far as they can be had without running it; null when not.
-std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model) {
-  // Its parts may add classes.
-  if (!model.ensemble.empty() || !model.fallback.empty()) return nullptr;
+// The classes of a model without its parts, as far as they can be had; null when not.
+std::shared_ptr<const LabelSet> OwnLabelsOf(const ModelConfig& model) {
   if (!model.labels.empty()) return std::make_shared<LabelSet>(LabelSet{model.labels});
   if (model.origin == ModelOrigin::kBuiltin) {
     const auto factory = OpenConfiguredDetector(model);
@@ -124,7 +124,30 @@ std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model) {
   }
   const auto package =
       file ? PeekPackageBeside(model.reference) : PeekModelPackage(folder.string());
-  return package.ok() ? package->spec.labels : nullptr;
+  if (package.ok()) return package->spec.labels;
+  if (!file) return nullptr;
+  const auto spec = SpecOfFile(model.reference, model.backend);
+  return spec.ok() ? spec->labels : nullptr;
+}
+
+// With those that its parts add, as a run has them; null when one's are not known.
+std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model) {
+  const auto all = std::make_shared<LabelSet>();
+  const auto add = [&](const std::shared_ptr<const LabelSet>& labels) {
+    if (labels == nullptr) return false;
+    for (const std::string& name : labels->names) {
+      if (std::ranges::find(all->names, name) == all->names.end()) all->names.push_back(name);
+    }
+    return true;
+  };
+  const auto add_part = [&](const std::string& name) {
+    const auto part = model.parts.find(name);
+    return part != model.parts.end() && add(LabelsOf(*part->second));
+  };
+  if (model.ensemble.empty() && !add(OwnLabelsOf(model))) return nullptr;
+  if (!std::ranges::all_of(model.ensemble, add_part)) return nullptr;
+  if (!std::ranges::all_of(model.fallback, add_part, &FallbackConfig::model)) return nullptr;
+  return all;
 }
 
 void CheckProviders(const ModelConfig& model, std::vector<ConfigError>& errors) {
@@ -146,26 +169,71 @@ void CheckProviders(const ModelConfig& model, std::vector<ConfigError>& errors) 
   }
 }
 
+// Blames each class that the model does not have, at its place in the file.
+class ClassCheck {
+ public:
+  ClassCheck(const ParsedConfig& parsed, std::vector<ConfigError>& errors)
+      : parsed_(parsed), errors_(errors) {}
+
+  // `path`: of the list of classes; `at`: of what it stands in.
+  void Check(const ModelConfig& model, const std::vector<std::string>& classes,
+             const std::string& path, ConfigLocation at) {
+    if (classes.empty()) return;
+    const auto [found, fresh] = labels_.try_emplace(model.name);
+    if (fresh) found->second = LabelsOf(model);
+    if (found->second == nullptr) return;
+    for (size_t i = 0; i < classes.size(); ++i) {
+      const auto ids = ClassIdsOf({classes[i]}, *found->second);
+      if (ids.ok()) continue;
+      const std::string its_path = fmt::format("{}[{}]", path, i);
+      const auto place = parsed_.locations.find(its_path);
+      errors_.push_back(
+          {place != parsed_.locations.end() ? place->second : at,
+           fmt::format("{}: model \"{}\": {}", its_path, model.name, MessageOf(ids.status()))});
+    }
+  }
+
+ private:
+  const ParsedConfig& parsed_;
+  std::vector<ConfigError>& errors_;
+  std::map<std::string, std::shared_ptr<const LabelSet>> labels_;  // by model
+};
+
+void CheckClassesOf(const ParsedConfig& parsed, std::vector<ConfigError>& errors) {
+  const Config& config = *parsed.config;
+  ClassCheck check(parsed, errors);
+  for (size_t m = 0; m < config.declared_models; ++m) {
+    const ModelConfig& model = config.models[m];
+    for (size_t i = 0; i < model.crops.size(); ++i) {
+      const CropsConfig& crops = model.crops[i];
+      const std::string path = fmt::format("models[{}].crops[{}]", m, i);
+      check.Check(model, crops.classes, path + ".classes", crops.at);
+      const auto part = model.parts.find(crops.model);
+      if (part == model.parts.end()) continue;
+      check.Check(*part->second, crops.keep_classes, path + ".keep_classes", crops.at);
+    }
+  }
+  for (size_t c = 0; c < config.cameras.size(); ++c) {
+    const CameraConfig& camera = config.cameras[c];
+    const ModelConfig& model = config.models[camera.model_index];
+    const auto each = [&](const auto& rules, const char* kind) {
+      for (size_t i = 0; i < rules.size(); ++i) {
+        check.Check(model, rules[i].classes, fmt::format("cameras[{}].{}[{}].classes", c, kind, i),
+                    rules[i].at);
+      }
+    };
+    each(camera.zones, "zones");
+    each(camera.lines, "lines");
+  }
+}
+
 // What only this machine and its models can tell.
 void CheckAgainstModels(ParsedConfig& parsed) {
-  const Config& config = *parsed.config;
   std::vector<ConfigError> errors;
-  for (const ModelConfig& model : config.models) CheckProviders(model, errors);
-  for (const CameraConfig& camera : config.cameras) {
-    const auto asks = [](const auto& rule) { return !rule.classes.empty(); };
-    if (std::ranges::none_of(camera.zones, asks) && std::ranges::none_of(camera.lines, asks)) {
-      continue;
-    }
-    const auto labels = LabelsOf(config.models[camera.model_index]);
-    if (labels == nullptr) continue;
-    const auto check = [&](const auto& rule) {
-      const auto ids = ClassIdsOf(rule.classes, *labels);
-      if (!ids.ok()) errors.push_back({rule.at, std::string(MessageOf(ids.status()))});
-    };
-    std::ranges::for_each(camera.zones, check);
-    std::ranges::for_each(camera.lines, check);
-  }
+  for (const ModelConfig& model : parsed.config->models) CheckProviders(model, errors);
+  CheckClassesOf(parsed, errors);
   if (errors.empty()) return;
+  std::ranges::stable_sort(errors, {}, [](const ConfigError& error) { return error.at.line; });
   parsed.errors = std::move(errors);
   parsed.config.reset();
 }

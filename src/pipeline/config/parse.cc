@@ -65,10 +65,10 @@ void ResolveSource(CameraConfig& camera, const std::string& folder) {
 }
 
 void ReadDocument(const config::YamlNode& root, const std::string& folder,
-                  const ParseOptions& options, Config& config, config::Findings& findings) {
+                  const ParseOptions& options, Config& config, config::Findings& findings,
+                  ConfigLocations& locations) {
   const config::SecretSources sources{
       options.environment ? options.environment : ProcessEnvironment, folder};
-  config::LocationMap locations;
   config.outputs.dir = (std::filesystem::path(folder) / config.outputs.dir).string();
   config::Reader reader(sources, findings, locations);
   reader.ReadSection(config::FileSection(), root, &config, "");
@@ -97,7 +97,7 @@ ParsedConfig Parse(std::string_view text, const std::string& file, const ParseOp
          "the file is empty; the least is \"cameras:\" with one entry of \"id\", "
          "\"source\" and \"model\""});
   } else if (document != nullptr) {
-    ReadDocument(*document->root, FolderOf(file), options, config, findings);
+    ReadDocument(*document->root, FolderOf(file), options, config, findings, parsed.locations);
   }
   SortByLine(findings.errors);
   SortByLine(findings.warnings);

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,12 +41,16 @@ struct ParseOptions {
 inline constexpr size_t kMaxConfigErrors = 20;
 inline constexpr size_t kMaxConfigBytes = 1 << 20;
 
+// Where the value at a path such as "cameras[0].zones[1].polygon[2]" stands in the file.
+using ConfigLocations = std::map<std::string, ConfigLocation, std::less<>>;
+
 struct ParsedConfig {
   std::string file;                 // as given
   std::optional<Config> config;     // set exactly when there is no error
   std::vector<ConfigError> errors;  // by line; at most kMaxConfigErrors
   size_t errors_left_out = 0;
   std::vector<ConfigError> warnings;
+  ConfigLocations locations;  // of every value of the file
 
   // One line each: "file:line:column: message", with "warning: " in front of a warning's message.
   // Empty when there is none; no line end at the end.

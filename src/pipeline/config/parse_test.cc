@@ -226,6 +226,11 @@ TEST(ParseConfig, ChecksClassesAgainstTheModelsLabels) {
                      "  lines: [{name: l, from: [0, 0], to: [9, 9], classes: [car, persn]}]}]"),
               HasSubstr("f.yaml:3:62: cameras[0].lines[0].classes[1]: the model \"m\" has no class "
                         "\"persn\"; did you mean \"person\"?"));
+  EXPECT_THAT(Errors("models: [{name: m, file: m.onnx, labels: [person, car],\n"
+                     "  crops: [{name: c, model: a, classes: [car, persn]}]}]\n"
+                     "cameras: [{id: a, source: a, model: m}]"),
+              HasSubstr("f.yaml:2:46: models[0].crops[0].classes[1]: the model \"m\" has no class "
+                        "\"persn\"; did you mean \"person\"?"));
 }
 
 TEST(ParseConfig, RefusesWhatCannotGoTogether) {
@@ -420,6 +425,7 @@ TEST(ParseConfig, BoxesOfVisionLanguageModels) {
   ASSERT_TRUE(plain.config) << plain.ErrorText();
   EXPECT_EQ(plain.config->models[0].vision_language->box_unit,
             VisionLanguageConfig::BoxUnit::kThousandths);
+  EXPECT_TRUE(plain.locations.contains("models[0].vision_language.answer"));
   const auto other = parsed(", box_unit: pixels, max_boxes: 7");
   ASSERT_TRUE(other.config) << other.ErrorText();
   EXPECT_EQ(other.config->models[0].vision_language->box_unit,

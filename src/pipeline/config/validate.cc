@@ -182,6 +182,7 @@ class Validator {
     }
     std::set<std::string_view> names;
     for (size_t i = 0; i < model.crops.size(); ++i) {
+      CheckClasses(model, model.crops[i].classes, fmt::format("{}.crops[{}]", path, i));
       if (model.crops[i].name.empty() || names.insert(model.crops[i].name).second) continue;
       Fail(fmt::format("{}.crops[{}].name", path, i),
            fmt::format("two crops of the model have the name {}", Quote(model.crops[i].name)));
@@ -279,18 +280,23 @@ class Validator {
     }
   }
 
-  // Against the model's labels, where the file gives them; otherwise once the model is open.
   void CheckClasses(const CameraConfig& camera, const std::vector<std::string>& classes,
                     const std::string& path) {
     const auto model = std::find_if(config_.models.begin(), config_.models.end(),
                                     [&](const auto& m) { return m.name == camera.model; });
-    if (model == config_.models.end() || model->labels.empty() || !model->fallback.empty()) return;
-    const std::vector<std::string_view> known(model->labels.begin(), model->labels.end());
+    if (model != config_.models.end()) CheckClasses(*model, classes, path);
+  }
+
+  // Against the model's labels, where the file gives them; otherwise once the model is open.
+  void CheckClasses(const ModelConfig& model, const std::vector<std::string>& classes,
+                    const std::string& path) {
+    if (model.labels.empty() || !model.fallback.empty()) return;
+    const std::vector<std::string_view> known(model.labels.begin(), model.labels.end());
     for (size_t i = 0; i < classes.size(); ++i) {
       if (std::find(known.begin(), known.end(), classes[i]) != known.end()) continue;
       const std::string near = NearestWord(classes[i], known);
       Fail(fmt::format("{}.classes[{}]", path, i),
-           fmt::format("the model {} has no class {}{}", Quote(model->name), Quote(classes[i]),
+           fmt::format("the model {} has no class {}{}", Quote(model.name), Quote(classes[i]),
                        near.empty() ? "" : fmt::format("; did you mean {}?", Quote(near))));
     }
   }

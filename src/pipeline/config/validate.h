@@ -2,7 +2,6 @@
 // Private to pipeline/config.
 #pragma once
 
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,8 +10,7 @@
 
 namespace sightline::config {
 
-// Where the value at a path such as "cameras[0].zones[1].polygon[2]" stands.
-using LocationMap = std::map<std::string, ConfigLocation, std::less<>>;
+using LocationMap = ConfigLocations;
 
 struct Findings {
   std::vector<ConfigError> errors;
