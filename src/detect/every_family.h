@@ -26,7 +26,7 @@ struct FamilyExample {
     spec.layout = layout;
     spec.input.width = width;
     spec.input.height = height;
-    if (layout == "deployed") spec.size_input_name = "sizes";
+    if (layout == "deployed" || layout == "selected") spec.size_input_name = "sizes";
     return spec;
   }
 
@@ -56,6 +56,9 @@ inline std::vector<FamilyExample> EveryFamily() {
   const std::vector<TensorInfo> nanodet = {
       {"c8", kFloat, {1, 64, 3}},  {"c16", kFloat, {1, 16, 3}},  {"c32", kFloat, {1, 4, 3}},
       {"d8", kFloat, {1, 64, 32}}, {"d16", kFloat, {1, 16, 32}}, {"d32", kFloat, {1, 4, 32}}};
+  const std::vector<TensorInfo> maps = {{"m8", kFloat, {1, 24, 8, 8}},
+                                        {"m16", kFloat, {1, 24, 4, 4}},
+                                        {"m32", kFloat, {1, 24, 2, 2}}};
   std::vector<TensorInfo> picodet = nanodet;
   picodet.push_back({"c64", kFloat, {1, 1, 3}});
   picodet.push_back({"d64", kFloat, {1, 1, 32}});
@@ -63,6 +66,12 @@ inline std::vector<FamilyExample> EveryFamily() {
       {"yolox", "raw_grid", {{"o", kFloat, {1, 84, 8}}}},
       {"yolox", "decoded", {{"o", kFloat, {1, 84, 8}}}},
       {"yolov4", "boxes_scores", {{"b", kFloat, {1, 60, 1, 4}}, {"c", kFloat, {1, 60, 3}}}},
+      {"yolov3", "maps", maps},
+      {"yolov4", "maps_scored", maps},
+      {"yolov5", "maps_activated", maps},
+      {"yolov3",
+       "selected",
+       {{"b", kFloat, {1, 60, 4}}, {"s", kFloat, {1, 5, 60}}, {"i", kInteger, {20, 3}}}},
       {"yolov5", "decoded", {{"o", kFloat, {1, 252, 8}}}},
       {"yolov5_seg", "decoded", {{"o", kFloat, {1, 252, 12}}, {"p", kFloat, {1, 4, 16, 16}}}},
       {"yolov6", "decoded", {{"o", kFloat, {1, 84, 8}}}},

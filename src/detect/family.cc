@@ -15,6 +15,12 @@ std::string_view SeenModel::Metadata(const std::string& key) const {
   return found == metadata->end() ? std::string_view() : found->second;
 }
 
+int SeenModel::Operators(const std::string& type) const {
+  if (operators == nullptr) return 0;
+  const auto found = operators->find(type);
+  return found == operators->end() ? 0 : found->second;
+}
+
 std::span<const ModelFamily* const> Families() {
   static const std::array families = {
       &UltrafaceFamily(),     &FastestdetFamily(), &YoloxFamily(),        &Yolov5Family(),
@@ -25,7 +31,8 @@ std::span<const ModelFamily* const> Families() {
       &RfDetrFamily(),        &NanodetFamily(),    &NanodetPlusFamily(),  &PicodetFamily(),
       &YoloNasFamily(),       &Yolov4Family(),     &DamoYoloFamily(),     &EmbeddingFamily(),
       &ClipImageFamily(),     &Dinov2Family(),     &ReidFamily(),         &PoseHeatmapsFamily(),
-      &YoloFastestV2Family(), &PadimFamily(),      &AutoencoderFamily(),  &OpenposeFamily()};
+      &YoloFastestV2Family(), &PadimFamily(),      &AutoencoderFamily(),  &OpenposeFamily(),
+      &Yolov3Family()};
   return families;
 }
 

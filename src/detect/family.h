@@ -31,9 +31,13 @@ struct SeenModel {
   std::span<const ProbeOutput> outputs;  // in the file's order, shapes as seen
   // What the exporter wrote into the file; null: nothing.
   const std::map<std::string, std::string>* metadata = nullptr;
+  // How many of each operator the file has; null: not known.
+  const std::map<std::string, int>* operators = nullptr;
 
   // "" where the file says nothing.
   std::string_view Metadata(const std::string& key) const;
+  // 0 where nothing is known.
+  int Operators(const std::string& type) const;
 };
 
 struct FamilyMatch {
@@ -105,6 +109,7 @@ const ModelFamily& NanodetFamily();
 const ModelFamily& NanodetPlusFamily();
 const ModelFamily& PicodetFamily();
 const ModelFamily& YoloNasFamily();
+const ModelFamily& Yolov3Family();
 const ModelFamily& Yolov4Family();
 const ModelFamily& DamoYoloFamily();
 const ModelFamily& EmbeddingFamily();

@@ -62,8 +62,10 @@ Stranger Two(std::span<const TensorInfo> o, int64_t cells) {
 
 Stranger RawMaps(int width, std::span<const TensorInfo> o) {
   if (std::ranges::all_of(o, [](const TensorInfo& t) { return t.shape.size() == 5; })) {
-    return {"YOLOv5 or YOLOv7 without its last layer ([batch, 3, rows, columns, 5 + classes] maps)",
-            "export it whole, so that it has one output of rows"};
+    return {
+        "YOLOv5 or YOLOv7 without its last layer ([batch, 3, rows, columns, 5 + classes] maps)",
+        "export it whole, so that it has one output of rows, or describe it by `family: yolov5`, "
+        "`layout: maps` and `anchors`"};
   }
   if (!std::ranges::all_of(o, [&](const TensorInfo& t) { return IsGrid(t, width); })) return {};
   const auto channels = [&](int64_t n) {

@@ -87,10 +87,9 @@ absl::Status FillSizes(InferenceSession& session, size_t index, std::span<const 
   const int64_t width = shape[shape.size() - (nhwc ? 2 : 1)];
   SL_ASSIGN_OR_RETURN(void* const buffer,
                       session.InputBuffer(index, std::array<int64_t, 2>{batch, 2}));
-  auto* sizes = static_cast<int64_t*>(buffer);
   for (int64_t i = 0; i < batch; ++i) {
-    sizes[2 * i] = width;
-    sizes[2 * i + 1] = height;
+    WriteSize(session.inputs()[index].dtype, static_cast<int>(width), static_cast<int>(height),
+              static_cast<size_t>(i), buffer);
   }
   return absl::OkStatus();
 }
@@ -130,7 +129,19 @@ std::vector<TensorInfo> InfosOf(std::span<const ProbeOutput> outputs) {
 }
 
 bool IsSizeInput(const TensorInfo& input) {
-  return input.dtype == DataType::kInt64 && input.shape.size() == 2 && input.shape[1] == 2;
+  if (input.shape.size() != 2 || input.shape[1] != 2) return false;
+  return input.dtype == DataType::kInt64 ||
+         (input.dtype == DataType::kFloat32 && input.name.find("image_shape") != std::string::npos);
+}
+
+void WriteSize(DataType dtype, int width, int height, size_t picture, void* sizes) {
+  if (dtype == DataType::kFloat32) {
+    static_cast<float*>(sizes)[2 * picture] = static_cast<float>(height);
+    static_cast<float*>(sizes)[2 * picture + 1] = static_cast<float>(width);
+  } else {
+    static_cast<int64_t*>(sizes)[2 * picture] = width;
+    static_cast<int64_t*>(sizes)[2 * picture + 1] = height;
+  }
 }
 
 ModelProbe ProbeWith(InferenceBackend& backend, std::string model_file) {

@@ -27,9 +27,12 @@ std::vector<TensorInfo> InfosOf(std::span<const ProbeOutput> outputs);
 using ModelProbe = std::function<absl::StatusOr<std::vector<ProbeOutput>>(
     std::span<const int64_t> shape, std::span<const float> values)>;
 
-// Whether an input takes the width and height of each picture: int64 [batch, 2], as RT-DETR's and
-// D-FINE's own exports have it.
+// Whether an input takes the size of each picture: width and height as int64 [batch, 2], as in
+// RT-DETR's and D-FINE's own exports, or height and width as float32 [batch, 2], named image_shape,
+// as in keras-yolo3's.
 bool IsSizeInput(const TensorInfo& input);
+// Writes a picture's size where such an input of that type has it.
+void WriteSize(DataType dtype, int width, int height, size_t picture, void* sizes);
 
 // Over a backend: opens the file at the first call and keeps it open. `backend` must live as long.
 // Threads: one at a time. Values and shapes are copied, at most 256 MiB of each output.

@@ -30,11 +30,15 @@ Hash128 IdentityOf(const ModelSpec& spec) {
   recipe.Add(r.width).Add(r.height).Add(r.resize).Add(r.rounding).Add(r.interpolation);
   recipe.Add(r.channels).Add(r.layout).Add(r.dtype);
   for (int c = 0; c < 3; ++c) recipe.Add(bits(r.mean[c])).Add(bits(r.scale[c])).Add(r.pad_value[c]);
+  // Only where they say something, so that models of which they say nothing keep their ids.
+  if (r.border > 0) recipe.Add(r.border);
+  if (!spec.anchors.empty() || !spec.scale_xy.empty()) {
+    recipe.Add(fmt::format("anchors {} scale_xy {}", spec.anchors, spec.scale_xy));
+  }
   FieldHasher whole;
   whole.Add(spec.sha256).Add(spec.family).Add(spec.layout).Add(recipe.Finish());
   whole.Add(bits(spec.confidence_threshold)).Add(spec.nms.kind).Add(bits(spec.nms.iou_threshold));
   whole.Add(bits(spec.nms.sigma)).Add(spec.nms.class_aware).Add(spec.nms.max_detections);
-  // Only where they say something, so that models of which they say nothing keep their ids.
   if (spec.classes > 0 || spec.keypoints > 0) whole.Add(spec.classes).Add(spec.keypoints);
   if (r.resize == ResizeMode::kCenterCrop) whole.Add(r.crop_from);
   if (!spec.size_input_name.empty()) whole.Add(spec.size_input_name);
@@ -145,17 +149,17 @@ class NeuralDetector final : public Detector {
     return absl::OkStatus();
   }
 
-  // Width and height of each picture, for models that give boxes in pixels of the source.
+  // The size of each picture, for models that give boxes in pixels of the source.
   absl::Status FillSizes(std::span<const DetectJob> jobs, size_t entries) {
     const std::array<int64_t, 2> shape = {static_cast<int64_t>(entries), 2};
     auto buffer = session_->InputBuffer(*size_input_, shape);
     if (!buffer.ok()) return WithContext(buffer.status(), info_.name);
-    auto* sizes = static_cast<int64_t*>(*buffer);
+    const DataType dtype = session_->inputs()[*size_input_].dtype;
     for (size_t i = 0; i < entries; ++i) {
       const bool known = i < jobs.size();
       // A picture that is refused is in the batch all the same, as zeros.
-      sizes[2 * i] = known ? std::max(1, jobs[i].frame->image.width) : 1;
-      sizes[2 * i + 1] = known ? std::max(1, jobs[i].frame->image.height) : 1;
+      WriteSize(dtype, known ? std::max(1, jobs[i].frame->image.width) : 1,
+                known ? std::max(1, jobs[i].frame->image.height) : 1, i, *buffer);
     }
     return absl::OkStatus();
   }
@@ -222,8 +226,9 @@ absl::StatusOr<Inputs> FindInputs(const ModelSpec& spec, std::span<const TensorI
   const auto sizes = std::ranges::find(inputs, spec.size_input_name, &TensorInfo::name);
   if (sizes == inputs.end() || !IsSizeInput(*sizes)) {
     return InvalidArgument(
-        "model {}: the file has no input \"{}\" for the pictures' sizes, int64 [batch, 2]; its "
-        "inputs are {}",
+        "model {}: the file has no input \"{}\" for the pictures' sizes, int64 [batch, 2] or "
+        "float32 "
+        "[batch, 2] named image_shape; its inputs are {}",
         spec.name, spec.size_input_name, DescribeTensors(inputs));
   }
   found.sizes = static_cast<size_t>(sizes - inputs.begin());

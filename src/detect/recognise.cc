@@ -188,7 +188,7 @@ absl::StatusOr<Fit> FitByValues(const ModelFamily& family, const SeenModel& seen
     fit.warnings.push_back("its input is uint8: it is fed pixels of 0..255 as they are");
   }
   SL_ASSIGN_OR_RETURN(const std::vector<ProbeOutput> outputs, ProbeAs(probe, input, recipe));
-  const SeenModel prepared{seen.width, seen.height, outputs, seen.metadata};
+  const SeenModel prepared{seen.width, seen.height, outputs, seen.metadata, seen.operators};
   // Shapes may depend on the pixels, so those of the first run do not count any more.
   auto match = family.MatchShapes(prepared);
   if (!match) {
@@ -266,7 +266,7 @@ absl::StatusOr<Recognition> RecogniseModel(const OnnxFileInfo& file, const Model
   }
   std::vector<Fit> fits;
   std::string misfits;
-  const SeenModel seen{recipe.width, recipe.height, *shapes_run, &file.metadata};
+  const SeenModel seen{recipe.width, recipe.height, *shapes_run, &file.metadata, &file.op_counts};
   for (const ModelFamily* family : Families()) {
     if (!family->MatchShapes(seen)) continue;
     auto fit = FitByValues(*family, seen, input, probe);

@@ -28,6 +28,7 @@ constexpr size_t kMaxLabels = 100'000;
 constexpr size_t kMaxTextBytes = 200;  // of one label or name; chosen
 constexpr size_t kMaxReasonBytes = 2'000;
 constexpr int kMaxSidePx = 16'384;
+constexpr int kMaxBorderPx = 1'000;  // chosen
 constexpr int kFormat = 1;
 
 // What is wrong, and where. Thrown and caught in this file only.
@@ -135,6 +136,15 @@ void Triple(const YAML::Node& node, std::array<T, 3>& values, ReadItem read) {
   for (size_t i = 0; i < 3; ++i) values[i] = static_cast<T>(read(node[i]));
 }
 
+std::vector<float> Numbers(const YAML::Node& node, size_t most, float min, float max) {
+  if (!node.IsSequence() || node.size() > most || node.size() == 0) {
+    Refuse(node, "a list of 1 to {} numbers is expected", most);
+  }
+  std::vector<float> numbers;
+  for (const YAML::Node& item : node) numbers.push_back(Number(item, min, max));
+  return numbers;
+}
+
 std::vector<std::string> Texts(const YAML::Node& node, size_t most, size_t longest) {
   if (!node.IsSequence()) Refuse(node, "a list is expected");
   if (node.size() > most) Refuse(node, "the list is longer than {}", most);
@@ -162,6 +172,9 @@ struct Key {
 constexpr int kMaxClasses = 100'000;  // as many as labels; chosen
 constexpr int kMaxKeypoints = 1'000;  // chosen
 constexpr float kHuge = 1e9f;         // bounds mean and scale, so that no tensor value overflows
+constexpr size_t kMaxAnchorNumbers = 200;  // chosen; models have 12 to 24
+constexpr size_t kMaxMaps = 10;            // chosen; models have two to four
+constexpr float kLeastScaleXy = 0.1f, kMostScaleXy = 10;
 
 constexpr Key kInputKeys[] = {
     {"name", true, [](const YAML::Node& n, Target& t) { t.spec().input_name = NonEmptyText(n); }},
@@ -177,6 +190,8 @@ constexpr Key kInputKeys[] = {
      [](const YAML::Node& n, Target& t) { t.spec().input.rounding = OneOf(n, kRoundingWords); }},
     {"crop_from", false,
      [](const YAML::Node& n, Target& t) { t.spec().input.crop_from = Integer(n, 1, kMaxSidePx); }},
+    {"border", false,
+     [](const YAML::Node& n, Target& t) { t.spec().input.border = Integer(n, 0, kMaxBorderPx); }},
     {"interpolation", true,
      [](const YAML::Node& n, Target& t) {
        t.spec().input.interpolation = OneOf(n, kInterpolationWords);
@@ -227,9 +242,13 @@ void ReadMap(const YAML::Node& node, std::span<const Key> keys, Target& target);
 
 void ReadInputKey(const YAML::Node& node, Target& target) {
   ReadMap(node, kInputKeys, target);
-  if (target.spec().input.resize == ResizeMode::kCenterCrop) return;
-  // Here rather than where it is read: the two keys may stand in either order.
-  if (const YAML::Node crop_from = node["crop_from"]) {
+  // Here rather than where they are read: the keys may stand in any order.
+  const ResizeMode resize = target.spec().input.resize;
+  if (const YAML::Node border = node["border"]; border && resize != ResizeMode::kLetterboxCenter) {
+    Refuse(border, "border says something with \"resize: letterbox_center\" only");
+  }
+  if (const YAML::Node crop_from = node["crop_from"];
+      crop_from && resize != ResizeMode::kCenterCrop) {
     Refuse(crop_from, "crop_from says something with \"resize: center_crop\" only");
   }
 }
@@ -286,6 +305,14 @@ constexpr Key kPackageKeys[] = {
      [](const YAML::Node& n, Target& t) { t.spec().classes = Integer(n, 1, kMaxClasses); }},
     {"keypoints", false,
      [](const YAML::Node& n, Target& t) { t.spec().keypoints = Integer(n, 1, kMaxKeypoints); }},
+    {"anchors", false,
+     [](const YAML::Node& n, Target& t) {
+       t.spec().anchors = Numbers(n, kMaxAnchorNumbers, 1e-3f, kMaxSidePx);
+     }},
+    {"scale_xy", false,
+     [](const YAML::Node& n, Target& t) {
+       t.spec().scale_xy = Numbers(n, kMaxMaps, kLeastScaleXy, kMostScaleXy);
+     }},
     {"input", true, ReadInputKey},
     {"outputs", true,
      [](const YAML::Node& n, Target& t) {

@@ -1,5 +1,6 @@
 // Writing model.yaml.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <string>
@@ -81,6 +82,12 @@ std::string FormatModelPackage(const ModelPackage& package) {
   if (spec.labels != nullptr) AppendLabels(*spec.labels, out);
   if (spec.classes > 0) out += fmt::format("classes: {}\n", spec.classes);
   if (spec.keypoints > 0) out += fmt::format("keypoints: {}\n", spec.keypoints);
+  if (!spec.anchors.empty()) {
+    out += fmt::format("anchors: [{}]\n", fmt::join(spec.anchors, ", "));
+  }
+  if (!spec.scale_xy.empty()) {
+    out += fmt::format("scale_xy: [{}]\n", fmt::join(spec.scale_xy, ", "));
+  }
   out += "input:\n";
   out += "  name: " + Word(spec.input_name) + "\n";
   if (!spec.size_input_name.empty()) {
@@ -93,6 +100,9 @@ std::string FormatModelPackage(const ModelPackage& package) {
   }
   if (input.resize == ResizeMode::kCenterCrop && input.crop_from > 0) {
     out += fmt::format("  crop_from: {}\n", input.crop_from);
+  }
+  if (input.resize == ResizeMode::kLetterboxCenter && input.border > 0) {
+    out += fmt::format("  border: {}\n", input.border);
   }
   out += fmt::format("  interpolation: {}\n", WordOf(kInterpolationWords, input.interpolation));
   out += fmt::format("  channels: {}\n", WordOf(kChannelWords, input.channels));

@@ -155,6 +155,34 @@ TEST(ModelPackage, ErrorsNameThePlaceAndTheNearestKey) {
   (void)ParseError(std::string(100'000, '['));
 }
 
+TEST(ModelPackage, BorderGoesWithCenteredLetterbox) {
+  ModelPackage package = Sample();
+  package.spec.input.resize = ResizeMode::kLetterboxCenter;
+  package.spec.input.border = 2;
+  const std::string yaml = FormatModelPackage(package);
+  const auto read = ParseModelPackage(yaml, "m.yaml");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->spec.input.border, 2);
+  EXPECT_THAT(ParseError(Replaced(yaml, "border: 2", "border: -1")), HasSubstr("whole number"));
+  EXPECT_THAT(ParseError(Replaced(yaml, "letterbox_center", "letterbox_top_left")),
+              HasSubstr("letterbox_center\" only"));
+}
+
+TEST(ModelPackage, AnchorsComeBack) {
+  ModelPackage package = Sample();
+  package.spec.anchors = {10, 13.5f, 16, 30};
+  package.spec.scale_xy = {1.05f, 1.2f};
+  const std::string yaml = FormatModelPackage(package);
+  const auto read = ParseModelPackage(yaml, "m.yaml");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->spec.anchors, package.spec.anchors);
+  EXPECT_EQ(read->spec.scale_xy, package.spec.scale_xy);
+  for (const char* wrong : {"[]", "[10, 0]", "[10, x]", "10", "[.inf, 3]"}) {
+    EXPECT_THAT(ParseError(Replaced(yaml, "[10, 13.5, 16, 30]", wrong)), HasSubstr("number"))
+        << wrong;
+  }
+}
+
 TEST(ModelPackage, CropFromGoesWithCenterCrop) {
   ModelPackage package = Sample();
   package.spec.input.resize = ResizeMode::kCenterCrop;

@@ -55,6 +55,9 @@ struct TensorRecipe {
   // kCenterCrop only: pixels of the resized picture's shorter side. 0 = max(width, height), so that
   // the picture covers the tensor.
   int crop_from = 0;
+  // kLetterboxCenter only: pixels of the tensor that stay free on each side at least; the picture is
+  // fitted into what is left (YOLO-NAS: 2, so that 636 of 640 pixels are filled).
+  int border = 0;
   Interpolation interpolation = Interpolation::kBilinear;
   ChannelOrder channels = ChannelOrder::kRgb;
   TensorLayout layout = TensorLayout::kNchw;
@@ -87,10 +90,17 @@ struct ModelSpec {
   std::shared_ptr<const LabelSet> labels;
   int classes = 0;    // 0 = as many as the outputs' shapes or the labels say
   int keypoints = 0;  // of each object; 0 = none, or as many as the outputs' shapes say
+  // Of models that give maps of anchors as they were before their last layer; both empty = the
+  // family's own. Anchors: width, height, width, ... in pixels of the input, as many for each map, the
+  // map of the smallest stride first. scale_xy: by how much centres reach beyond their cell
+  // (scale_x_y of Darknet), one a map.
+  std::vector<float> anchors;
+  std::vector<float> scale_xy;
   TensorRecipe input;
   std::string input_name;
-  // A second input, int64 [batch, 2], that takes the width and height of each source picture, for
-  // models that give boxes in pixels of the source; "" = none.
+  // A second input [batch, 2] that takes the size of each source picture, for models that give boxes
+  // in pixels of the source: width and height as int64 (RT-DETR), height and width as float32
+  // (keras-yolo3). "" = none.
   std::string size_input_name;
   int batch = 1;  // the file's fixed batch; 0 = any
   std::vector<std::string> output_names;

@@ -36,6 +36,12 @@ absl::Status CheckRecipe(const TensorRecipe& recipe) {
         "for the larger side of the input",
         recipe.crop_from, kMaxImageSide);
   }
+  if (recipe.border < 0 || 2 * recipe.border >= std::min(recipe.width, recipe.height)) {
+    return InvalidArgument(
+        "model input: a border of {} pixels leaves nothing of an input of {}x{}; it must be 0 or "
+        "more and less than half of either side",
+        recipe.border, recipe.width, recipe.height);
+  }
   for (int c = 0; c < 3; ++c) {
     if (!std::isfinite(recipe.mean[c]) || !std::isfinite(recipe.scale[c])) {
       return InvalidArgument(

@@ -46,8 +46,9 @@ struct TensorPadding {
 // into 352x352 0.3 ms (one busy core of an AMD EPYC, AVX2; benchmarks/preprocess_bench measures).
 class Preprocessor {
  public:
-  // InvalidArgument for sides outside 1..8192, crop_from outside 0..8192, element types other than
-  // float32, float16 and uint8, and means or scales that are not finite.
+  // InvalidArgument for sides outside 1..8192, crop_from outside 0..8192, borders of half a side or
+  // more, element types other than float32, float16 and uint8, and means or scales that are not
+  // finite.
   static absl::StatusOr<Preprocessor> Create(const TensorRecipe& recipe);
 
   Preprocessor(Preprocessor&&) noexcept;

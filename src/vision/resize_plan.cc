@@ -99,8 +99,11 @@ Placement PlaceImage(const TensorRecipe& recipe, int width, int height) {
     PlaceCrop(recipe, place);
     return place;
   }
-  const double rx = static_cast<double>(recipe.width) / width;
-  const double ry = static_cast<double>(recipe.height) / height;
+  const int border = recipe.resize == ResizeMode::kLetterboxCenter ? recipe.border : 0;
+  const int room_x = std::max(recipe.width - 2 * border, 1);
+  const int room_y = std::max(recipe.height - 2 * border, 1);
+  const double rx = static_cast<double>(room_x) / width;
+  const double ry = static_cast<double>(room_y) / height;
   if (recipe.resize == ResizeMode::kStretch) {
     place.mapping = {static_cast<float>(rx), static_cast<float>(ry), 0, 0};
     PlaceWhole(recipe.width, recipe.height, place);
@@ -113,7 +116,7 @@ Placement PlaceImage(const TensorRecipe& recipe, int width, int height) {
         recipe.rounding == Rounding::kNearest ? std::nearbyint(exact) : std::trunc(exact);
     return std::clamp(static_cast<int>(whole), 1, limit);
   };
-  PlaceWhole(side(width, recipe.width), side(height, recipe.height), place);
+  PlaceWhole(side(width, room_x), side(height, room_y), place);
   if (recipe.resize == ResizeMode::kLetterboxCenter) {
     place.x = (recipe.width - place.width) / 2;
     place.y = (recipe.height - place.height) / 2;

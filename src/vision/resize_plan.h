@@ -34,7 +34,7 @@ struct Placement {
 // Letterbox: r = min(tw / w, th / h) in double, resized to (int(w * r), int(h * r)) as YOLOX's
 // preproc does, the mapping's scale is r; or rounded as Ultralytics does (see Rounding),
 // the mapping's scales are those of the rounded sides. Stretch: the mapping's scales are tw / w and
-// th / h. A side never becomes less than one pixel.
+// th / h. A side never becomes less than one pixel. With a border, tw and th are what it leaves.
 // Centre crop: the shorter side becomes s = crop_from, the longer int(s * longer / shorter), as in
 // torchvision's Resize(s); then the crop starts at (rw - tw) / 2, rounded half to even as in its
 // CenterCrop (timm and Ultralytics use these two classes) or cut as in transformers (see Rounding);

@@ -212,7 +212,7 @@ def yolov7(seed, raw_heads=False):
                 last.export = True
             else:
                 last.concat = True
-            names = ["output", "532", "544"] if raw_heads else ["output"]
+            names = ["output", "second", "third"] if raw_heads else ["output"]
             axes = {"images": {0: "batch", 2: "height", 3: "width"}, **{n: {0: "batch", 2: "y", 3: "x"} for n in names}} if raw_heads else {"images": {0: "batch"}, "output": {0: "batch"}}
             sessions = {}
             for size in SIZES:
@@ -260,6 +260,7 @@ def yolov7(seed, raw_heads=False):
         if raw_heads:
             head["decoding"] = "s = sigmoid; cx = (2 s - 0.5 + column) * stride, w = (2 s)^2 * anchor; the anchors are not in the file"
             head["anchors_px"] = anchors.astype(float).tolist()
+            head["told_anchors_px"] = anchors.astype(float).ravel().tolist()
             head["strides"] = strides.astype(int).tolist()
             head["remark"] = "usual files name the second and third output by a number that differs from file to file"
 
@@ -293,6 +294,8 @@ def yolov6(seed):
 
         data = fc.calibration(preprocess, SIZES)
         fc.settle_batch_norm(net, data)
+        for layer in (*net.detect.reg_preds, *net.detect.cls_preds):
+            torch.nn.init.normal_(layer.weight, std=0.1)  # it begins with zeros
         fuse_model(net).eval()
         for layer in net.modules():
             if isinstance(layer, RepVGGBlock):

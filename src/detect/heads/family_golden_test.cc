@@ -89,12 +89,19 @@ const Expected kExpected[] = {
     {"yolo26_seg", "yolo_end2end", "masks"},
     {"yolo_fastestv2", "yolo_fastestv2", "activated"},
     {"yolo_fastestv2_maps", "yolo_fastestv2", "maps"},
-    {"yolo_nas", "yolo_nas", "boxes_scores", false, Expected::Preparation::kOther},
+    {"yolo_nas", "yolo_nas", "boxes_scores"},
     {"yolov10", "yolo_end2end", "boxes"},
     {"yolov12", "yolov8", "columns"},
+    {"yolov3_maps", "yolov3", "maps"},
+    {"yolov3_tiny_maps", "yolov3", "maps"},
+    {"yolov3_zoo", "yolov3", "selected"},
     {"yolov4", "yolov4", "boxes_scores"},
+    {"yolov4_maps", "yolov4", "maps"},
+    {"yolov4_tiny_maps", "yolov4", "maps"},
+    {"yolov4_zoo", "yolov4", "maps_scored"},
     {"yolov5", "yolov5", "decoded"},
     {"yolov5_seg", "yolov5_seg", "decoded"},
+    {"yolov6", "yolov6", "decoded"},
     {"yolov7", "yolov5", "decoded"},
     {"yolov8", "yolov8", "columns"},
     {"yolov8_cls", "classifier", "probabilities"},
@@ -130,6 +137,9 @@ ModelSpec Described(const Golden& golden, const json& c, const Expected& expecte
     auto& names = spec->output_names;
     names.insert(raw.info.shape.back() == 4 ? names.begin() : names.end(), raw.info.name);
   }
+  for (const json& size : golden.about.value("told_anchors_px", json::array())) {
+    spec->anchors.push_back(size);
+  }
   return *spec;
 }
 
@@ -144,11 +154,15 @@ absl::StatusOr<Recognition> Recognise(const Golden& golden, const json& c) {
   if (golden.about["input"].at("layout") == "chw")
     file.inputs[0].shape.erase(file.inputs[0].shape.begin());
   for (const json& other : golden.about.value("other_inputs", json::array())) {
-    file.inputs.push_back({other.at("name"), DataType::kInt64, {-1, 2}});
+    const bool floats = other.value("dtype", "int64") == "float32";
+    file.inputs.push_back(
+        {other.at("name"), floats ? DataType::kFloat32 : DataType::kInt64, {-1, 2}});
   }
   for (const auto& [key, value] : golden.about.at("metadata").items()) {
     file.metadata[key] = value.get<std::string>();
   }
+  const json operators = golden.about.value("operators", json::object());
+  for (const auto& [type, count] : operators.items()) file.op_counts[type] = count.get<int>();
   for (const Raw& r : raw) {
     file.outputs.push_back(r.info);
     if (batched) file.outputs.back().shape[0] = 1;
@@ -423,7 +437,7 @@ TEST_P(FamilyGolden, RawOutputsGiveTheReferencesResults) {
         if (e.contains("mapping")) {
           const json& m = e["mapping"];
           const ImageToTensor theirs = {m["scale_x"], m["scale_y"], m["pad_x"], m["pad_y"]};
-          // In pixels of the input; YOLO-NAS leaves a border of 2 around its letterbox, on both axes.
+          // In pixels of the input; what has no word in a model.yaml may lie elsewhere.
           const float most = GetParam().preparation == Expected::Preparation::kOther ? 7 : 1;
           EXPECT_NEAR(result.mapping.pad_x, theirs.pad_x, most);
           EXPECT_NEAR(result.mapping.pad_y, theirs.pad_y, most);

@@ -4,9 +4,11 @@
 //   damo_yolo  the same (Xu et al. 2022, arXiv 2211.15444; tinyvision/DAMO-YOLO), scores first
 //   yolov4     boxes [B, N, 1, 4] in fractions of the input and scores [B, N, C] of objectness times
 //              class (Tianxiaomo/pytorch-YOLOv4)
-// Layout "boxes_scores".
+// Layout "boxes_scores". YOLOv4 (Bochkovskiy et al. 2020, arXiv 2004.10934) also comes as maps before
+// its last layer, in the layouts of anchor_maps.h.
 #include <algorithm>
 
+#include "detect/heads/darknet.h"
 #include "detect/heads/scored_boxes.h"
 #include "detect/known_strangers.h"
 
@@ -95,6 +97,8 @@ class YoloNas : public ScoredFamily {
     ModelSpec spec = CommonDefaults(width, height);
     spec.input.resize = ResizeMode::kLetterboxCenter;
     spec.input.rounding = Rounding::kNearest;
+    // Of the published weights' DetectionLongestMaxSizeRescale, which fills 636 pixels of 640.
+    spec.input.border = 2;
     spec.input.pad_value = {114, 114, 114};
     spec.nms.iou_threshold = 0.7f;
     return spec;
@@ -119,7 +123,8 @@ class DamoYolo : public ScoredFamily {
 class Yolov4 : public ScoredFamily {
   std::string_view name() const override { return "yolov4"; }
   std::string_view outputs() const override {
-    return "boxes [batch, rows, 1, 4] and scores [batch, rows, classes]";
+    return "boxes [batch, rows, 1, 4] and scores [batch, rows, classes], or [batch, 3 x (5 + "
+           "classes), rows, columns] at each stride";
   }
   ModelSpec Defaults(int width, int height) const override {  // tool/utils.py, demo.py
     ModelSpec spec = CommonDefaults(width, height);
@@ -127,6 +132,38 @@ class Yolov4 : public ScoredFamily {
     spec.nms.iou_threshold = 0.6f;
     return spec;
   }
+
+  void Adjust(const SeenModel& seen, ModelSpec* spec) const override {
+    anchor_maps::WriteAnchors(seen, Maps(), spec);
+    // The conversion of the ONNX model zoo and what it says of pictures and thresholds.
+    if (!anchor_maps::FindForm(seen) || seen.outputs[0].info.shape.size() != 5) return;
+    spec->input.resize = ResizeMode::kLetterboxCenter;
+    spec->input.pad_value = {128, 128, 128};
+    spec->confidence_threshold = 0.25f;
+    spec->nms.iou_threshold = 0.213f;
+  }
+
+  std::optional<FamilyMatch> MatchShapes(const SeenModel& seen) const override {
+    if (auto maps = anchor_maps::MatchShapes(seen, name(), Maps())) return maps;
+    return ScoredFamily::MatchShapes(seen);
+  }
+
+  absl::StatusOr<std::string> LayoutByValues(const SeenModel& seen,
+                                             const FamilyMatch& match) const override {
+    if (anchor_maps::FindForm(seen)) {
+      return darknet::LayoutByValues(seen, name(), darknet::Version::kFour);
+    }
+    return ScoredFamily::LayoutByValues(seen, match);
+  }
+
+  absl::StatusOr<std::unique_ptr<Head>> MakeHead(
+      const ModelSpec& spec, std::span<const TensorInfo> outputs) const override {
+    if (anchor_maps::IsLayout(spec.layout)) return anchor_maps::MakeHead(spec, outputs, Maps());
+    return ScoredFamily::MakeHead(spec, outputs);
+  }
+
+  static const anchor_maps::FamilyMaps& Maps() { return darknet::MapsOf(darknet::Version::kFour); }
+
   size_t box_rank() const override { return 4; }
   ScoredBoxes::Corners corners() const override { return ScoredBoxes::Corners::kXyxyFrac; }
   bool HasRows(int64_t rows, const SeenModel& seen) const override {
