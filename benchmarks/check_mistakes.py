@@ -11,6 +11,7 @@ operator to the ONNX file. Said is what the warnings propose:
   other    something else, though there is a mistake
   missed   nothing
   false    something, though nothing is wrong
+  refused  the file: it is not opened, and a sentence says what is wrong with it
 
 --harm FOLDER: COCO-format pictures; how many points of mAP the mistake costs there, by `sightline eval`. A mistake that costs
 nothing cannot be seen, nor need it be. --json FILE keeps every figure; with --from FILE,... they are printed again. Needs onnx
@@ -162,12 +163,11 @@ def accuracy(arguments, environment, model, sets):
 
 
 def checked(arguments, environment, model, sets, places, limit):
-    """The report of `models check`; nothing where the head refuses what is set."""
+    """The report of `models check`; of a model that it refuses, the sentence."""
     done = run([arguments.sightline, "models", "check", str(model), *places, "--json", "--no-pictures", "--limit", str(limit),
                 *(w for s in sets for w in ("--set", s))], environment)
     if not done.stdout:
-        print(f"{model} {sets}: {done.stderr.strip()}", file=sys.stderr)
-        return None
+        return {"warnings": [done.stderr.strip()], "readings": [], "described": {"results": 0}, "refused": True}
     return json.loads(done.stdout)
 
 
@@ -194,11 +194,9 @@ def measure(arguments, environment, scratch):
             for pictures, folder in (arguments.faces if faces else arguments.pictures):
                 report = checked(arguments, environment, path, sets, folder,
                                  arguments.face_limit if faces else arguments.limit)
-                if report is None:
-                    continue
                 better = [r for r in report["readings"] if r["better"]]
                 result = {"model": model, "mistake": kind, "set": sets, "pictures": pictures, "map_points_lost": loss,
-                          "verdict": verdict(kind, report["warnings"], undo, keys), "warnings": report["warnings"],
+                          "verdict": "refused" if "refused" in report else verdict(kind, report["warnings"], undo, keys), "warnings": report["warnings"],
                           "better": [[r["lines"], r["gain"], r["certainty"]] for r in better],
                           "readings": [[r["lines"], r["gain"], r["certainty"]] for r in report["readings"]],
                           "results": report["described"]["results"]}
@@ -211,21 +209,20 @@ def measure(arguments, environment, scratch):
 
 
 def table(results):
-    """By mistake: how many right, other, missed; and of those that cost 2 points and more."""
-    kinds = list(dict.fromkeys(r["mistake"] for r in results))
-    yield "| mistake | checks | right | other | missed | points of mAP | costs 2 points and more: right | other | missed |"
-    yield "|" + "---|" * 9
-    for kind in kinds:
+    """By mistake: how many verdicts of each kind; and of those mistakes that cost 2 points of mAP and more."""
+    yield "| mistake | checks | right | other | missed | refused | points of mAP | missed or other, of 2 points and more |"
+    yield "|" + "---|" * 8
+    for kind in dict.fromkeys(r["mistake"] for r in results):
         rows = [r for r in results if r["mistake"] == kind]
         count = collections.Counter(r["verdict"] for r in rows)
-        losses = [r["map_points_lost"] for r in rows if r["map_points_lost"] is not None]
-        dear = collections.Counter(r["verdict"] for r in rows if (r["map_points_lost"] or 0) >= 2)
         if kind == "none":
-            yield f"| none | {len(rows)} | {count['right']} without a warning | {count['false']} false | | | | | |"
+            yield f"| none | {len(rows)} | {count['right']} without a warning | {count['false']} false | | {count['refused']} | | |"
             continue
-        span = f"{min(losses):.1f} to {max(losses):.1f}" if losses else ""
-        yield (f"| {kind} | {len(rows)} | {count['right']} | {count['other']} | {count['missed']} | {span} | {dear['right']} | "
-               f"{dear['other']} | {dear['missed']} |")
+        losses = [r["map_points_lost"] for r in rows if r["map_points_lost"] is not None]
+        dear = [r for r in rows if (r["map_points_lost"] or 0) >= 2]
+        wrong = sum(r["verdict"] in ("missed", "other") for r in dear)
+        yield (f"| {kind} | {len(rows)} | {count['right']} | {count['other']} | {count['missed']} | {count['refused']} | "
+               f"{f'{min(losses):.1f} to {max(losses):.1f}' if losses else ''} | {f'{wrong} of {len(dear)}' if dear else ''} |")
 
 
 def named_places(words):
