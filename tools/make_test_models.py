@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the tiny ONNX models that the unit tests use into tests/data/models/.
+"""Writes the tiny ONNX models that the unit tests use into tests/data/models/, and those of `sightline serve` into
+tests/data/serving/.
 
 Needs the Python package "onnx" (1.15 or newer); the results are committed, so nobody needs to run
 this unless a model is added. The bytes depend on the package's version only in `producer_version`.
@@ -12,6 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "data", "models")
+SERVING = os.path.join(OUT, "..", "serving")
 FLOAT = TensorProto.FLOAT
 
 
@@ -24,7 +26,7 @@ def weight(name, array):
 
 
 def save(name, nodes, inputs, outputs, weights=(), weights_as_inputs=False, ir_version=8,
-         metadata=None, opset=13, inner=()):
+         metadata=None, opset=13, inner=(), folder=OUT):
     weights = list(weights)
     inputs = list(inputs)
     if weights_as_inputs:
@@ -38,7 +40,7 @@ def save(name, nodes, inputs, outputs, weights=(), weights_as_inputs=False, ir_v
         entry = model.metadata_props.add()
         entry.key, entry.value = key, text
     onnx.checker.check_model(model)
-    onnx.save(model, os.path.join(OUT, name + ".onnx"))
+    onnx.save(model, os.path.join(folder, name + ".onnx"))
     return model
 
 
@@ -156,10 +158,36 @@ def fixed_batches():
           node("Add", ["images", "mean"], ["output"])], [picture], [value("output", [1, 3, 4, 4])])
 
 
+def serving():
+    """Models as simple as they come, for the tests of `sightline serve`."""
+    os.makedirs(SERVING, exist_ok=True)
+    node = helper.make_node
+    # Every element type of the protocol, in whatever shape.
+    for name in ("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "bfloat16",
+                 "float", "double", "string"):
+        dtype = getattr(TensorProto, name.upper())
+        save("identity_" + name, [node("Identity", ["x"], ["y"])], [value("x", ["rows", "columns"], dtype)],
+             [value("y", ["rows", "columns"], dtype)], folder=SERVING)
+    # Rows that know nothing of each other.
+    for name, dtype in (("add_sub", FLOAT), ("add_sub_int32", TensorProto.INT32)):
+        save(name, [node("Add", ["INPUT0", "INPUT1"], ["OUTPUT0"]), node("Sub", ["INPUT0", "INPUT1"], ["OUTPUT1"])],
+             [value("INPUT0", ["N", 16], dtype), value("INPUT1", ["N", 16], dtype)],
+             [value("OUTPUT0", ["N", 16], dtype), value("OUTPUT1", ["N", 16], dtype)],
+             folder=SERVING)
+    # Rows of which each gets something of the others.
+    save("rows_mixed", [node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1), node("Sub", ["x", "mean"], ["y"])],
+         [value("x", ["N", 4])], [value("y", ["N", 4])], folder=SERVING)
+    # Fails for an index beyond 3, and with it the whole batch.
+    save("lookup", [node("Gather", ["table", "index"], ["row"])], [value("index", ["N"], TensorProto.INT64)],
+         [value("row", ["N", 2])], [weight("table", np.float32([[0, 1], [10, 11], [20, 21], [30, 31]]))],
+         folder=SERVING)
+
+
 def main():
     os.makedirs(OUT, exist_ok=True)
     blobs_yolox()
     fixed_batches()
+    serving()
     conv_weight = (np.arange(4 * 3 * 3 * 3, dtype=np.float32).reshape(4, 3, 3, 3) - 50) / 100
     conv = [helper.make_node("Conv", ["images", "w", "b"], ["c"], kernel_shape=[3, 3],
                              strides=[2, 2], pads=[1, 1, 1, 1]),

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/model_trial.h"
+#include "cli/serve_command.h"
 #include "cli/sources.h"
 #include "cli/standard_output.h"
 #include "cli/usage_error.h"
@@ -71,6 +72,7 @@ int main(int argc, char** argv) {
   cli::AddBenchCommand(app, exit_code);
   cli::AddSimCommand(app, exit_code);
   cli::AddEvalCommand(app, exit_code);
+  cli::AddServeCommand(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -77,8 +77,8 @@ class RawClient {
       if (!HearMore()) return std::exchange(rest_, {});
     }
     end += 4;
-    const size_t length = rest_.find("Content-Length: ");
-    if (!to_head && length < end) end += std::stoul(rest_.substr(length + 16));
+    const size_t length = rest_.find("\r\nContent-Length: ");
+    if (!to_head && length < end) end += std::stoul(rest_.substr(length + 18));
     while (rest_.size() < end && HearMore()) {
     }
     const std::string answer = rest_.substr(0, end);

@@ -161,15 +161,7 @@ absl::StatusOr<RestInferAnswer> WriteInferResponse(InferResponse&& response,
     }
     json += "]";
     if (output.shared.region) {
-      json += ",\"parameters\":{\"shared_memory_region\":";
-      AppendQuoted(output.shared.name, json);
-      json += ",\"shared_memory_byte_size\":";
-      AppendNumber(output.shared.bytes, json);
-      if (output.shared.offset > 0) {
-        json += ",\"shared_memory_offset\":";
-        AppendNumber(output.shared.offset, json);
-      }
-      json += "}";
+      // Neither data nor parameters: Triton's C++ client takes any parameters for those of binary data.
     } else if (IsBinary(choice, output.name)) {
       json += ",\"parameters\":{\"binary_data_size\":";
       AppendNumber(output.bytes.size(), json);

@@ -1,0 +1,228 @@
+// sightline serve: models over the Open Inference Protocol.
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/listen_address.h"
+#include "base/log.h"
+#include "cli/backends.h"
+#include "cli/checks.h"
+#include "cli/commands.h"
+#include "cli/serve_command.h"
+#include "cli/stop_signal.h"
+#include "serve/grpc/grpc_server.h"
+#include "serve/inference/inference_service.h"
+#include "serve/rest/rest_routes.h"
+#include "serve/serving_config.h"
+#include "serve/serving_metrics.h"
+
+namespace sightline::cli {
+namespace {
+
+// What stands on the command line goes before what stands in the file.
+struct ServeArguments {
+  std::vector<std::string> models;
+  std::string config;
+  std::optional<std::string> http, grpc, metrics, drain;
+  std::optional<int> instances;
+};
+
+std::atomic<bool> stop{false};
+
+constexpr std::chrono::milliseconds kLook{20};  // for signals
+constexpr size_t kMostConnections = 16384;      // chosen
+constexpr size_t kMostScrapers = 256;           // connections to --metrics; chosen
+constexpr int64_t kScrapeUs = 1'000'000;        // that their answers get at the end; chosen
+
+struct Servers {
+  // In the order in which they use each other.
+  std::unique_ptr<serve::InferenceService> service;
+  std::unique_ptr<serve::HttpServer> http;
+  std::unique_ptr<serve::HttpServer> metrics;
+  std::unique_ptr<serve::GrpcServer> grpc;
+};
+
+// Null for "off".
+absl::StatusOr<std::unique_ptr<serve::HttpServer>> MakeHttp(const std::string& option,
+                                                            const std::string& where,
+                                                            size_t connections, int64_t drain_us) {
+  if (where == "off") return std::unique_ptr<serve::HttpServer>();
+  const absl::StatusOr<ListenAddress> address = ParseListenAddress(where);
+  if (!address.ok()) return WithContext(address.status(), option);
+  serve::HttpServerOptions options;
+  options.tcp = *address;
+  options.max_connections = connections;
+  options.stop_timeout_us = drain_us;
+  auto server = serve::HttpServer::Create(options);
+  if (!server.ok()) return WithContext(server.status(), option);
+  return server;
+}
+
+// Null for "off".
+absl::StatusOr<std::unique_ptr<serve::GrpcServer>> MakeGrpc(serve::InferenceService& service,
+                                                            const std::string& where) {
+  if (where == "off") return std::unique_ptr<serve::GrpcServer>();
+  serve::GrpcServerOptions options;
+  const absl::StatusOr<ListenAddress> address = ParseListenAddress(where);
+  if (!address.ok()) return WithContext(address.status(), "--grpc");
+  options.address = *address;
+  auto server = serve::GrpcServer::Start(service, options);
+  if (!server.ok()) return WithContext(server.status(), "--grpc");
+  return server;
+}
+
+bool IsThisMachine(const std::string& where) {
+  const absl::StatusOr<ListenAddress> address = ParseListenAddress(where);
+  return where == "off" ||
+         (address.ok() && (address->address.starts_with("127.") || address->address == "::1"));
+}
+
+absl::StatusOr<serve::ServingConfig> ConfigOf(const ServeArguments& arguments) {
+  serve::ServingConfig config;
+  if (!arguments.config.empty()) {
+    SL_ASSIGN_OR_RETURN(config, serve::ReadServingConfig(arguments.config));
+  }
+  config.http = arguments.http.value_or(config.http);
+  config.grpc = arguments.grpc.value_or(config.grpc);
+  config.metrics = arguments.metrics.value_or(config.metrics);
+  if (arguments.drain) {
+    const absl::StatusOr<int64_t> drain_us = ParseDurationUs(*arguments.drain);
+    SL_RETURN_IF_ERROR(WithContext(drain_us.status(), "--drain"));
+    config.drain_us = *drain_us;
+  }
+  for (const std::string& model : arguments.models) {
+    serve::ServedModelChoice choice;
+    choice.reference = model;
+    config.models.push_back(std::move(choice));
+  }
+  for (serve::ServedModelChoice& choice : config.models) {
+    if (arguments.instances) choice.settings.instances = *arguments.instances;
+  }
+  return config;
+}
+
+absl::StatusOr<std::unique_ptr<serve::InferenceService>> MakeService(
+    const serve::ServingConfig& config) {
+  serve::InferenceServiceOptions options;
+  options.version = SIGHTLINE_VERSION;
+  options.shared_memory =
+      config.shared_memory.value_or(IsThisMachine(config.http) && IsThisMachine(config.grpc));
+  options.models.backend = [](const std::string& wanted, const std::string& file) {
+    return BackendFor(wanted, file);
+  };
+  options.choices = config.models;
+  return serve::InferenceService::Create(std::move(options));
+}
+
+// Waits until all models are loaded; false when somebody says stop meanwhile.
+absl::StatusOr<bool> LoadModels(serve::InferenceService& service) {
+  const auto loaded = std::make_shared<std::promise<absl::Status>>();
+  std::future<absl::Status> result = loaded->get_future();
+  service.Start([loaded](const absl::Status& status) { loaded->set_value(status); });
+  while (result.wait_for(kLook) != std::future_status::ready) {
+    if (stop.load(std::memory_order_relaxed)) return false;
+  }
+  const absl::Status status = result.get();
+  if (status.ok()) return true;
+  // Of files that are not what they should be, not of the command line.
+  return FailedPrecondition("{}", MessageOf(status));
+}
+
+// "serving HTTP at 127.0.0.1:8000, gRPC at 127.0.0.1:8001, metrics at 127.0.0.1:8002; ..."
+std::string Described(const Servers& servers) {
+  std::vector<std::string> parts;
+  if (servers.http) parts.push_back("HTTP at " + ToString(*servers.http->address()));
+  if (servers.grpc) parts.push_back("gRPC at " + ToString(servers.grpc->address()));
+  if (servers.metrics) parts.push_back("metrics at " + ToString(*servers.metrics->address()));
+  return fmt::format("serving {}; models are being loaded", fmt::join(parts, ", "));
+}
+
+absl::Status Serve(const ServeArguments& arguments) {
+  SL_ASSIGN_OR_RETURN(const serve::ServingConfig config, ConfigOf(arguments));
+  Servers servers;
+  SL_ASSIGN_OR_RETURN(servers.service, MakeService(config));
+  SL_ASSIGN_OR_RETURN(servers.http,
+                      MakeHttp("--http", config.http, kMostConnections, config.drain_us));
+  SL_ASSIGN_OR_RETURN(servers.metrics,
+                      MakeHttp("--metrics", config.metrics, kMostScrapers, kScrapeUs));
+  SL_ASSIGN_OR_RETURN(servers.grpc, MakeGrpc(*servers.service, config.grpc));
+  if (servers.http == nullptr && servers.grpc == nullptr) {
+    return InvalidArgument("nothing is left to serve on: --http and --grpc are off");
+  }
+  if (servers.metrics != nullptr) {
+    SL_RETURN_IF_ERROR(
+        serve::AddServingMetrics(*servers.service, servers.http.get(), *servers.metrics));
+    SL_RETURN_IF_ERROR(servers.metrics->Start());
+  }
+  if (servers.http != nullptr) {
+    SL_RETURN_IF_ERROR(serve::AddRestRoutes(*servers.service, {}, *servers.http));
+    SL_RETURN_IF_ERROR(servers.http->Start());
+  }
+  TellUser("info", Described(servers));
+  SL_ASSIGN_OR_RETURN(const bool loaded, LoadModels(*servers.service));
+  if (loaded) TellUser("info", "ready");
+  bool was_ready = false;
+  while (!stop.load(std::memory_order_relaxed)) {
+    const bool is_ready = servers.service->Ready();
+    if (servers.grpc != nullptr && is_ready != was_ready) servers.grpc->SetServing(is_ready);
+    was_ready = is_ready;
+    std::this_thread::sleep_for(kLook);
+  }
+  servers.service->BeginDrain();
+  TellUser("info", "ending: what was accepted is being answered");
+  if (servers.grpc != nullptr) servers.grpc->SetServing(false);
+  if (servers.http != nullptr) servers.http->Stop();
+  if (servers.grpc != nullptr) servers.grpc->Stop(config.drain_us);
+  servers.service->Stop();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddServeCommand(CLI::App& app, int& exit_code) {
+  CLI::App* const serve = app.add_subcommand(
+      "serve", "Serve models over the Open Inference Protocol (KServe v2), as Triton does");
+  auto arguments = std::make_shared<ServeArguments>();
+  serve
+      ->add_option(
+          "--model", arguments->models,
+          "a package's name, a model file, a folder of a package or of versions "
+          "(1/model.onnx); NEW_NAME=... serves it under another name; several are possible")
+      ->check(NotEmpty());
+  serve
+      ->add_option("--http", arguments->http,
+                   "[ADDRESS:]PORT; a port alone is for this machine, :PORT for everyone; 0: any "
+                   "that is free; off: none [8000]")
+      ->check(NotEmpty());
+  serve->add_option("--grpc", arguments->grpc, "the same for gRPC [8001]")->check(NotEmpty());
+  serve->add_option("--metrics", arguments->metrics, "the same for GET /metrics [8002]")
+      ->check(NotEmpty());
+  serve->add_option("--config", arguments->config, "a file with the same and more, for each model")
+      ->check(NotEmpty());
+  serve
+      ->add_option("--instances", arguments->instances,
+                   "sessions of each model, each on a thread; 0: one a core [0]")
+      ->check(WholeBetween(0, 256));
+  serve
+      ->add_option("--drain", arguments->drain,
+                   "how long answers on their way have at the end (SIGTERM, Ctrl-C) [30s]")
+      ->check(NotEmpty());
+  serve->footer(
+      "Examples:\n"
+      "  sightline serve --model yolox_nano --model faces=ultraface.onnx\n"
+      "  curl localhost:8000/v2/models/yolox_nano\n"
+      "Without --model nothing is loaded until a client asks for a package of the model store.\n"
+      "docs/serving.md says what is answered and how.");
+  serve->callback([arguments, &exit_code] {
+    const StopSignal signal({.stop = [] { stop = true; }});
+    exit_code = Report(Serve(*arguments));
+  });
+}
+
+}  // namespace sightline::cli
