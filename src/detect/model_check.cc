@@ -232,9 +232,11 @@ ReadingComparison CompareReadings(const ReadingReport& described, const ReadingR
   constexpr double kLeastCertainty = 2;
   constexpr size_t kLeastPictures = 5;
   constexpr double kLeastAgreed = 2;  // some objects that the model is sure of
-  // Stretching enlarges what is in a picture, which alone found up to 16 % more.
+  // How a picture is fitted changes how large and how wide objects are, which finds more or less of
+  // them whatever the model was trained with: wide pictures letterboxed instead of stretched gave up
+  // to 47 % more.
   const std::string& key = other.reading.key;
-  const double least_gain = key == "input.resize" || key == "input.interpolation" ? 0.25 : 0.1;
+  const double least_gain = key == "input.resize" || key == "input.interpolation" ? 1.0 : 0.1;
   ReadingComparison comparison;
   const double before = described.agreed_sum(), after = other.agreed_sum();
   comparison.gain = before > 0 ? after / before - 1 : after > 0 ? 1e3 : 0;
