@@ -38,10 +38,10 @@ def enter():
             try:
                 python = make(folder)
             except (OSError, subprocess.SubprocessError) as error:
-                print(f"SKIPPED: the clients of {REQUIREMENTS.name} cannot be installed: {error}")
+                print(f"SKIPPED: conformance: the clients of {REQUIREMENTS.name} cannot be installed: {error}")
                 sys.exit(77)
     if not has_clients(python):
-        print(f"SKIPPED: {python} cannot import tritonclient")
+        print(f"SKIPPED: conformance: {python} cannot import tritonclient")
         sys.exit(77)
     os.environ[INSIDE] = "1"
     os.execv(python, [python, *sys.argv])

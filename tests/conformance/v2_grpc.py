@@ -3,6 +3,7 @@
 
 Usage: v2_grpc.py MODELS SIGHTLINE...
 """
+import asyncio
 import pathlib
 import queue
 import struct
@@ -17,6 +18,7 @@ client_environment.enter()
 import grpc  # noqa: E402
 import numpy as np  # noqa: E402
 import tritonclient.grpc as triton  # noqa: E402
+import tritonclient.grpc.aio as triton_aio  # noqa: E402
 from google.protobuf import descriptor_pb2, descriptor_pool  # noqa: E402
 from tritonclient.grpc import service_pb2 as pb  # noqa: E402
 from tritonclient.utils import InferenceServerException, shared_memory as shm  # noqa: E402
@@ -269,6 +271,23 @@ def settings(client):
     check(refused(lambda: client.update_log_settings({"log_file": "/tmp/x"}), "INVALID_ARGUMENT"), "no log file by the network")
 
 
+def with_asyncio(server):
+    async def ask():
+        async with triton_aio.InferenceServerClient(server.address["gRPC"]) as client:
+            inputs = [[tensor("x", np.full((1, 8), i, np.int32), "INT32")] for i in range(20)]
+            results = await asyncio.gather(*(client.infer("identity_int32", given) for given in inputs))
+            values = [int(r.as_numpy("y")[0][0]) for r in results]
+
+            async def requests():
+                for given in inputs:
+                    yield {"model_name": "identity_int32", "inputs": given}
+
+            streamed = [int(result.as_numpy("y")[0][0]) async for result, error in client.stream_infer(requests())]
+            return await client.is_server_ready() and values == streamed == list(range(20))
+
+    check(asyncio.run(ask()), "the client of asyncio, with a stream")
+
+
 def health_and_reflection(channel):
     check_health = channel.unary_unary("/grpc.health.v1.Health/Check", lambda raw: raw, lambda raw: raw)
     check(check_health(b"") == b"\x08\x01", "grpc.health.v1: serving")
@@ -328,6 +347,7 @@ def main():
         repository(client)
         shared_memory(client)
         settings(client)
+        with_asyncio(server)
         health_and_reflection(channel)
         client.close()
         channel.close()

@@ -3,6 +3,7 @@
 
 Usage: v2_http.py MODELS SIGHTLINE...
 """
+import asyncio
 import gzip
 import json
 import pathlib
@@ -18,6 +19,7 @@ client_environment.enter()
 
 import numpy as np  # noqa: E402
 import tritonclient.http as http  # noqa: E402
+import tritonclient.http.aio as http_aio  # noqa: E402
 from tritonclient.utils import InferenceServerException, shared_memory as shm  # noqa: E402
 
 from checks import check, failures  # noqa: E402
@@ -389,6 +391,17 @@ def settings(client):
     check(refused(lambda: client.update_log_settings({"log_info": 1}), "type"), "a value of another type")
 
 
+def with_asyncio(server):
+    async def ask():
+        async with http_aio.InferenceServerClient(server.address["HTTP"]) as client:
+            ready = await client.is_server_ready()
+            inputs = [[tensor("x", np.full((1, 8), i, np.int32), "INT32", True)] for i in range(20)]
+            results = await asyncio.gather(*(client.infer("identity_int32", given) for given in inputs))
+            return ready and [int(r.as_numpy("y")[0][0]) for r in results] == list(range(20))
+
+    check(asyncio.run(ask()), "the client of asyncio")
+
+
 def metrics(server):
     _, headers, text = server.ask("/metrics", server="metrics")
     values = {}
@@ -421,6 +434,7 @@ def main():
         statistics(client)
         shared_memory(server, client)
         settings(client)
+        with_asyncio(server)
         metrics(server)
         client.close()
         check(server.stop() == 0, "SIGTERM ends it with exit code 0")
