@@ -118,7 +118,9 @@ TEST_F(DetectorFactoryTest, FilesThatWereNeverAddedAreTriedElsewhereFirst) {
   const ModelTrial trial = [&](const std::string& file) {
     EXPECT_EQ(file, path);
     ++trials;
-    if (said.ok()) EXPECT_TRUE(RecognisedCache::Default().Keep(found.sha256, found).ok());
+    if (said.ok()) {
+      EXPECT_TRUE(RecognisedCache::Default().Keep(found.sha256, found).ok());
+    }
     return said;
   };
   // No runtime is asked for here, whatever comes of the trial.
