@@ -108,6 +108,7 @@ TEST_F(DetectorFactoryTest, FilesThatWereNeverAddedAreTriedElsewhereFirst) {
   int trials = 0;
   absl::Status said = DataLoss("it crashed");
   ModelSpec found;
+  found.name = "blobs";
   found.family = "yolox";
   found.layout = "raw_grid";
   found.input.width = found.input.height = 64;

@@ -23,6 +23,7 @@ std::vector<std::pair<std::string, std::string>> SmallModels() {
   std::vector<std::pair<std::string, std::string>> models;
   for (const auto& entry :
        std::filesystem::directory_iterator(SIGHTLINE_SOURCE_DIR "/tests/data/models")) {
+    if (entry.path().extension() != ".onnx") continue;
     auto bytes = ReadWholeFile(entry.path().string(), 1 << 20);
     EXPECT_TRUE(bytes.ok()) << bytes.status();
     if (bytes.ok()) models.emplace_back(entry.path().stem().string(), *std::move(bytes));
