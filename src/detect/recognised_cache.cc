@@ -12,7 +12,7 @@
 namespace sightline {
 namespace {
 
-constexpr int kVersion = 2;  // of recognition; raise it when the same file would be read otherwise
+constexpr int kVersion = 3;  // of recognition; raise it when the same file would be read otherwise
 constexpr uint64_t kMaxYamlBytes = 16 << 20;
 
 std::string EnvOr(const char* name, std::string otherwise) {
