@@ -101,6 +101,22 @@ std::vector<float> Repeat(const std::vector<float>& picture, int times) {
   return all;
 }
 
+// Outputs for each picture that hold nothing for the one that was given: families read the values that
+// their shapes promise. Lists of what was found in all pictures (boxes [0, 4] beside masks
+// [0, 1, 28, 28]) may be empty.
+absl::Status CheckNotEmpty(const std::vector<ProbeOutput>& outputs,
+                           const std::vector<size_t>& matched) {
+  const bool lists =
+      std::ranges::any_of(matched, [&](size_t i) { return outputs[i].info.shape.size() <= 2; });
+  for (const size_t i : matched) {
+    const std::vector<int64_t>& shape = outputs[i].info.shape;
+    if (lists || shape.size() < 3 || shape[0] > 0) continue;
+    return InvalidArgument("its output {} is empty for a test picture; export it again",
+                           ToString(outputs[i].info));
+  }
+  return absl::OkStatus();
+}
+
 // What cannot be read as numbers at all.
 absl::Status CheckValues(const ProbeOutput& output) {
   if (output.info.dtype == DataType::kInt64 || output.info.dtype == DataType::kInt32) {
@@ -196,6 +212,7 @@ absl::StatusOr<Fit> FitByValues(const ModelFamily& family, const SeenModel& seen
                            DescribeTensors(InfosOf(outputs)));
   }
   fit.match = *std::move(match);
+  SL_RETURN_IF_ERROR(CheckNotEmpty(outputs, fit.match.outputs));
   for (const size_t i : fit.match.outputs) {
     SL_RETURN_IF_ERROR(CheckValues(outputs[i]));
     fit.spec.output_names.push_back(outputs[i].info.name);

@@ -347,6 +347,37 @@ TEST(Recognise, RefusesBoxesAsFractionsAndNan) {
   EXPECT_THAT(std::string(MessageOf(found.status())), HasSubstr("NaN"));
 }
 
+TEST(Recognise, RefusesOutputsOfAnEmptyBatch) {
+  using Outputs = std::vector<std::pair<std::string, std::vector<int64_t>>>;
+  for (const Outputs& outputs :
+       {Outputs{{"a", {24, 80, 80}}, {"b", {24, 40, 40}}, {"c", {24, 20, 20}}},
+        Outputs{{"a", {3, 80, 80, 85}}, {"b", {3, 40, 40, 85}}, {"c", {3, 20, 20, 85}}},
+        Outputs{{"rows", {25200, 85}}}, Outputs{{"columns", {84, 8400}}},
+        Outputs{{"boxes", {300, 4}}, {"scores", {300, 80}}}}) {
+    const ModelProbe probe = [&](auto, auto) -> absl::StatusOr<std::vector<ProbeOutput>> {
+      std::vector<ProbeOutput> empty;
+      for (const auto& [name, shape] : outputs) {
+        empty.push_back({Info(name, shape), {}});
+        empty.back().info.shape.insert(empty.back().info.shape.begin(), 0);
+      }
+      return empty;
+    };
+    const auto found = RecogniseModel(File(Info("images", {1, 3, 640, 640}), {}), probe);
+    EXPECT_EQ(found.status().code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(Recognise, OutputsOfEmptyMapsAreNamed) {
+  const ModelProbe probe = [](auto, auto) -> absl::StatusOr<std::vector<ProbeOutput>> {
+    return std::vector<ProbeOutput>{{Info("a", {0, 24, 80, 80}), {}},
+                                    {Info("b", {0, 24, 40, 40}), {}},
+                                    {Info("c", {0, 24, 20, 20}), {}}};
+  };
+  const auto found = RecogniseModel(File(Info("images", {1, 3, 640, 640}), {}), probe);
+  ASSERT_FALSE(found.ok());
+  EXPECT_THAT(std::string(MessageOf(found.status())), HasSubstr("is empty for a test picture"));
+}
+
 TEST(Recognise, RefusesWhatIsNoPictureOrCannotRun) {
   const FakeModel model = Yolox(64, 64, 80, false);
   const auto message = [&](const OnnxFileInfo& file, const ModelProbe& probe) {

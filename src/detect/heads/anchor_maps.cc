@@ -17,12 +17,13 @@ using namespace head_internal;  // NOLINT: the heads' own
 constexpr int kUsualAnchors = 3;
 constexpr int kBoxAndObjectness = 5;
 constexpr int64_t kMostClasses = 100'000;
+constexpr int64_t kMostCells = 16'384;  // on a side; declared shapes may hold any number
 constexpr std::array<std::string_view, 4> kLayouts = {"maps", "maps_scored", "maps_activated",
                                                       "maps_decoded"};
 
 // The stride of a grid of rows x columns over the input; 0 when it is none.
 float StrideOf(int64_t rows, int64_t columns, int width, int height) {
-  if (rows < 1 || columns < 1) return 0;
+  if (rows < 1 || columns < 1 || rows > kMostCells || columns > kMostCells) return 0;
   for (const int stride : {4, 8, 16, 32, 64, 128}) {
     if (columns * stride == width && rows * stride == height) return static_cast<float>(stride);
   }
