@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <new>
 #include <string>
 
 #include "base/whole_file.h"
@@ -67,8 +68,11 @@ void WriteAnswer(int out, const absl::Status& status) {
   absl::Status status;
   try {
     status = work();
+  } catch (const std::bad_alloc&) {
+    status = ResourceExhausted("it needs more memory than it may have, {} MiB",
+                               limits.memory_bytes >> 20);
   } catch (const std::exception& e) {
-    status = ResourceExhausted("{}", e.what());  // std::bad_alloc above all
+    status = Internal("{}", e.what());
   }
   WriteAnswer(out, status);
   _exit(0);
@@ -98,14 +102,15 @@ void WriteAnswer(int out, const absl::Status& status) {
   _exit(0);
 }
 
-// What the child wrote until it closed its end; false when the time was over before.
-bool ReadAnswer(int in, int64_t wall_ms, std::string* answer) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(wall_ms);
+using Clock = std::chrono::steady_clock;
+
+// What the child wrote until it closed its end or has given all that an answer can be; false when the
+// time was over before.
+bool ReadAnswer(int in, Clock::time_point end, std::string* answer) {
   std::string buffer(4096, '\0');
-  while (true) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-                          end - std::chrono::steady_clock::now())
-                          .count();
+  while (answer->size() < 1 + kMaxWords) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
     if (left <= 0) return false;
     pollfd ready{.fd = in, .events = POLLIN, .revents = 0};
     const int found = poll(&ready, 1, static_cast<int>(left));
@@ -116,10 +121,30 @@ bool ReadAnswer(int in, int64_t wall_ms, std::string* answer) {
     if (got <= 0) return true;
     answer->append(buffer.data(), static_cast<size_t>(got));
   }
+  answer->resize(1 + kMaxWords);
+  return true;
+}
+
+// False when the child had to be killed at `end`.
+bool WaitFor(pid_t child, Clock::time_point end, int* wait_status) {
+  while (true) {
+    const pid_t ended = waitpid(child, wait_status, WNOHANG);
+    if (ended == child || (ended < 0 && errno != EINTR)) return true;
+    if (Clock::now() >= end) break;
+    poll(nullptr, 0, 1);  // a sleep of a millisecond; nothing tells of this child alone
+  }
+  kill(child, SIGKILL);
+  while (waitpid(child, wait_status, 0) < 0 && errno == EINTR) {
+  }
+  return false;
 }
 
 absl::Status WordsOfEnd(int wait_status) {
   if (WIFSIGNALED(wait_status)) {
+    // From outside: Ctrl-C and service managers mean the whole group.
+    if (WTERMSIG(wait_status) == SIGINT || WTERMSIG(wait_status) == SIGTERM) {
+      return Cancelled("it was told to end ({})", strsignal(WTERMSIG(wait_status)));
+    }
     return DataLoss("it crashed ({})", strsignal(WTERMSIG(wait_status)));
   }
   return DataLoss("it ended by itself with exit code {}", WEXITSTATUS(wait_status));
@@ -141,13 +166,14 @@ ChildAnswer InChild(const ChildLimits& limits, const BeChildFunction& be_child) 
   if (child == 0) be_child(ends[1]);
   close(ends[1]);
   std::string answer;
-  const bool in_time = ReadAnswer(in.get(), limits.wall_ms, &answer);
-  // A child that has answered ends at once; one that has not is not waited for.
-  if (!in_time) kill(child, SIGKILL);
+  const auto end = Clock::now() + std::chrono::milliseconds(limits.wall_ms);
+  const bool read = ReadAnswer(in.get(), end, &answer);
+  // A child that has answered has nothing left to do. One that closed its end without a word has the
+  // rest of its time to end, as how it ends is the answer then.
   int wait_status = 0;
-  while (waitpid(child, &wait_status, 0) < 0 && errno == EINTR) {
-  }
-  if (!in_time) {
+  const bool answered = read && !answer.empty();
+  const bool ended = WaitFor(child, read && !answered ? end : Clock::now(), &wait_status);
+  if (!answered && !(read && ended)) {
     return {DeadlineExceeded("it did not end within {} s", limits.wall_ms / 1000.0), true};
   }
   if (answer.empty()) return {WordsOfEnd(wait_status), true};

@@ -24,9 +24,10 @@ struct ChildAnswer {
 };
 
 // Forks, calls `work` in the child and gives back its status (at most 60 KB of words). When the child
-// gives none: DataLoss, "it crashed (Segmentation fault)"; DeadlineExceeded past wall_ms, when it is
-// killed. Unavailable when there can be no child. The child leaves no core file, runs no handlers at
-// exit, and dies with its parent.
+// gives none: DataLoss, "it crashed (Segmentation fault)"; Cancelled when SIGINT or SIGTERM ended it;
+// DeadlineExceeded past wall_ms, when it is killed. ResourceExhausted, with the limit, when `work` lets
+// std::bad_alloc out. Unavailable when there can be no child. The child leaves no core file, runs no
+// handlers at exit, and dies with its parent.
 //
 // Threads: the child has the calling thread alone, so call this where there are no others that may
 // hold locks that `work` takes. Cost: a fork, 1 to 20 ms by the size of the process.

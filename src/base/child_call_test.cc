@@ -1,9 +1,11 @@
 #include "base/child_call.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <memory>
@@ -52,6 +54,52 @@ TEST(CallInChild, AnEndlessLoopEnds) {
   EXPECT_EQ(answer.status.code(), absl::StatusCode::kDeadlineExceeded);
 }
 
+// The descriptors of pipes behind the standard streams.
+template <typename Do>
+void WithEachPipe(const Do& act) {
+  for (int fd = 3; fd < 64; ++fd) {
+    struct stat its {};
+    if (fstat(fd, &its) == 0 && S_ISFIFO(its.st_mode)) act(fd);
+  }
+}
+
+TEST(CallInChild, OneThatClosesItsEndAndNeverEndsIsKilled) {
+  const ChildAnswer answer = CallInChild(
+      []() -> absl::Status {
+        WithEachPipe([](int fd) { close(fd); });
+        while (true) pause();
+      },
+      {.wall_ms = 50});
+  EXPECT_TRUE(answer.died);
+  EXPECT_EQ(answer.status.code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST(CallInChild, OneThatSaysMoreThanAnAnswerIsNotHeard) {
+  const ChildAnswer answer = CallInChild([]() -> absl::Status {
+    signal(SIGPIPE, SIG_IGN);
+    const std::string words(1 << 16, static_cast<char>(absl::StatusCode::kInternal));
+    while (true) {
+      WithEachPipe([&](int fd) {
+        if (fcntl(fd, F_GETFL) & O_WRONLY) (void)!write(fd, words.data(), words.size());
+      });
+    }
+  });
+  EXPECT_EQ(answer.status.code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(answer.status.message().size(), 60'000u);
+}
+
+TEST(CallInChild, SignalsFromOutsideCancel) {
+  for (const int number : {SIGINT, SIGTERM}) {
+    const ChildAnswer answer = CallInChild([number] {
+      signal(number, SIG_DFL);
+      kill(getpid(), number);
+      return absl::OkStatus();
+    });
+    EXPECT_EQ(answer.status.code(), absl::StatusCode::kCancelled) << answer.status;
+    EXPECT_TRUE(answer.died);
+  }
+}
+
 TEST(CallInChild, MemoryIsBounded) {
   const auto [status, died] = CallInChild(
       [] {
@@ -64,6 +112,7 @@ TEST(CallInChild, MemoryIsBounded) {
       {.memory_bytes = 64 << 20});
   if (status.code() == absl::StatusCode::kUnimplemented) GTEST_SKIP() << status;
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_THAT(status.message(), HasSubstr("64 MiB"));
 }
 
 // What this program does when CallThisProgram() begins it anew.
