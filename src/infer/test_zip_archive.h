@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,14 @@ inline void Put(std::string& to, uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) to += static_cast<char>(value >> 8 * i & 0xff);
 }
 
+// What the ZIP64 record of an archive's end says more than there is; none is written without this.
+struct Zip64Lies {
+  int count = 0, bytes = 0, at = 0, record_at = 0;
+};
+
 // Checksums are 0: nothing here looks at them.
-inline std::string ZipArchive(const std::vector<ZipPart>& parts) {
+inline std::string ZipArchive(const std::vector<ZipPart>& parts,
+                              std::optional<Zip64Lies> zip64 = std::nullopt) {
   std::string archive, directory;
   for (const ZipPart& part : parts) {
     const uint64_t at = archive.size();
@@ -48,6 +55,21 @@ inline std::string ZipArchive(const std::vector<ZipPart>& parts) {
   }
   const uint64_t directory_at = archive.size();
   archive += directory;
+  if (zip64) {
+    const uint64_t record_at = archive.size();
+    Put(archive, 0x06064b50, 4);
+    Put(archive, 44, 8);
+    Put(archive, 45 | 45 << 16, 4);
+    Put(archive, 0, 8);
+    Put(archive, parts.size() + zip64->count, 8);
+    Put(archive, parts.size() + zip64->count, 8);
+    Put(archive, directory.size() + zip64->bytes, 8);
+    Put(archive, directory_at + zip64->at, 8);
+    Put(archive, 0x07064b50, 4);
+    Put(archive, 0, 4);
+    Put(archive, record_at + zip64->record_at, 8);
+    Put(archive, 1, 4);
+  }
   Put(archive, 0x06054b50, 4);
   Put(archive, 0, 4);
   Put(archive, parts.size(), 2);

@@ -1,6 +1,5 @@
 #include "infer/zip_directory.h"
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -8,27 +7,45 @@ namespace sightline {
 namespace {
 
 constexpr uint32_t kEndMagic = 0x06054b50, kEntryMagic = 0x02014b50, kHeaderMagic = 0x04034b50;
+constexpr uint32_t kEnd64Magic = 0x06064b50, kLocatorMagic = 0x07064b50;
 constexpr size_t kEndBytes = 22, kEntryBytes = 46, kHeaderBytes = 30;
-constexpr size_t kMaxCommentBytes = 65'535;
+constexpr size_t kEnd64Bytes = 56, kLocatorBytes = 20;
 // Chosen: a file of a large model has some thousands.
-constexpr size_t kMaxEntries = 100'000;
+constexpr size_t kMaxEntries = 50'000;
 constexpr size_t kMaxDirectoryBytes = 16 << 20;
 
 uint16_t U16(const uint8_t* at) { return static_cast<uint16_t>(at[0] | at[1] << 8); }
 uint32_t U32(const uint8_t* at) { return U16(at) | uint32_t{U16(at + 2)} << 16; }
+uint64_t U64(const uint8_t* at) { return U32(at) | uint64_t{U32(at + 4)} << 32; }
 
 absl::Status Damaged(std::string_view name, std::string_view what) {
   return DataLoss("{} is cut short or damaged: {}", name, what);
 }
 
-// Where the record that ends an archive begins in its last bytes; npos when there is none.
-size_t FindEnd(std::span<const uint8_t> tail) {
-  for (size_t at = tail.size() - kEndBytes + 1; at-- > 0;) {
-    if (U32(&tail[at]) == kEndMagic && at + kEndBytes + U16(&tail[at + 20]) == tail.size()) {
-      return at;
-    }
+// Where the directory is and how much it holds, by the record that ends the archive.
+struct End {
+  uint64_t count, bytes, at;
+  bool operator==(const End&) const = default;
+};
+
+// Where the directory must end: at the record that ends the archive, or at the one of ZIP64 in front of
+// it. PyTorch writes that one always and its reader believes it rather than the other, so both have to
+// say the same.
+absl::StatusOr<uint64_t> EndOfDirectory(const ReadBytesAt& read, uint64_t end_at, const End& end,
+                                        std::string_view name) {
+  uint8_t locator[kLocatorBytes];
+  if (end_at < kLocatorBytes || !read(end_at - kLocatorBytes, locator) ||
+      U32(locator) != kLocatorMagic) {
+    return end_at;
   }
-  return std::string_view::npos;
+  const uint64_t at = U64(locator + 8);
+  uint8_t record[kEnd64Bytes];
+  if (at > end_at || !read(at, record) || U32(record) != kEnd64Magic ||
+      U64(record + 24) != end.count ||
+      End{U64(record + 32), U64(record + 40), U64(record + 48)} != end) {
+    return Damaged(name, "its two records of its end do not say the same");
+  }
+  return at;
 }
 
 }  // namespace
@@ -43,24 +60,32 @@ ReadBytesAt ReadFrom(std::span<const uint8_t> bytes) {
 
 absl::StatusOr<std::vector<ZipEntry>> ReadZipDirectory(const ReadBytesAt& read, uint64_t file_bytes,
                                                        std::string_view name) {
-  std::vector<uint8_t> tail(std::min<uint64_t>(file_bytes, kEndBytes + kMaxCommentBytes));
-  if (tail.size() < kEndBytes || !read(file_bytes - tail.size(), tail)) {
+  uint8_t record[kEndBytes];
+  if (file_bytes < kEndBytes || !read(file_bytes - kEndBytes, record)) {
     return InvalidArgument("{} is no ZIP archive", name);
   }
-  const size_t end = FindEnd(tail);
-  if (end == std::string_view::npos) {
-    return InvalidArgument("{} is no ZIP archive, or is cut short", name);
+  // Readers look for this record from the end on and do not agree about comments behind it or what
+  // looks like a second one: what is checked here has to be what they read.
+  if (U32(record) != kEndMagic || U16(record + 20) != 0) {
+    return InvalidArgument("{} is no ZIP archive, is cut short, or has a comment", name);
   }
-  const size_t count = U16(&tail[end + 10]);
-  const uint64_t directory_bytes = U32(&tail[end + 12]);
-  const uint64_t directory_at = U32(&tail[end + 16]);
-  const uint64_t end_at = file_bytes - tail.size() + end;
-  if (directory_bytes > kMaxDirectoryBytes || count > kMaxEntries) {
+  for (size_t i = 1; i + 4 <= kEndBytes; ++i) {
+    if (U32(record + i) == kEndMagic) return Damaged(name, "it ends twice");
+  }
+  const uint64_t end_at = file_bytes - kEndBytes;
+  const auto [count, directory_bytes, directory_at] =
+      End{U16(record + 10), U32(record + 12), U32(record + 16)};
+  if (count > kMaxEntries) {
+    return ResourceExhausted("{} has {} entries; at most {} are read", name, count, kMaxEntries);
+  }
+  if (directory_bytes > kMaxDirectoryBytes) {
     return ResourceExhausted("{} has a directory of {} bytes; at most {} are read", name,
                              directory_bytes, kMaxDirectoryBytes);
   }
-  if (directory_at > end_at || directory_bytes > end_at - directory_at) {
-    return Damaged(name, "its directory lies outside of it");
+  SL_ASSIGN_OR_RETURN(const uint64_t directory_end,
+                      EndOfDirectory(read, end_at, {count, directory_bytes, directory_at}, name));
+  if (directory_at > directory_end || directory_bytes != directory_end - directory_at) {
+    return Damaged(name, "its directory is not in front of its end");
   }
   std::vector<uint8_t> directory(directory_bytes);
   if (!read(directory_at, directory)) return Damaged(name, "its directory cannot be read");
@@ -70,15 +95,16 @@ absl::StatusOr<std::vector<ZipEntry>> ReadZipDirectory(const ReadBytesAt& read, 
     if (directory.size() - at < kEntryBytes || U32(&directory[at]) != kEntryMagic) {
       return Damaged(name, "its directory has fewer entries than it says");
     }
-    const uint8_t* const record = &directory[at];
-    const size_t name_bytes = U16(record + 28);
-    const size_t record_bytes = kEntryBytes + name_bytes + U16(record + 30) + U16(record + 32);
+    const uint8_t* const entry_record = &directory[at];
+    const size_t name_bytes = U16(entry_record + 28);
+    const size_t record_bytes =
+        kEntryBytes + name_bytes + U16(entry_record + 30) + U16(entry_record + 32);
     if (directory.size() - at < record_bytes) return Damaged(name, "its directory is too short");
-    ZipEntry entry{.name = {reinterpret_cast<const char*>(record) + kEntryBytes, name_bytes},
-                   .method = U16(record + 10),
-                   .packed_bytes = U32(record + 20),
-                   .bytes = U32(record + 24),
-                   .header_at = U32(record + 42)};
+    ZipEntry entry{.name = {reinterpret_cast<const char*>(entry_record) + kEntryBytes, name_bytes},
+                   .method = U16(entry_record + 10),
+                   .packed_bytes = U32(entry_record + 20),
+                   .bytes = U32(entry_record + 24),
+                   .header_at = U32(entry_record + 42)};
     if (entry.header_at > directory_at || entry.packed_bytes > directory_at - entry.header_at) {
       return Damaged(name, "an entry lies outside of it");
     }

@@ -1,8 +1,8 @@
 // The directory of a ZIP archive, read within limits: what is in it and where, and the entries that are
 // not compressed. For model files that are archives; nothing is unpacked.
 //
-// Format: APPNOTE.TXT 6.3.10 of PKWARE, one disk, no encryption; ZIP64 only as far as the ordinary
-// records say the same. Threads: reentrant. Nothing here trusts the file.
+// Format: APPNOTE.TXT 6.3.10 of PKWARE, one disk, no encryption, no comment, nothing between the
+// directory and its end; ZIP64 only where the ordinary records say the same. Threads: reentrant. Nothing here trusts the file.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ struct ZipEntry {
 };
 
 // InvalidArgument when the bytes are no ZIP archive; DataLoss when it is cut short or does not hold
-// together (entries beyond the end); ResourceExhausted beyond 100,000 entries or 16 MiB of directory.
+// together (entries beyond the end); ResourceExhausted beyond 50,000 entries or 16 MiB of directory.
 // `name` stands in errors.
 absl::StatusOr<std::vector<ZipEntry>> ReadZipDirectory(const ReadBytesAt& read, uint64_t file_bytes,
                                                        std::string_view name);

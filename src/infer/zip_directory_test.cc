@@ -38,11 +38,46 @@ TEST(ZipDirectory, NamesWhatIsIn) {
             absl::StatusCode::kResourceExhausted);
 }
 
-TEST(ZipDirectory, ACommentMayFollow) {
-  std::string archive = ZipArchive({{.name = "a", .bytes = "1"}});
-  archive[archive.size() - 2] = 5;
-  EXPECT_FALSE(Read(archive).ok());
-  EXPECT_TRUE(Read(archive + "hello").ok());
+TEST(ZipDirectory, WhatReadersReadDifferentlyIsRefused) {
+  const std::vector<ZipPart> parts = {{.name = "a", .bytes = "1"}};
+  std::string archive = ZipArchive(parts);
+  EXPECT_TRUE(Read(archive).ok());
+  // A comment, which may be a second archive's end.
+  EXPECT_FALSE(Read(archive + "hello").ok());
+  std::string commented = archive;
+  commented[archive.size() - 2] = 5;
+  EXPECT_FALSE(Read(commented + "hello").ok());
+  commented[archive.size() - 2] = 22;
+  EXPECT_FALSE(Read(commented + archive.substr(archive.size() - 22)).ok());
+  // A second signature within the record.
+  std::string twice = archive;
+  twice.replace(archive.size() - 6, 4, "PK\5\6");
+  EXPECT_EQ(Read(twice).status().code(), absl::StatusCode::kDataLoss);
+  // Something between the directory and its end: readers may take it for bytes in front.
+  std::string apart = archive;
+  apart.insert(archive.size() - 22, "between");
+  EXPECT_EQ(Read(apart).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(ZipDirectory, BothRecordsOfTheEndSayTheSame) {
+  const std::vector<ZipPart> parts = {{.name = "a", .bytes = "1"}, {.name = "b"}};
+  const auto entries = Read(ZipArchive(parts, test::Zip64Lies{}));
+  ASSERT_TRUE(entries.ok()) << entries.status();
+  EXPECT_EQ(entries->size(), 2u);
+  for (const test::Zip64Lies& lies :
+       {test::Zip64Lies{.count = 1}, test::Zip64Lies{.bytes = -1}, test::Zip64Lies{.at = 1},
+        test::Zip64Lies{.record_at = -1}, test::Zip64Lies{.record_at = 1 << 30},
+        test::Zip64Lies{.record_at = 20}}) {
+    EXPECT_EQ(Read(ZipArchive(parts, lies)).status().code(), absl::StatusCode::kDataLoss);
+  }
+}
+
+TEST(ZipDirectory, TooManyEntriesAreRefused) {
+  std::string archive = ZipArchive({{.name = "a"}});
+  archive[archive.size() - 12] = archive[archive.size() - 11] = '\xff';
+  const auto many = Read(archive);
+  EXPECT_EQ(many.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(many.status().message()), HasSubstr("65535 entries"));
 }
 
 TEST(ZipDirectory, WhatIsNoArchiveOrCutShortIsRefused) {

@@ -30,10 +30,11 @@ struct SightlineTorchResult {
 
 namespace {
 
+// The end of the words: in front of the reason stands a trace of the model's code of any length.
 void SayTo(char* error, size_t error_bytes, const std::string& words) {
   if (error == nullptr || error_bytes == 0) return;
   const size_t kept = std::min(words.size(), error_bytes - 1);
-  std::memcpy(error, words.data(), kept);
+  std::memcpy(error, words.data() + (words.size() - kept), kept);
   error[kept] = '\0';
 }
 

@@ -23,7 +23,7 @@ struct TorchScriptModel {
 
 inline constexpr size_t kTorchErrorBytes = 4096;
 
-// The first of libtorch's words, in one line: what follows is a trace of the model's own code.
+// The last of libtorch's words, in one line: in front of them stands a trace of the model's own code.
 std::string TorchScriptWords(const char* error);
 
 // `picture_shape`: of the first input; empty = not known, and then nothing is run here.
