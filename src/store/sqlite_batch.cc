@@ -131,18 +131,10 @@ void SqliteBatch::AddFrame(const FrameResult& result) {
 }
 
 WaitingStageRow& SqliteBatch::AddStageRow(const FrameResult& result, const StageResult& said,
-                                          uint32_t frame_index, size_t first_row,
+                                          uint32_t frame_index, int32_t part,
                                           std::string_view kind) {
-  const Uuid& detection_id = result.detection_ids[static_cast<size_t>(said.item)];
-  // Behind what the frame has of this stage and object already: two parts of a graph may have stages
-  // of one name.
-  int32_t part = 0;
-  for (size_t i = first_row; i < stage_rows_.size(); ++i) {
-    const WaitingStageRow& other = stage_rows_[i];
-    part += other.detection_id == detection_id && *other.stage == *said.stage;
-  }
   WaitingStageRow& row = stage_rows_.emplace_back();
-  row.detection_id = detection_id;
+  row.detection_id = result.detection_ids[static_cast<size_t>(said.item)];
   row.stage = said.stage;
   row.labels = said.result.labels;
   row.frame = frame_index;
@@ -157,8 +149,16 @@ void SqliteBatch::AddStages(const FrameResult& result, uint32_t frame_index) {
   const size_t first_row = stage_rows_.size();
   for (const StageResult& said : result.detections.stages) {
     if (said.item < 0 || static_cast<size_t>(said.item) >= result.detection_ids.size()) continue;
+    // Behind what the frame has of this stage and object already: two parts of a graph may have
+    // stages of one name.
+    const Uuid& detection_id = result.detection_ids[static_cast<size_t>(said.item)];
+    int32_t part = 0;
+    for (size_t i = first_row; i < stage_rows_.size(); ++i) {
+      const WaitingStageRow& other = stage_rows_[i];
+      part += other.detection_id == detection_id && *other.stage == *said.stage;
+    }
     const auto add = [&](std::string_view kind) -> WaitingStageRow& {
-      return AddStageRow(result, said, frame_index, first_row, kind);
+      return AddStageRow(result, said, frame_index, part++, kind);
     };
     const Detections& its = said.result;
     const size_t rows_before = rows_;

@@ -51,7 +51,7 @@ class SqliteBatch {
   void RememberLabels(const FrameResult& result);
   void AddStages(const FrameResult& result, uint32_t frame_index);
   WaitingStageRow& AddStageRow(const FrameResult& result, const StageResult& said,
-                               uint32_t frame_index, size_t first_row, std::string_view kind);
+                               uint32_t frame_index, int32_t part, std::string_view kind);
   int InsertFrames();
   int InsertDetections();
   // Parameters before + 1 to before + kDetectionColumns.

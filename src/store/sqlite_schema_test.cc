@@ -1,8 +1,10 @@
 // Versions of the schema, and reading a database back.
 #include "store/sqlite_schema.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "base/whole_file.h"
 #include "store/read.h"
 #include "store/sqlite_test_support.h"
 #include "store/store_test_support.h"
@@ -24,6 +26,14 @@ TEST(SqliteSchema, MigratesStepByStepAndKeepsTheRows) {
   EXPECT_EQ(*database.QueryInt("PRAGMA user_version"), static_cast<int64_t>(later.size()));
   EXPECT_EQ(*database.QueryInt("SELECT count(*) FROM frames WHERE note IS NULL"), 10);
   EXPECT_TRUE(MigrateSqliteSchema(database, later).ok()) << "nothing left to do";
+}
+
+TEST(SqliteSchema, ThePageNamesTheVersion) {
+  const auto page =
+      ReadWholeFile(std::string(SIGHTLINE_SOURCE_DIR) + "/docs/output_formats.md", 1 << 20);
+  ASSERT_TRUE(page.ok()) << page.status();
+  EXPECT_NE(page->find(fmt::format("the schema's version, now {}.", SqliteMigrations().size())),
+            std::string::npos);
 }
 
 // Rows of `from` in a file of an earlier version, made by that version's own statements.

@@ -25,7 +25,8 @@
 // never a NULL in the table.
 //
 // Threads: one at a time (ResultSink). Memory: one batch of rows (at most batch_rows, and 8 MiB of
-// embeddings and details of stages, plus one frame's) and SQLite's page cache of 16 MiB; nothing is allocated by us per frame after warm-up.
+// embeddings and details of stages, plus one frame's) and SQLite's page cache of 16 MiB; nothing is
+// allocated by us per frame after warm-up.
 // Disk: the write-ahead log is bounded to some 16 MiB unless a reader keeps a snapshot open.
 // Cost: some 3 us CPU per detection with two busy cores, half of it for the two indexes
 // (benchmarks/sqlite_bench.cc).
