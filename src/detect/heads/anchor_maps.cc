@@ -389,6 +389,10 @@ absl::StatusOr<std::unique_ptr<Head>> MakeHead(const ModelSpec& spec,
   if (!spec.scale_xy.empty()) set.scale_xy = spec.scale_xy;
   if (maps.law == BoxLaw::kSquare) set.scale_xy.assign(levels, 2);
   if (set.scale_xy.empty()) set.scale_xy.assign(levels, 1);
+  // Boxes that are decoded need no sizes: only how many anchors a cell has.
+  if (spec.layout == "maps_decoded" && set.sizes.empty()) {
+    set.sizes.assign(2 * levels * kUsualAnchors, 1);
+  }
   if (set.sizes.empty() || set.sizes.size() % (2 * levels) != 0) {
     return InvalidArgument(
         "model {}: it has {} maps, and `anchors` in its model.yaml {} numbers: width and height of "

@@ -180,6 +180,8 @@ TEST(AnchorMaps, WhatDoesNotFitIsRefusedWithTheKey) {
   std::vector<TensorInfo> four = outputs;
   four.push_back({"d", DataType::kFloat32, {1, 27, 1, 1}});
   EXPECT_THAT(MakeHead(SpecOf("yolov4", "maps"), four).status().ToString(), HasSubstr("`anchors`"));
+  // What is decoded needs none.
+  EXPECT_TRUE(MakeHead(SpecOf("yolov4", "maps_decoded"), four).ok());
 }
 
 // A file with these maps and operators.

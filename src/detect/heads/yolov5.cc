@@ -5,7 +5,6 @@
 // maps as further outputs. Confidence = objectness * best class. Layout "decoded". Files that give
 // those maps alone have the layouts "maps" and "maps_activated" of anchor_maps.h, with the anchors of
 // YOLOv5 and YOLOv7-tiny; those of YOLOv7 are told.
-#include <fmt/ranges.h>
 
 #include <fmt/ranges.h>
 
