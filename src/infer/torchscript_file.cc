@@ -240,7 +240,10 @@ absl::StatusOr<OnnxFileInfo> InspectTorchScript(const std::string& path, Inferen
     return info;
   }
   if (sizes.size() == 1) {
-    return WithContext(last, fmt::format("pictures of {}x{}", sizes[0].first, sizes[0].second));
+    return InvalidArgument(
+        "{} cannot be run on pictures of {}x{}: for others add --set input.width=W --set "
+        "input.height=H: {}",
+        path, sizes[0].first, sizes[0].second, MessageOf(last));
   }
   return InvalidArgument(
       "{} does not say which pictures it takes, and none of the usual sizes will do: add --set "
