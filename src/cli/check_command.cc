@@ -21,6 +21,7 @@
 #include "cli/output_guard.h"
 #include "cli/sources.h"
 #include "cli/standard_output.h"
+#include "infer/model_format.h"
 #include "infer/model_store.h"
 #include "pipeline/camera_setup.h"
 #include "pipeline/config/parse.h"
@@ -106,8 +107,10 @@ void Print(const ParsedConfig& parsed) {
   }
 }
 
-// The classes of a model without its parts, as far as they can be had; null when not.
-std::shared_ptr<const LabelSet> OwnLabelsOf(const ModelConfig& model) {
+// The classes of a model without its parts, as far as they can be had; null when not. What is wrong
+// with a file that was never added is said at the model's place.
+std::shared_ptr<const LabelSet> OwnLabelsOf(const ModelConfig& model,
+                                            std::vector<ConfigError>& errors) {
   if (!model.labels.empty()) return std::make_shared<LabelSet>(LabelSet{model.labels});
   if (model.origin == ModelOrigin::kBuiltin) {
     const auto factory = OpenConfiguredDetector(model);
@@ -126,12 +129,27 @@ std::shared_ptr<const LabelSet> OwnLabelsOf(const ModelConfig& model) {
       file ? PeekPackageBeside(model.reference) : PeekModelPackage(folder.string());
   if (package.ok()) return package->spec.labels;
   if (!file) return nullptr;
+  // A TorchScript file is a program, which a check does not run.
+  if (model.backend == "torchscript" || FormatOf(model.reference) == ModelFormat::kTorchScript) {
+    return nullptr;
+  }
+  // `doctor` says what is missing for a backend that is not there.
+  if (!BackendFor(model.backend, model.reference).ok()) return nullptr;
   const auto spec = SpecOfFile(model.reference, model.backend);
-  return spec.ok() ? spec->labels : nullptr;
+  if (spec.ok()) return spec->labels;
+  ConfigError error{model.at,
+                    fmt::format("model \"{}\": {}", model.name, MessageOf(spec.status()))};
+  // One that is part of others is met with each of them.
+  const auto same = [&](const ConfigError& other) {
+    return other.at.line == error.at.line && other.message == error.message;
+  };
+  if (std::ranges::none_of(errors, same)) errors.push_back(std::move(error));
+  return nullptr;
 }
 
 // With those that its parts add, as a run has them; null when one's are not known.
-std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model) {
+std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model,
+                                         std::vector<ConfigError>& errors) {
   const auto all = std::make_shared<LabelSet>();
   const auto add = [&](const std::shared_ptr<const LabelSet>& labels) {
     if (labels == nullptr) return false;
@@ -142,9 +160,9 @@ std::shared_ptr<const LabelSet> LabelsOf(const ModelConfig& model) {
   };
   const auto add_part = [&](const std::string& name) {
     const auto part = model.parts.find(name);
-    return part != model.parts.end() && add(LabelsOf(*part->second));
+    return part != model.parts.end() && add(LabelsOf(*part->second, errors));
   };
-  if (model.ensemble.empty() && !add(OwnLabelsOf(model))) return nullptr;
+  if (model.ensemble.empty() && !add(OwnLabelsOf(model, errors))) return nullptr;
   if (!std::ranges::all_of(model.ensemble, add_part)) return nullptr;
   if (!std::ranges::all_of(model.fallback, add_part, &FallbackConfig::model)) return nullptr;
   return all;
@@ -180,7 +198,7 @@ class ClassCheck {
              const std::string& path, ConfigLocation at) {
     if (classes.empty()) return;
     const auto [found, fresh] = labels_.try_emplace(model.name);
-    if (fresh) found->second = LabelsOf(model);
+    if (fresh) found->second = LabelsOf(model, errors_);
     if (found->second == nullptr) return;
     for (size_t i = 0; i < classes.size(); ++i) {
       const auto ids = ClassIdsOf({classes[i]}, *found->second);
@@ -232,10 +250,7 @@ void CheckAgainstModels(ParsedConfig& parsed) {
   std::vector<ConfigError> errors;
   for (const ModelConfig& model : parsed.config->models) CheckProviders(model, errors);
   CheckClassesOf(parsed, errors);
-  if (errors.empty()) return;
-  std::ranges::stable_sort(errors, {}, [](const ConfigError& error) { return error.at.line; });
-  parsed.errors = std::move(errors);
-  parsed.config.reset();
+  parsed.SetErrors(std::move(errors));
 }
 
 int Check(const CheckOptions& options) {
@@ -247,14 +262,10 @@ int Check(const CheckOptions& options) {
       const absl::Status guarded =
           CheckOutputFiles(*parsed.config, config, OnlyCameraOf(*parsed.config));
       if (!guarded.ok()) {
-        parsed.errors.push_back({{}, WithoutSecrets(MessageOf(guarded))});
-        parsed.config.reset();
+        parsed.SetErrors({ConfigError{{}, WithoutSecrets(MessageOf(guarded))}});
       }
     }
-    if (parsed.config) {
-      parsed.errors = CheckSources(*parsed.config);
-      if (!parsed.errors.empty()) parsed.config.reset();
-    }
+    if (parsed.config) parsed.SetErrors(CheckSources(*parsed.config));
     if (parsed.config && !options.no_files) CheckAgainstModels(parsed);
     if (!parsed.config) exit_code = 2;
     if (options.json) {
@@ -277,9 +288,12 @@ void AddCheckCommand(CLI::App& app, int& exit_code) {
                   "one JSON object a file: {\"file\",\"ok\",\"cameras\",\"errors\":"
                   "[{\"line\",\"column\",\"message\"}],\"warnings\"}");
   check->add_flag("--no-files", options->no_files,
-                  "do not look whether sources and models are there, for checking on another "
-                  "machine");
+                  "do not look whether sources and models are there, and open no model file, for "
+                  "checking on another machine");
   check->footer(
+      "Where classes are named, a model file that was never added is opened to see its\n"
+      "classes, in a process of its own; --no-files keeps from that. TorchScript files are\n"
+      "never run.\n"
       "Exit codes: 0 ok (there may be warnings), 2 errors.\n"
       "Examples:\n"
       "  sightline check shop.yaml\n"

@@ -219,7 +219,7 @@ void AddDetectCommand(CLI::App& app, int& exit_code) {
   detect
       ->add_option("--model", options->model,
                    "people, motion, faces, truth (sim:// only), a package of `sightline models "
-                   "list`, or an ONNX or TensorFlow Lite file")
+                   "list`, or an ONNX, TensorFlow Lite or TorchScript file")
       ->required()
       ->check(NotEmpty());
   AddBackendOption(*detect, options->backend);

@@ -146,7 +146,7 @@ void AddRunOptions(CLI::App& command, const std::shared_ptr<RunOptions>& options
   command
       .add_option("--model", options->model,
                   "people, motion, faces, truth (sim:// only), a package of `sightline models "
-                  "list`, or an ONNX or TensorFlow Lite file")
+                  "list`, or an ONNX, TensorFlow Lite or TorchScript file")
       ->check(NotEmpty());
   AddBackendOption(command, options->backend);
   command.add_option("--out", options->out, "folder for the results (default: out)")

@@ -141,7 +141,7 @@ constexpr Field kModelFields[] = {
         .Says("A package added by `sightline models add`.")
         .Example("yolox_nano"),
     Reference<ModelOrigin::kFile>("file", kPath)
-        .Says("An ONNX or TensorFlow Lite file, or a package's folder.")
+        .Says("An ONNX, TensorFlow Lite or TorchScript file, or a package's folder.")
         .Example("yolox_nano.onnx"),
     Key<&ModelConfig::ensemble>("ensemble", kTextList)
         .Says("Models that all look at every frame; their boxes become one set by weighted boxes "

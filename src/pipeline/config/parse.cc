@@ -99,19 +99,22 @@ ParsedConfig Parse(std::string_view text, const std::string& file, const ParseOp
   } else if (document != nullptr) {
     ReadDocument(*document->root, FolderOf(file), options, config, findings, parsed.locations);
   }
-  SortByLine(findings.errors);
   SortByLine(findings.warnings);
-  if (findings.errors.size() > kMaxConfigErrors) {
-    parsed.errors_left_out = findings.errors.size() - kMaxConfigErrors;
-    findings.errors.resize(kMaxConfigErrors);
-  }
-  parsed.errors = std::move(findings.errors);
   parsed.warnings = std::move(findings.warnings);
-  if (parsed.errors.empty()) parsed.config = std::move(config);
+  parsed.config = std::move(config);
+  parsed.SetErrors(std::move(findings.errors));
   return parsed;
 }
 
 }  // namespace
+
+void ParsedConfig::SetErrors(std::vector<ConfigError> found) {
+  SortByLine(found);
+  errors_left_out = found.size() - std::min(found.size(), kMaxConfigErrors);
+  found.resize(found.size() - errors_left_out);
+  errors = std::move(found);
+  if (!errors.empty()) config.reset();
+}
 
 std::string ParsedConfig::ErrorText() const {
   std::string text = Lines(file, errors, "");

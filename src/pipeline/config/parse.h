@@ -52,6 +52,10 @@ struct ParsedConfig {
   std::vector<ConfigError> warnings;
   ConfigLocations locations;  // of every value of the file
 
+  // Takes the place of `errors`: sorted by line, cut at kMaxConfigErrors and the rest counted. There
+  // is no config then unless there are none.
+  void SetErrors(std::vector<ConfigError> found);
+
   // One line each: "file:line:column: message", with "warning: " in front of a warning's message.
   // Empty when there is none; no line end at the end.
   std::string ErrorText() const;
