@@ -16,6 +16,10 @@
 
 namespace sightline::serve {
 
+// Of all inputs of a request that lie in shared memory, as of the body of one that carries them: who runs
+// it copies them. Chosen.
+inline constexpr size_t kMaxRequestBytes = size_t{64} << 20;
+
 // Where a client wants a tensor, or has it.
 struct SharedPlace {
   std::shared_ptr<const SharedRegion> region;  // null: not in shared memory

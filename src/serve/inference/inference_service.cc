@@ -95,16 +95,17 @@ void InferenceService::Infer(InferRequest&& request, InferDone done) {
 }
 
 std::vector<std::string> InferenceService::Extensions() const {
-  return {"classification",
-          "model_repository",
-          "schedule_policy",
-          "model_configuration",
-          "system_shared_memory",
-          "binary_tensor_data",
-          "parameters",
-          "statistics",
-          "trace",
-          "logging"};
+  std::vector<std::string> names = {"classification",
+                                    "model_repository",
+                                    "schedule_policy",
+                                    "model_configuration",
+                                    "binary_tensor_data",
+                                    "parameters",
+                                    "statistics",
+                                    "trace",
+                                    "logging"};
+  if (shared_memory_.allowed()) names.emplace_back("system_shared_memory");
+  return names;
 }
 
 void InferenceService::CollectMetrics(MetricWriter& writer) const {

@@ -29,6 +29,8 @@ struct InferenceServiceOptions {
 class InferenceService {
  public:
   static constexpr std::string_view kName = "sightline";
+  static constexpr std::string_view kNoCudaSharedMemory =
+      "CUDA shared memory is not supported; system shared memory is";
 
   // As ModelRepository::Create(). Nothing is loaded yet.
   static absl::StatusOr<std::unique_ptr<InferenceService>> Create(InferenceServiceOptions options);

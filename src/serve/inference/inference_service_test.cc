@@ -1,7 +1,9 @@
 #include "serve/inference/inference_service.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -13,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/test_until.h"
 #include "serve/inference/test_backend.h"
 
 namespace sightline::serve {
@@ -35,6 +38,7 @@ class InferenceServiceTest : public ::testing::Test {
   }
   void TearDown() override {
     state_->Open();
+    state_->OpenDoor();
     service_.reset();
     std::filesystem::remove_all(folder_);
   }
@@ -42,6 +46,7 @@ class InferenceServiceTest : public ::testing::Test {
   absl::Status Start() {
     InferenceServiceOptions options;
     options.version = "test";
+    options.shared_memory = true;
     options.models.store = ModelStore((folder_ / "store").string());
     options.models.backend = [this](const std::string&, const std::string&) {
       return absl::StatusOr<InferenceBackend*>(&backend_);
@@ -144,6 +149,80 @@ TEST_F(InferenceServiceTest, ARequestThatFailsSpoilsNoOther) {
   EXPECT_EQ(Values(answers[3].get()), (std::vector<float>{6, 6}));
 }
 
+TEST_F(InferenceServiceTest, ARequestWithoutMemorySpoilsNoOther) {
+  ASSERT_TRUE(Start().ok());
+  state_->Close();
+  std::vector<std::future<Answer>> answers;
+  answers.push_back(Ask(Request({0, 0})));
+  state_->WaitForRuns(1);
+  answers.push_back(Ask(Request({1, 1})));
+  answers.push_back(Ask(Request({TestModelState::kNoMemory, 1})));
+  state_->Open();
+  EXPECT_TRUE(answers[0].get().ok());
+  EXPECT_EQ(Values(answers[1].get()), (std::vector<float>{2, 2}));
+  EXPECT_EQ(answers[2].get().status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+// A region may be sparse: what is asked of it is more than there is memory.
+TEST_F(InferenceServiceTest, SharedMemoryHasTheBoundOfABody) {
+  constexpr size_t kSparseBytes = size_t{1} << 42;
+  state_->strings = true;
+  ASSERT_TRUE(Start().ok());
+  const std::string key = "/sightline-inference-test-" + std::to_string(getpid());
+  const int object = shm_open(key.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  ASSERT_GE(object, 0);
+  const bool is_long = ftruncate(object, kSparseBytes) == 0;
+  const char two_texts[] = {2, 0, 0, 0, 'a', 'b', 0, 0, 0, 0};
+  const bool is_written = pwrite(object, two_texts, sizeof(two_texts), 0) == sizeof(two_texts);
+  const absl::Status registered = service_->shared_memory().Register("r", key, 0, kSparseBytes);
+  close(object);
+  shm_unlink(key.c_str());
+  ASSERT_TRUE(is_long && is_written);
+  ASSERT_TRUE(registered.ok()) << registered;
+  const auto ask = [&](size_t bytes) {
+    InferRequest request;
+    request.model = "double";
+    InferInput& input = request.inputs.emplace_back();
+    input.name = "x";
+    input.dtype = DataType::kString;
+    input.shape = {1, 2};
+    input.shared = {*service_->shared_memory().Find("r"), "r", 0, bytes};
+    return Ask(std::move(request)).get();
+  };
+  for (const size_t bytes : {kSparseBytes, kMaxRequestBytes + 1}) {
+    const Answer refused = ask(bytes);
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(MessageOf(refused.status())), HasSubstr("are possible"));
+  }
+  EXPECT_EQ(Values(ask(sizeof(two_texts))), (std::vector<float>{4, 0}));
+}
+
+TEST_F(InferenceServiceTest, SessionsAreOpenedForTheBatchesThatCome) {
+  ASSERT_TRUE(Start().ok());
+  EXPECT_EQ(state_->opened_for, (std::vector<int>{kUsualMaxBatch}));
+  settings_.max_batch = 5;
+  ASSERT_TRUE(Start().ok());
+  EXPECT_EQ(state_->opened_for.back(), 5);
+  settings_.max_batch = 0;
+  ASSERT_TRUE(Start().ok());
+  EXPECT_EQ(state_->opened_for.back(), kAnyBatch);
+  // Of a model whose rows turn out to depend on each other the first dimension may be any.
+  state_->rows_mixed = true;
+  settings_.max_batch = -1;
+  settings_.instances = 2;
+  state_->opened_for.clear();
+  ASSERT_TRUE(Start().ok());
+  EXPECT_EQ(state_->opened_for, (std::vector<int>{kUsualMaxBatch, kAnyBatch, kAnyBatch}));
+  EXPECT_TRUE(Ask(Request(std::vector<float>(2 * (kUsualMaxBatch + 1), 1))).get().ok());
+}
+
+TEST_F(InferenceServiceTest, RowsThatDependOnEachOtherALittleAreFound) {
+  state_->rows_mixed = true;
+  state_->factor = 1e-6f;  // all outputs are small, as probabilities of many classes are
+  ASSERT_TRUE(Start().ok());
+  EXPECT_EQ((*service_->repository().Find("double", ""))->max_batch(), 0);
+}
+
 TEST_F(InferenceServiceTest, AFullQueueRefusesAtOnce) {
   settings_.queue = 2;
   ASSERT_TRUE(Start().ok());
@@ -192,7 +271,7 @@ TEST_F(InferenceServiceTest, ANewVersionTakesOverWithoutAFailedRequest) {
     state_->factor = static_cast<float>(3 + i);
     EXPECT_TRUE(Reload().ok());
     EXPECT_EQ(Values(Ask(Request({1, 1})).get()), (std::vector<float>(2, state_->factor)));
-    while (answered < before + 10) std::this_thread::yield();
+    EXPECT_TRUE(Until([&] { return answered >= before + 10; }));
   }
   stop = true;
   for (std::thread& client : clients) client.join();
@@ -224,7 +303,7 @@ TEST_F(InferenceServiceTest, TheEndAnswersWhatWasAccepted) {
   std::vector<std::future<Answer>> answers;
   for (int i = 0; i < 5; ++i) answers.push_back(Ask(Request({1, 1})));
   std::thread ending([&] { service_->Stop(); });
-  while (service_->Ready()) std::this_thread::yield();
+  EXPECT_TRUE(Until([&] { return !service_->Ready(); }));
   state_->Open();
   for (auto& answer : answers) EXPECT_TRUE(answer.get().ok());
   ending.join();
@@ -240,6 +319,20 @@ TEST_F(InferenceServiceTest, UnloadedModelsAreNotWaitedFor) {
   EXPECT_EQ(Ask(Request({1, 1})).get().status().code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(Reload().ok());
   EXPECT_TRUE(Ask(Request({1, 1})).get().ok());
+}
+
+TEST_F(InferenceServiceTest, UnloadedWhileItIsLoadedIsNotWaitedForEither) {
+  ASSERT_TRUE(Start().ok());
+  state_->CloseDoor();
+  std::promise<absl::Status> loaded, unloaded;
+  service_->repository().Load("double", [&](const absl::Status& s) { loaded.set_value(s); });
+  state_->WaitForOpening();
+  service_->repository().Unload("double", [&](const absl::Status& s) { unloaded.set_value(s); });
+  state_->OpenDoor();
+  EXPECT_TRUE(loaded.get_future().get().ok());
+  EXPECT_TRUE(unloaded.get_future().get().ok());
+  EXPECT_TRUE(service_->Ready());
+  EXPECT_EQ(Ask(Request({1, 1})).get().status().code(), absl::StatusCode::kUnavailable);
 }
 
 TEST_F(InferenceServiceTest, TwoModelsOfOneNameAreRefused) {

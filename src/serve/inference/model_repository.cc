@@ -172,6 +172,10 @@ absl::Status ModelRepository::LoadNow(const std::string& name) {
   std::map<int64_t, std::shared_ptr<ServedModel>> loaded;
   for (const auto& [version, file] : files->versions) {
     Mark(name, version, ModelState::kLoading, "");
+    if (options_.trial && !files->is_described) {
+      const absl::Status tried = options_.trial(choice.backend, file);
+      if (!tried.ok()) return fail(tried, version);
+    }
     const auto backend = options_.backend(choice.backend, file);
     if (!backend.ok()) return fail(backend.status(), version);
     ModelVersionOptions wanted;
@@ -206,6 +210,8 @@ absl::Status ModelRepository::UnloadNow(const std::string& name) {
   std::vector<std::pair<int64_t, std::shared_ptr<ServedModel>>> retired;
   {
     const MutexLock lock(mutex_);
+    // A load that was under way when this was asked for has made it wanted again.
+    entries_[name].wanted = false;
     for (auto& [version, entry] : entries_[name].versions) {
       if (entry.model == nullptr) continue;
       retired.emplace_back(version, std::move(entry.model));

@@ -37,6 +37,9 @@ struct ModelRepositoryOptions {
   std::function<absl::StatusOr<InferenceBackend*>(const std::string& wanted,
                                                   const std::string& file)>
       backend;
+  // A first look at a file that no model.yaml describes, with that backend, before it is opened here: what
+  // a made-up file does to a runtime is to stay in another process. Empty: there is none.
+  std::function<absl::Status(const std::string& wanted, const std::string& file)> trial = {};
   // Whether clients may load any package of the store, beside the models that were chosen.
   bool load_from_store = true;
   size_t max_waiting = 64;  // loads and unloads

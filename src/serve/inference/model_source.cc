@@ -62,6 +62,7 @@ ModelFiles FromPackage(const ModelPackage& package) {
   files.name = package.spec.name;
   files.versions.emplace(1, package.spec.file);
   files.labels = package.spec.labels;
+  files.is_described = true;
   return files;
 }
 
@@ -99,6 +100,7 @@ absl::StatusOr<ModelFiles> FindModelFiles(const std::string& reference, bool all
     files.versions.emplace(1, place);
     if (const auto beside = PeekPackageBeside(place); beside.ok()) {
       files.labels = beside->spec.labels;
+      files.is_described = true;
     }
   } else if (files.versions = VersionsIn(place); files.versions.empty()) {
     if (!fs::exists(fs::path(place) / kModelYaml, error)) {

@@ -24,6 +24,7 @@ struct ModelFiles {
   std::string name;
   std::map<int64_t, std::string> versions;  // model file by version; at least one
   std::shared_ptr<const LabelSet> labels;   // may be null
+  bool is_described = false;                // by a model.yaml: somebody added or wrote it
 };
 
 // The name alone: nothing is opened. InvalidArgument when it cannot be a model's.

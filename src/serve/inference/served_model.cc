@@ -39,6 +39,20 @@ absl::Status WarmUp(InferenceSession& session) {
   return is_guess ? absl::OkStatus() : status;
 }
 
+absl::StatusOr<std::unique_ptr<InferenceSession>> OpenWarm(InferenceBackend& backend,
+                                                           const SessionOptions& options) {
+  SL_ASSIGN_OR_RETURN(std::unique_ptr<InferenceSession> session, backend.Open(options));
+  SL_RETURN_IF_ERROR(WithContext(WarmUp(*session), "trying the model on zeros"));
+  return session;
+}
+
+// Whether any input takes first dimensions of several sizes.
+bool HasFreeFirst(const InferenceSession& session) {
+  return std::ranges::any_of(session.inputs(), [](const TensorInfo& input) {
+    return !input.shape.empty() && input.shape[0] == -1;
+  });
+}
+
 absl::StatusOr<int> MaxBatchOf(int wanted, InferenceSession& session) {
   if (wanted == 0) return 0;
   if (wanted < 0) return HasIndependentRows(session) ? kUsualMaxBatch : 0;
@@ -83,18 +97,23 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Open(const ModelVersio
   }
   model->backend_ = backend.name();
   std::vector<std::unique_ptr<BatchRunner>> runners;
+  SessionOptions opening{.model_file = options.file,
+                         .intra_op_threads = settings.threads,
+                         .providers = settings.providers,
+                         .max_batch = settings.max_batch < 0 ? kUsualMaxBatch : settings.max_batch,
+                         .parallel_sessions = model->instances_};
   for (int i = 0; i < model->instances_; ++i) {
-    SL_ASSIGN_OR_RETURN(std::unique_ptr<InferenceSession> session,
-                        backend.Open({.model_file = options.file,
-                                      .intra_op_threads = settings.threads,
-                                      .providers = settings.providers,
-                                      .max_batch = std::max(1, settings.max_batch),
-                                      .parallel_sessions = model->instances_}));
-    SL_RETURN_IF_ERROR(WithContext(WarmUp(*session), "trying the model on zeros"));
+    SL_ASSIGN_OR_RETURN(std::unique_ptr<InferenceSession> session, OpenWarm(backend, opening));
     if (i == 0) {
       model->inputs_.assign(session->inputs().begin(), session->inputs().end());
       model->outputs_.assign(session->outputs().begin(), session->outputs().end());
       SL_ASSIGN_OR_RETURN(model->max_batch_, MaxBatchOf(settings.max_batch, *session));
+      if (model->max_batch_ == 0 && opening.max_batch != kAnyBatch && HasFreeFirst(*session)) {
+        // Its first dimension is none of rows, and requests may bring any.
+        opening.max_batch = kAnyBatch;
+        session.reset();
+        SL_ASSIGN_OR_RETURN(session, OpenWarm(backend, opening));
+      }
     }
     runners.push_back(std::make_unique<TensorRunner>(
         std::move(session), TensorRunnerOptions{.max_jobs = std::max(1, model->max_batch_),
@@ -160,8 +179,16 @@ absl::Status ServedModel::Prepare(InferCall& call) const {
                              inputs_[port].name);
     }
   }
+  size_t shared_bytes = 0;
   for (size_t port = 0; port < inputs_.size(); ++port) {
-    SL_RETURN_IF_ERROR(PrepareInput(port, call.input(port), call));
+    const InferInput& input = call.input(port);
+    SL_RETURN_IF_ERROR(PrepareInput(port, input, call));
+    if (!input.shared.region) continue;
+    shared_bytes += input.shared.bytes;  // each is bounded by now
+    if (shared_bytes > kMaxRequestBytes) {
+      return InvalidArgument("the inputs in shared memory have together more than {} bytes",
+                             kMaxRequestBytes);
+    }
   }
   call.rows = RowsOf(call, max_batch_);
   return PrepareOutputs(call);
@@ -196,6 +223,11 @@ absl::Status ServedModel::PrepareInput(size_t port, const InferInput& input,
   if (input.shared.region) {
     SL_RETURN_IF_ERROR(
         fail(input.shared.region->CheckRange(input.shared.offset, input.shared.bytes)));
+    // A region may be sparse, and its size says nothing about the memory that there is.
+    if (input.shared.bytes > kMaxRequestBytes) {
+      return fail(InvalidArgument("{} bytes in shared memory; {} are possible", input.shared.bytes,
+                                  kMaxRequestBytes));
+    }
   }
   if (wanted.dtype == DataType::kString) {
     if (*elements > kMaxTensorStrings) {

@@ -35,6 +35,7 @@ struct ModelSettings {
   std::vector<std::string> providers = {};
 };
 inline constexpr int kUsualMaxBatch = 32;
+inline constexpr int kAnyBatch = 0;  // for backends: what comes in a run is not known
 
 struct ModelVersionOptions {
   std::string name;

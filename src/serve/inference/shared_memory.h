@@ -56,6 +56,7 @@ class SharedMemory {
 
   // `allowed`: whether clients may register any; else all is refused with FailedPrecondition.
   explicit SharedMemory(bool allowed) : allowed_(allowed) {}
+  bool allowed() const { return allowed_; }
 
   // `key` is a POSIX name, "/" and up to 254 characters without another "/". AlreadyExists for a name
   // that is taken; InvalidArgument when there is no such object, or it is shorter.

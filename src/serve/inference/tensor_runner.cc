@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "serve/inference/classification.h"
@@ -66,6 +67,24 @@ void TensorRunner::Run(std::span<BatchJob* const> batch, std::span<absl::Status>
 }
 
 void TensorRunner::RunTogether(std::span<const Place> places) {
+  absl::Status status;
+  try {
+    status = TryTogether(places);
+  } catch (const std::bad_alloc&) {
+    status = ResourceExhausted("no memory for the request; try again later");
+    for (const Place& place : places) place.call->response.outputs.clear();
+  }
+  if (status.ok()) return;
+  if (places.size() > 1) {
+    for (const Place& place : places) {
+      if (place.status->ok()) RunTogether({&place, 1});
+    }
+  } else if (places[0].status->ok()) {
+    *places[0].status = status;
+  }
+}
+
+absl::Status TensorRunner::TryTogether(std::span<const Place> places) {
   int64_t rows = 0;
   for (const Place& place : places) rows += place.call->rows;
   CallTimes times;
@@ -78,16 +97,7 @@ void TensorRunner::RunTogether(std::span<const Place> places) {
     status = views.status();
   }
   times.ran_us = Now();
-  if (!status.ok()) {
-    if (places.size() > 1) {
-      for (const Place& place : places) {
-        if (place.status->ok()) RunTogether({&place, 1});
-      }
-    } else if (places[0].status->ok()) {
-      *places[0].status = status;
-    }
-    return;
-  }
+  if (!status.ok()) return status;
   Empty(places, rows, *views);
   times.emptied_us = Now();
   for (const Place& place : places) {
@@ -98,6 +108,7 @@ void TensorRunner::RunTogether(std::span<const Place> places) {
     place.call->times.emptied_us = times.emptied_us;
   }
   options_.statistics->Executed(options_.max_rows > 0 ? rows : 1, times);
+  return absl::OkStatus();
 }
 
 absl::Status TensorRunner::Fill(std::span<const Place> places, int64_t rows) {

@@ -2,7 +2,8 @@
 // input, where the model takes them.
 //
 // Requests whose other dimensions differ run one after the other. Where a run of several requests
-// fails, each is tried alone, so that one of them does not spoil the answers of the others.
+// fails, each is tried alone, so that one of them does not spoil the answers of the others. No memory
+// for a run or its answers is such a failure, too (ResourceExhausted).
 //
 // Copies: every input once, from where the request has it into the session's memory; every output once,
 // from there into the answer. Threads: that of its batcher.
@@ -40,7 +41,9 @@ class TensorRunner final : public BatchRunner {
     InferCall* call = nullptr;
     absl::Status* status = nullptr;
   };
+  // Each of `places` that is in no error yet has been run, or has got its error.
   void RunTogether(std::span<const Place> places);
+  absl::Status TryTogether(std::span<const Place> places);
   absl::Status Fill(std::span<const Place> places, int64_t rows);
   absl::Status FillPort(size_t port, std::span<const Place> places, int64_t rows);
   void Empty(std::span<const Place> places, int64_t rows, std::span<const TensorView> views);

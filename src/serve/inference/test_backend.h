@@ -2,9 +2,12 @@
 // told.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -14,7 +17,8 @@ namespace sightline::serve {
 
 // What its sessions do; shared by all of them.
 struct TestModelState {
-  static constexpr float kPoison = 666;  // an input that makes the run fail
+  static constexpr float kPoison = 666;    // an input that makes the run fail
+  static constexpr float kNoMemory = 667;  // an input for whose run there is no memory
 
   void Close() { Set(true); }
   void Open() { Set(false); }
@@ -25,6 +29,27 @@ struct TestModelState {
     changed.wait(lock, [this] { return !closed; });
     --inside;
   }
+  // The same for sessions that are being opened.
+  void CloseDoor() {
+    const std::lock_guard lock(mutex);
+    door_closed = true;
+  }
+  void OpenDoor() {
+    const std::lock_guard lock(mutex);
+    door_closed = false;
+    changed.notify_all();
+  }
+  void WaitAtDoor() {
+    std::unique_lock lock(mutex);
+    ++at_door;
+    changed.notify_all();
+    changed.wait(lock, [this] { return !door_closed; });
+    --at_door;
+  }
+  void WaitForOpening() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] { return at_door > 0; });
+  }
   // Until so many runs are held at the gate.
   void WaitForRuns(int runs) {
     std::unique_lock lock(mutex);
@@ -34,9 +59,14 @@ struct TestModelState {
   std::mutex mutex;
   std::condition_variable changed;
   bool closed = false;
+  bool door_closed = false;
+  int at_door = 0;
   int inside = 0;
   float factor = 2;
-  std::vector<size_t> rows;  // of each run
+  bool strings = false;         // x is of strings, of which y has the lengths
+  bool rows_mixed = false;      // y holds the sum of all rows instead
+  std::vector<size_t> rows;     // of each run
+  std::vector<int> opened_for;  // the largest batch of each session
 
  private:
   void Set(bool value) {
@@ -49,15 +79,26 @@ struct TestModelState {
 class TestSession final : public InferenceSession {
  public:
   explicit TestSession(std::shared_ptr<TestModelState> state)
-      : state_(std::move(state)), factor_(state_->factor) {}
+      : state_(std::move(state)),
+        factor_(state_->factor),
+        inputs_({{"x", state_->strings ? DataType::kString : DataType::kFloat32, {-1, 2}}}) {}
   std::span<const TensorInfo> inputs() const override { return inputs_; }
   std::span<const TensorInfo> outputs() const override { return outputs_; }
   absl::StatusOr<void*> InputBuffer(size_t, std::span<const int64_t> shape) override {
     x_.resize(static_cast<size_t>(shape[0]) * 2);
     return static_cast<void*>(x_.data());
   }
+  absl::StatusOr<std::span<std::string>> InputStrings(size_t,
+                                                      std::span<const int64_t> shape) override {
+    texts_.resize(static_cast<size_t>(shape[0]) * 2);
+    return std::span<std::string>(texts_);
+  }
   absl::StatusOr<std::span<const TensorView>> Run() override {
     state_->WaitUntilOpen();
+    if (state_->strings) {
+      x_.clear();
+      for (const std::string& text : texts_) x_.push_back(static_cast<float>(text.size()));
+    }
     {
       const std::lock_guard lock(state_->mutex);
       state_->rows.push_back(x_.size() / 2);
@@ -65,7 +106,12 @@ class TestSession final : public InferenceSession {
     y_.clear();
     for (const float x : x_) {
       if (x == TestModelState::kPoison) return Internal("poison");
+      if (x == TestModelState::kNoMemory) throw std::bad_alloc();
       y_.push_back(factor_ * x);
+    }
+    if (state_->rows_mixed) {
+      const float sum = std::accumulate(y_.begin(), y_.end(), 0.0f);
+      std::fill(y_.begin(), y_.end(), sum);
     }
     view_.shape = {static_cast<int64_t>(x_.size() / 2), 2};
     view_.data = y_.data();
@@ -75,8 +121,9 @@ class TestSession final : public InferenceSession {
  private:
   const std::shared_ptr<TestModelState> state_;
   const float factor_;
-  const std::vector<TensorInfo> inputs_ = {{"x", DataType::kFloat32, {-1, 2}}};
+  const std::vector<TensorInfo> inputs_;
   const std::vector<TensorInfo> outputs_ = {{"y", DataType::kFloat32, {-1, 2}}};
+  std::vector<std::string> texts_;
   std::vector<float> x_, y_;
   TensorView view_;
 };
@@ -87,8 +134,10 @@ class TestBackend final : public InferenceBackend {
   std::string_view name() const override { return "test"; }
   std::string version() const override { return "1"; }
   std::vector<std::string> providers() const override { return {"cpu"}; }
-  absl::StatusOr<std::unique_ptr<InferenceSession>> Open(const SessionOptions&) override {
+  absl::StatusOr<std::unique_ptr<InferenceSession>> Open(const SessionOptions& options) override {
     if (fails_) return InvalidArgument("this model is broken");
+    state_->WaitAtDoor();
+    state_->opened_for.push_back(options.max_batch);
     return std::make_unique<TestSession>(state_);
   }
   void FailFromNowOn() { fails_ = true; }

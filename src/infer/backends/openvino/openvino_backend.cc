@@ -233,7 +233,7 @@ class OpenVino final : public InferenceBackend {
     std::shared_ptr<OpenVinoModel> compiled = *std::move(ports);
     compiled->file = options.model_file;
     const std::vector<size_t> open = InputsOfOpenBatch(*compiled);
-    if (!open.empty()) {
+    if (!open.empty() && options.max_batch > 0) {
       if (NarrowBatch(model.get(), *compiled, open, options.max_batch)) {
         compiled->largest_batch = std::max(options.max_batch, 1);
       } else {
