@@ -1,6 +1,9 @@
 #include "cli/model_trial.h"
 
+#include <fmt/format.h>
+
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,6 +15,7 @@ namespace sightline::cli {
 namespace {
 
 constexpr const char* kCommand = "try-alone";
+constexpr ChildLimits kLimits;
 
 std::vector<std::string>& LogArguments() {
   static std::vector<std::string> arguments;
@@ -32,9 +36,16 @@ ModelTrial TrialWith(const std::string& backend) {
   return [backend](const std::string& file) -> absl::Status {
     std::vector<std::string> arguments = LogArguments();
     arguments.insert(arguments.end(), {"models", kCommand, "--backend", backend, "--", file});
-    const ChildAnswer alone = CallThisProgram(arguments);
+    const ChildAnswer alone = CallThisProgram(arguments, kLimits);
+    const auto limited = [&] {
+      return fmt::format("{} (it was tried with at most {} GiB of memory)", MessageOf(alone.status),
+                         kLimits.memory_bytes >> 30);
+    };
     if (!alone.died) return alone.status;
-    return DataLoss("{}: the runtime does not survive it: {}", file, MessageOf(alone.status));
+    if (absl::IsCancelled(alone.status)) return Cancelled("{}: its trial was stopped", file);
+    return DataLoss(
+        "{}: the runtime does not survive it: {}", file,
+        absl::IsDeadlineExceeded(alone.status) ? std::string(MessageOf(alone.status)) : limited());
   };
 }
 

@@ -14,7 +14,8 @@ namespace sightline::cli {
 // How the children of this program are told to log: as it does itself. Once, before any other thread.
 void LogInChildrenAs(const std::string& level, const std::string& format);
 
-// For detectors of that backend; empty: the one that the file needs.
+// For detectors of that backend; empty: the one that the file needs. Errors: DescribeModelFile()'s;
+// DataLoss when the runtime does not survive the file; Cancelled when a signal ended the trial.
 ModelTrial TrialWith(const std::string& backend);
 
 // What a model file is, with a trial first. Errors: DescribeModelFile()'s.
