@@ -91,6 +91,7 @@ absl::StatusOr<Readable> ReadableOf(evaluate::LabelledPictures all,
   Readable readable{.all = std::move(all)};
   const size_t count = readable.all.pictures.size();
   size_t unreadable = 0;
+  std::string first;  // of these; `gathered` keeps the first of all folders
   for (size_t i = 0; i < count; ++i) {
     if (stop()) return Cancelled("stopped");
     const absl::StatusOr<Hash128> content = ContentOf(readable.all.pictures[i]);
@@ -99,13 +100,14 @@ absl::StatusOr<Readable> ReadableOf(evaluate::LabelledPictures all,
       readable.positions.push_back(i);
     } else {
       ++unreadable;
-      if (gathered->unreadable++ == 0) gathered->first_unreadable = MessageOf(content.status());
+      if (unreadable == 1) first = MessageOf(content.status());
+      if (gathered->unreadable++ == 0) gathered->first_unreadable = first;
     }
     progress(i + 1, count);
   }
   if (unreadable * 10 > count) {
     return DataLoss("{} of {} pictures cannot be read, of which the first: {}", unreadable, count,
-                    gathered->first_unreadable);
+                    first);
   }
   return readable;
 }
