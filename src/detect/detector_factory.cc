@@ -100,7 +100,7 @@ absl::StatusOr<ModelSpec> PackageBeside(const fs::path& path) {
 }
 
 absl::StatusOr<ModelSpec> RecogniseFile(const std::string& path, const BackendSource& backend,
-                                         const ModelTrial& trial) {
+                                        const ModelTrial& trial) {
   const bool onnx = FormatOf(path) == ModelFormat::kOnnx;
   OnnxFileInfo info;
   if (onnx) {

@@ -79,7 +79,7 @@ struct VisionLanguageOptions {
   std::string question = {};   // empty: one made for the kind of answer
   bool may_find_none = false;  // kOneLabel: "none" is an answer too
   BoxUnit box_unit = BoxUnit::kThousandths;
-  int max_boxes = 100;  // of an answer, the surest
+  int max_boxes = 100;        // of an answer, the surest
   int max_answer_tokens = 0;  // 0: 100 for a label, 500 for several, 4000 for boxes
 
   int max_picture_side_px = 768;  // larger pictures are scaled down; 64 to 4096
