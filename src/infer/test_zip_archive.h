@@ -16,8 +16,9 @@ struct ZipPart {
   int64_t says_packed = -1;  // in the archive, by the directory; -1 = the truth
 };
 
+// Little-endian; zeros beyond the value's eight bytes.
 inline void Put(std::string& to, uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) to += static_cast<char>(value >> 8 * i & 0xff);
+  for (int i = 0; i < bytes; ++i, value >>= 8) to += static_cast<char>(value & 0xff);
 }
 
 // What the ZIP64 record of an archive's end says more than there is; none is written without this.

@@ -219,7 +219,7 @@ TEST_F(RestRoutesTest, DepthAndLengthsThatLieAreRefused) {
 
 TEST(BodyCoding, RoundTrip) {
   std::string text;
-  for (int i = 0; i < 50'000; ++i) text += std::to_string(i * i);
+  for (int i = 0; i < 50'000; ++i) text += std::to_string(int64_t{i} * i);
   for (const BodyCoding coding : {BodyCoding::kGzip, BodyCoding::kDeflate}) {
     const std::string packed = Pack(coding, text);
     EXPECT_LT(packed.size(), text.size());
