@@ -5,7 +5,6 @@
 #include <filesystem>
 
 #include "infer/backends/onnxruntime/onnxruntime_backend.h"
-#include "infer/model_format.h"
 #include "infer/model_store.h"
 #ifdef SIGHTLINE_HAS_OPENVINO
 #include "infer/backends/openvino/openvino_backend.h"
@@ -79,6 +78,15 @@ absl::StatusOr<InferenceBackend*> BackendNamed(std::string_view name) {
     known += fmt::format("{}{}", known.empty() ? "" : ", ", entry.name);
   }
   return InvalidArgument("there is no backend \"{}\": there are {}", name, known);
+}
+
+std::vector<InferenceBackend*> BackendsThatRead(ModelFormat format) {
+  std::vector<InferenceBackend*> backends;
+  for (const BackendEntry& entry : kBackends) {
+    const absl::StatusOr<InferenceBackend*> backend = entry.get();
+    if (backend.ok() && (*backend)->Reads(format)) backends.push_back(*backend);
+  }
+  return backends;
 }
 
 absl::StatusOr<InferenceBackend*> BackendFor(const std::string& wanted, const std::string& model) {

@@ -4,9 +4,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "infer/backend.h"
+#include "infer/model_format.h"
 
 namespace sightline::cli {
 
@@ -32,6 +34,9 @@ absl::StatusOr<InferenceBackend*> BackendNamed(std::string_view name);
 // else the default one, or OpenVINO for TensorFlow Lite files. A TorchScript file is a program:
 // FailedPrecondition unless `wanted` names its backend, or the file was added to the store.
 absl::StatusOr<InferenceBackend*> BackendFor(const std::string& wanted, const std::string& model);
+
+// Those of this machine that read the format, the default one first. Threads: safe.
+std::vector<InferenceBackend*> BackendsThatRead(ModelFormat format);
 
 // The model file behind a package's name, a package's folder or a path, without a look at what it
 // holds; empty when there is none.

@@ -208,12 +208,11 @@ absl::Status Keep(const std::string& folder, const TrialResult& result, const st
   return WriteWholeFile((fs::path(folder) / kReportFile).string(), report);
 }
 
-// That one first, then the others that are installed.
+// That one first, then the others that read the INT8 model, which is an ONNX file.
 std::vector<InferenceBackend*> BackendsToTime(InferenceBackend& first) {
   std::vector<InferenceBackend*> backends = {&first};
-  for (const BackendEntry& entry : Backends()) {
-    const absl::StatusOr<InferenceBackend*> other = entry.get();
-    if (other.ok() && *other != &first) backends.push_back(*other);
+  for (InferenceBackend* other : BackendsThatRead(ModelFormat::kOnnx)) {
+    if (other != &first) backends.push_back(other);
   }
   return backends;
 }

@@ -33,18 +33,6 @@ struct TuneArguments {
   bool json = false;
 };
 
-// The backends of this machine that can read the file.
-std::vector<InferenceBackend*> BackendsFor(const std::string& file) {
-  const ModelFormat format = FormatOf(file);
-  std::vector<InferenceBackend*> backends;
-  for (const BackendEntry& entry : Backends()) {
-    const auto backend = entry.get();
-    if (!backend.ok()) continue;
-    if ((*backend)->Reads(format)) backends.push_back(*backend);
-  }
-  return backends;
-}
-
 ModelTuning TuningOf(const ModelSpec& spec, const TuneResult& chosen,
                      const std::vector<InferenceBackend*>& backends) {
   ModelTuning tuning;
@@ -131,7 +119,7 @@ void PrintTable(const std::vector<TuneResult>& results, size_t chosen) {
 absl::Status Tune(const TuneArguments& arguments) {
   const ModelStore store = ModelStore::Default();
   SL_ASSIGN_OR_RETURN(const ModelPackage package, store.Find(arguments.name));
-  const std::vector<InferenceBackend*> backends = BackendsFor(package.spec.file);
+  const std::vector<InferenceBackend*> backends = BackendsThatRead(FormatOf(package.spec.file));
   if (backends.empty()) return BackendFor("", arguments.name).status();
   const std::vector<TuneCandidate> candidates =
       TuneCandidates(package.spec, backends, ThisMachine().cores);

@@ -76,9 +76,8 @@ TEST_F(DetectorFactoryTest, BuiltInDetectorsNeedNoBackend) {
   EXPECT_THAT(Message({.model = "people", .labels = {"a"}}), HasSubstr("no labels"));
 }
 
-TEST_F(DetectorFactoryTest, WhatWasRecognisedIsKeptUnderTheHashOfTheFile) {
-  const std::string path = (folder_ / "m.onnx").string();
-  std::ofstream(path) << "not looked at";
+// As much of a description as can be kept.
+ModelSpec SomethingRecognised() {
   ModelSpec spec;
   spec.name = "m";
   spec.family = "yolox";
@@ -87,6 +86,13 @@ TEST_F(DetectorFactoryTest, WhatWasRecognisedIsKeptUnderTheHashOfTheFile) {
   spec.input_name = "images";
   spec.output_names = {"output"};
   spec.labels = std::make_shared<LabelSet>(LabelSet{{"a", "b"}});
+  return spec;
+}
+
+TEST_F(DetectorFactoryTest, WhatWasRecognisedIsKeptUnderTheHashOfTheFile) {
+  const std::string path = (folder_ / "m.onnx").string();
+  std::ofstream(path) << "not looked at";
+  ModelSpec spec = SomethingRecognised();
   const std::string sha(64, 'a');
   const RecognisedCache cache = RecognisedCache::Default();
   EXPECT_FALSE(cache.Find(path, sha).ok());
@@ -107,14 +113,7 @@ TEST_F(DetectorFactoryTest, FilesThatWereNeverAddedAreTriedElsewhereFirst) {
   fs::copy_file(SIGHTLINE_SOURCE_DIR "/tests/data/models/blobs_yolox.onnx", path);
   int trials = 0;
   absl::Status said = DataLoss("it crashed");
-  ModelSpec found;
-  found.name = "blobs";
-  found.family = "yolox";
-  found.layout = "raw_grid";
-  found.input.width = found.input.height = 64;
-  found.input_name = "images";
-  found.output_names = {"output"};
-  found.labels = std::make_shared<LabelSet>(LabelSet{{"a"}});
+  ModelSpec found = SomethingRecognised();
   found.sha256 = FileSha256(path);
   const ModelTrial trial = [&](const std::string& file) {
     EXPECT_EQ(file, path);

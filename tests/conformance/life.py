@@ -17,7 +17,7 @@ import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from checks import check, failures  # noqa: E402
+from checks import check, exit_code  # noqa: E402
 from served import PATIENCE_S, Served, until  # noqa: E402
 
 MODELS = pathlib.Path(sys.argv[1]).resolve()
@@ -146,10 +146,7 @@ def main():
     with Served(PROGRAM, "--model", MODELS / "add_sub.onnx") as server:
         documents(server)
     end_under_load()
-    print(f"{len(failures)} checks failed" if failures else "all checks hold")
-    for what in failures:
-        print("  " + what)
-    return 1 if failures else 0
+    return exit_code()
 
 
 if __name__ == "__main__":

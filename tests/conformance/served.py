@@ -10,6 +10,10 @@ import urllib.error
 import urllib.request
 
 PATIENCE_S = 60  # for each step; a loaded machine is slow
+# What the models of tests/data/serving that take one element type are called by the protocol.
+TYPES = {"bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",
+         "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float": "FP32", "double": "FP64",
+         "string": "BYTES"}
 
 
 class Served:

@@ -23,15 +23,12 @@ from google.protobuf import descriptor_pb2, descriptor_pool  # noqa: E402
 from tritonclient.grpc import service_pb2 as pb  # noqa: E402
 from tritonclient.utils import InferenceServerException, shared_memory as shm  # noqa: E402
 
-from checks import check, failures  # noqa: E402
-from served import PATIENCE_S, Served  # noqa: E402
+from checks import check, exit_code  # noqa: E402
+from served import PATIENCE_S, TYPES, Served  # noqa: E402
 
 MODELS = pathlib.Path(sys.argv[1])
 PROGRAM = sys.argv[2:]
 
-TYPES = {"bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",
-         "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float": "FP32", "double": "FP64",
-         "string": "BYTES"}
 CONTENTS = {"bool": "bool_contents", "uint8": "uint_contents", "uint16": "uint_contents", "uint32": "uint_contents",
             "uint64": "uint64_contents", "int8": "int_contents", "int16": "int_contents", "int32": "int_contents",
             "int64": "int64_contents", "float": "fp32_contents", "double": "fp64_contents", "string": "bytes_contents"}
@@ -352,10 +349,7 @@ def main():
         client.close()
         channel.close()
         check(server.stop() == 0, "SIGTERM ends it with exit code 0")
-    print(f"{len(failures)} checks failed" if failures else "all checks hold")
-    for what in failures:
-        print("  " + what)
-    return 1 if failures else 0
+    return exit_code()
 
 
 if __name__ == "__main__":

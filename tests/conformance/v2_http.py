@@ -22,15 +22,11 @@ import tritonclient.http as http  # noqa: E402
 import tritonclient.http.aio as http_aio  # noqa: E402
 from tritonclient.utils import InferenceServerException, shared_memory as shm  # noqa: E402
 
-from checks import check, failures  # noqa: E402
-from served import Served, until  # noqa: E402
+from checks import check, exit_code  # noqa: E402
+from served import TYPES, Served, until  # noqa: E402
 
 MODELS = pathlib.Path(sys.argv[1])
 PROGRAM = sys.argv[2:]
-
-TYPES = {"bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",
-         "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float": "FP32", "double": "FP64",
-         "string": "BYTES"}
 
 
 def sample(name):
@@ -438,10 +434,7 @@ def main():
         metrics(server)
         client.close()
         check(server.stop() == 0, "SIGTERM ends it with exit code 0")
-    print(f"{len(failures)} checks failed" if failures else "all checks hold")
-    for what in failures:
-        print("  " + what)
-    return 1 if failures else 0
+    return exit_code()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ Reactor* End(Context* context, const absl::Status& status) {
 }
 
 absl::Status NoCudaSharedMemory() {
-  return Unimplemented("CUDA shared memory is not supported; system shared memory is");
+  return Unimplemented("{}", InferenceService::kNoCudaSharedMemory);
 }
 
 template <typename Value>
@@ -99,19 +99,9 @@ Reactor* GrpcService::ModelConfig(Context* context, const ::inference::ModelConf
 Reactor* GrpcService::ModelStatistics(Context* context,
                                       const ::inference::ModelStatisticsRequest* request,
                                       ::inference::ModelStatisticsResponse* response) {
-  std::vector<std::shared_ptr<ServedModel>> models;
-  if (request->name().empty()) {
-    models = service_.repository().All();
-  } else if (request->version().empty()) {
-    auto versions = service_.repository().Versions(request->name());
-    if (!versions.ok()) return End(context, versions.status());
-    models = *std::move(versions);
-  } else {
-    auto model = service_.repository().Find(request->name(), request->version());
-    if (!model.ok()) return End(context, model.status());
-    models.push_back(*std::move(model));
-  }
-  for (const auto& model : models) WriteStatistics(*model, *response->add_model_stats());
+  const auto models = service_.repository().Select(request->name(), request->version());
+  if (!models.ok()) return End(context, models.status());
+  for (const auto& model : *models) WriteStatistics(*model, *response->add_model_stats());
   return End(context, absl::OkStatus());
 }
 
@@ -133,9 +123,7 @@ Reactor* GrpcService::RepositoryModelLoad(Context* context,
                                           ::inference::RepositoryModelLoadResponse*) {
   if (request->parameters_size() > 0) {
     return End(context,
-               Unimplemented("models are loaded from the server's own files with their own "
-                             "settings: the parameter \"{}\" is not taken",
-                             request->parameters().begin()->first));
+               InferenceService::RefuseLoadParameter(request->parameters().begin()->first));
   }
   Reactor* const reactor = context->DefaultReactor();
   service_.repository().Load(request->model_name(), [reactor](const absl::Status& status) {

@@ -108,6 +108,13 @@ std::vector<std::string> InferenceService::Extensions() const {
   return names;
 }
 
+absl::Status InferenceService::RefuseLoadParameter(std::string_view parameter) {
+  return Unimplemented(
+      "models are loaded from the server's own files with their own settings: the parameter \"{}\" "
+      "is not taken",
+      parameter);
+}
+
 void InferenceService::CollectMetrics(MetricWriter& writer) const {
   writer.Write(kReady, {}, Ready() ? 1 : 0);
   for (const auto& model : repository_->All()) CollectModel(*model, writer);

@@ -56,6 +56,9 @@ class InferenceService {
   SharedMemory& shared_memory() { return shared_memory_; }
   ServiceSettings& settings() { return settings_; }
 
+  // Unimplemented: clients may ask for a model to be loaded, not say how.
+  static absl::Status RefuseLoadParameter(std::string_view parameter);
+
   // In Triton's names where Triton has them (docs/serving.md).
   void CollectMetrics(MetricWriter& writer) const;
 

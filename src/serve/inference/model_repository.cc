@@ -281,6 +281,14 @@ std::vector<std::shared_ptr<ServedModel>> ModelRepository::All() const {
   return all;
 }
 
+absl::StatusOr<std::vector<std::shared_ptr<ServedModel>>> ModelRepository::Select(
+    std::string_view name, std::string_view version) const {
+  if (name.empty()) return All();
+  if (version.empty()) return Versions(name);
+  SL_ASSIGN_OR_RETURN(std::shared_ptr<ServedModel> model, Find(name, version));
+  return std::vector<std::shared_ptr<ServedModel>>{std::move(model)};
+}
+
 std::vector<ModelIndexEntry> ModelRepository::Index(bool ready_only) const {
   std::vector<ModelIndexEntry> index;
   {

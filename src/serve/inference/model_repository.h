@@ -81,6 +81,11 @@ class ModelRepository {
   absl::StatusOr<std::vector<std::shared_ptr<ServedModel>>> Versions(std::string_view name) const
       EXCLUDES(mutex_);
   std::vector<std::shared_ptr<ServedModel>> All() const EXCLUDES(mutex_);
+  // What a question means that may leave names out: All() with no name, Versions() with no version, else
+  // the one.
+  absl::StatusOr<std::vector<std::shared_ptr<ServedModel>>> Select(std::string_view name,
+                                                                   std::string_view version) const
+      EXCLUDES(mutex_);
   std::vector<ModelIndexEntry> Index(bool ready_only) const EXCLUDES(mutex_);
 
   // Whether every model is ready that was chosen, or loaded since, and not unloaded.

@@ -166,15 +166,10 @@ class RestRoutes {
     return model.ok() ? Json(ConfigJson(**model)) : ErrorAnswer(model.status());
   }
   HttpResponse ModelStatistics(const HttpRequest& request) const {
-    if (request.Parameter("version").empty()) {
-      const auto versions = service_.repository().Versions(request.Parameter("model"));
-      return versions.ok() ? Json(StatisticsJson(*versions)) : ErrorAnswer(versions.status());
-    }
-    const auto model = Find(request);
-    if (!model.ok()) return ErrorAnswer(model.status());
-    return Json(StatisticsJson(Models(&*model, 1)));
+    const auto models =
+        service_.repository().Select(request.Parameter("model"), request.Parameter("version"));
+    return models.ok() ? Json(StatisticsJson(*models)) : ErrorAnswer(models.status());
   }
-  HttpResponse AllStatistics() const { return Json(StatisticsJson(service_.repository().All())); }
 
   HttpResponse Index(const HttpRequest& request) const {
     const auto ready_only = ReadIndexJson(request.body);
@@ -185,10 +180,7 @@ class RestRoutes {
     const auto parameters = ReadLoadJson(request.body);
     if (!parameters.ok()) return reply(ErrorAnswer(parameters.status()));
     if (!parameters->empty()) {
-      return reply(ErrorAnswer(Unimplemented(
-          "models are loaded from the server's own files with their own settings: the parameter "
-          "\"{}\" is not taken",
-          parameters->front())));
+      return reply(ErrorAnswer(InferenceService::RefuseLoadParameter(parameters->front())));
     }
     service_.repository().Load(std::string(request.Parameter("model")), AnswerTo(reply));
   }
@@ -333,7 +325,8 @@ absl::Status AddRestRoutes(InferenceService& service, const RestOptions& options
   list.Add("GET", "/v2/", [](RestRoutes& r, Request) { return r.Metadata(); });
   list.Add("GET", "/v2/health/live", [](RestRoutes&, Request) { return Nothing(); });
   list.Add("GET", "/v2/health/ready", [](RestRoutes& r, Request) { return r.Ready(); });
-  list.Add("GET", "/v2/models/stats", [](RestRoutes& r, Request) { return r.AllStatistics(); });
+  list.Add("GET", "/v2/models/stats",
+           [](RestRoutes& r, Request q) { return r.ModelStatistics(q); });
   for (const std::string model : {"/v2/models/{model}", "/v2/models/{model}/versions/{version}"}) {
     list.Add("GET", model, [](RestRoutes& r, Request q) { return r.ModelMetadata(q); });
     list.Add("GET", model + "/ready", [](RestRoutes& r, Request q) { return r.ModelReady(q); });
