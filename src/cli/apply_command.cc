@@ -1,4 +1,5 @@
 // `sightline apply`, `diff` and `retry`: changes of a run that is under way.
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -58,6 +59,9 @@ absl::StatusOr<nlohmann::json> AskRun(const std::string& folder, const std::stri
         "was told to write, or begin one: sightline run",
         socket, folder);
   }
+  if (absl::IsPermissionDenied(response.status()) || absl::IsInvalidArgument(response.status())) {
+    return response.status();  // nothing was asked then
+  }
   if (!response.ok()) {
     return Unavailable(
         "{}; what was asked for may still be done: see with `sightline apply --dry-run`",
@@ -99,9 +103,24 @@ int Apply(const ApplyOptions& options) {
   return 0;
 }
 
+// As one segment of a path (RFC 3986): a camera may be named as anything on the command line.
+std::string PercentEncoded(std::string_view text) {
+  constexpr std::string_view kPlain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~";
+  std::string encoded;
+  for (const char c : text) {
+    // Dots, too, where nothing else stands: "." and ".." would be taken for folders.
+    const bool plain =
+        kPlain.find(c) != kPlain.npos || (c == '.' && text.find_first_not_of('.') != text.npos);
+    encoded += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return encoded;
+}
+
 int Retry(const ApplyOptions& options) {
-  const std::string path =
-      options.camera.empty() ? "/v1/cameras/retry" : "/v1/cameras/" + options.camera + "/retry";
+  const std::string path = options.camera.empty()
+                               ? "/v1/cameras/retry"
+                               : "/v1/cameras/" + PercentEncoded(options.camera) + "/retry";
   const absl::StatusOr<nlohmann::json> answer = AskRun(
       options.out.empty() ? "out" : options.out, path, nlohmann::json::object(), kRetryTimeoutUs);
   return Report(answer.status());

@@ -21,7 +21,12 @@ ModelTrial TrialWith(const std::string& backend);
 // What a model file is, with a trial first. Errors: DescribeModelFile()'s.
 absl::StatusOr<ModelSpec> SpecOfFile(const std::string& file, const std::string& backend = {});
 
-// The command that the trial begins; not shown.
+// The same for a file that is served as it is: opened, and run once where its shapes are known, on the
+// CPU. DataLoss when the child died of it; else what the runtime says. Nothing is kept: each load of a
+// file is tried.
+absl::Status TryServing(const std::string& backend, const std::string& file);
+
+// The commands that the trials begin; not shown.
 void AddTryCommand(CLI::App& models, int& exit_code);
 
 }  // namespace sightline::cli

@@ -317,6 +317,7 @@ absl::StatusOr<Understood> Understand(const AddOptions& options) {
     Log().set_level(spdlog::level::off);
     return understand().status();
   });
+  if (absl::IsCancelled(alone.status)) return Cancelled("{}: stopped", options.file);
   if (alone.died) {
     return DataLoss("{}: the runtime does not survive it: {}; nothing was stored", options.file,
                     MessageOf(alone.status));

@@ -1,4 +1,6 @@
 // sightline serve: models over the Open Inference Protocol.
+#include <sys/resource.h>
+
 #include <atomic>
 #include <chrono>
 #include <future>
@@ -14,6 +16,7 @@
 #include "cli/backends.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
+#include "cli/model_trial.h"
 #include "cli/serve_command.h"
 #include "cli/stop_signal.h"
 #include "serve/grpc/grpc_server.h"
@@ -31,12 +34,14 @@ struct ServeArguments {
   std::string config;
   std::optional<std::string> http, grpc, metrics, drain;
   std::optional<int> instances;
+  bool shared_memory = false;
 };
 
 std::atomic<bool> stop{false};
 
 constexpr std::chrono::milliseconds kLook{20};  // for signals
 constexpr size_t kMostConnections = 16384;      // chosen
+constexpr size_t kOtherFiles = 1024;            // gRPC's connections, models, logs; chosen
 constexpr size_t kMostScrapers = 256;           // connections to --metrics; chosen
 constexpr int64_t kScrapeUs = 1'000'000;        // that their answers get at the end; chosen
 
@@ -77,10 +82,19 @@ absl::StatusOr<std::unique_ptr<serve::GrpcServer>> MakeGrpc(serve::InferenceServ
   return server;
 }
 
-bool IsThisMachine(const std::string& where) {
-  const absl::StatusOr<ListenAddress> address = ParseListenAddress(where);
-  return where == "off" ||
-         (address.ok() && (address->address.starts_with("127.") || address->address == "::1"));
+// Every connection is a file, and so is every region of shared memory: as many as may be.
+void RaiseFileLimit(bool shared_memory) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t needed = kMostConnections + kMostScrapers + kOtherFiles +
+                        (shared_memory ? serve::SharedMemory::kMostRegions : 0);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);  // what is left as it was is told below
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) return;
+  Log().warn(
+      "this process may have {} open files (ulimit -Hn), {} are needed for all connections that "
+      "are taken: beyond that clients wait",
+      limit.rlim_cur, needed);
 }
 
 absl::StatusOr<serve::ServingConfig> ConfigOf(const ServeArguments& arguments) {
@@ -91,6 +105,7 @@ absl::StatusOr<serve::ServingConfig> ConfigOf(const ServeArguments& arguments) {
   config.http = arguments.http.value_or(config.http);
   config.grpc = arguments.grpc.value_or(config.grpc);
   config.metrics = arguments.metrics.value_or(config.metrics);
+  config.shared_memory |= arguments.shared_memory;
   if (arguments.drain) {
     const absl::StatusOr<int64_t> drain_us = ParseDurationUs(*arguments.drain);
     SL_RETURN_IF_ERROR(WithContext(drain_us.status(), "--drain"));
@@ -111,8 +126,8 @@ absl::StatusOr<std::unique_ptr<serve::InferenceService>> MakeService(
     const serve::ServingConfig& config) {
   serve::InferenceServiceOptions options;
   options.version = SIGHTLINE_VERSION;
-  options.shared_memory =
-      config.shared_memory.value_or(IsThisMachine(config.http) && IsThisMachine(config.grpc));
+  options.shared_memory = config.shared_memory;
+  options.models.trial = TryServing;
   options.models.backend = [](const std::string& wanted, const std::string& file) {
     return BackendFor(wanted, file);
   };
@@ -145,6 +160,7 @@ std::string Described(const Servers& servers) {
 
 absl::Status Serve(const ServeArguments& arguments) {
   SL_ASSIGN_OR_RETURN(const serve::ServingConfig config, ConfigOf(arguments));
+  RaiseFileLimit(config.shared_memory);
   Servers servers;
   SL_ASSIGN_OR_RETURN(servers.service, MakeService(config));
   SL_ASSIGN_OR_RETURN(servers.http,
@@ -209,6 +225,10 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
       ->add_option("--instances", arguments->instances,
                    "sessions of each model, each on a thread; 0: one a core [0]")
       ->check(WholeBetween(0, 256));
+  serve->add_flag(
+      "--shared-memory", arguments->shared_memory,
+      "clients may register objects of /dev/shm: whoever reaches the ports can then read "
+      "and write those of this user");
   serve
       ->add_option("--drain", arguments->drain,
                    "how long answers on their way have at the end (SIGTERM, Ctrl-C) [30s]")

@@ -96,7 +96,7 @@ TakeValue Duration(int64_t* to_us) {
   };
 }
 
-TakeValue Flag(std::optional<bool>* to) {
+TakeValue Flag(bool* to) {
   return [=](const YamlNode& node) -> std::string {
     if (node.kind != YamlNode::Kind::kScalar || !node.plain ||
         (node.text != "true" && node.text != "false")) {

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +19,8 @@ struct ServingConfig {
   std::string http = "8000";
   std::string grpc = "8001";
   std::string metrics = "8002";
-  std::optional<bool> shared_memory;  // unset: where only this machine is served
+  // Whether clients may register shared memory: any object that this process's user may open.
+  bool shared_memory = false;
   int64_t drain_us = 30'000'000;
   std::vector<ServedModelChoice> models;
 };

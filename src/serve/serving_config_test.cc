@@ -13,7 +13,7 @@ TEST(ServingConfig, EveryKeyIsRead) {
 http: 0.0.0.0:80
 grpc: off
 metrics: 9000
-shared_memory: false
+shared_memory: true
 drain: 5s
 models:
   - model: yolox_nano
@@ -36,7 +36,7 @@ models:
   EXPECT_EQ(config->http, "0.0.0.0:80");
   EXPECT_EQ(config->grpc, "off");
   EXPECT_EQ(config->metrics, "9000");
-  EXPECT_EQ(config->shared_memory, false);
+  EXPECT_TRUE(config->shared_memory);
   EXPECT_EQ(config->drain_us, 5'000'000);
   ASSERT_EQ(config->models.size(), 2u);
   EXPECT_EQ(config->models[0].reference, "yolox_nano");
@@ -76,6 +76,7 @@ TEST(ServingConfig, NothingIsTheDefaults) {
   const auto config = ParseServingConfig("", "s.yaml");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->http, "8000");
+  EXPECT_FALSE(config->shared_memory);
   EXPECT_TRUE(config->models.empty());
 }
 

@@ -160,6 +160,9 @@ def bad_requests(stub):
         "INVALID_ARGUMENT", "twice")
     bad("both kinds of contents", lambda r: r.inputs[0].contents.int_contents.append(1), "INVALID_ARGUMENT", "contents")
     bad("an output that is none", lambda r: r.outputs.add(name="q"), "INVALID_ARGUMENT", "'q'")
+    bad("a size in shared memory without a region",
+        lambda r: r.inputs[0].parameters["shared_memory_byte_size"].__setattr__("int64_param", 8), "INVALID_ARGUMENT",
+        "shared_memory_region")
     bad("a region that is none", lambda r: r.inputs[0].parameters["shared_memory_region"].__setattr__("string_param", "no"),
         "NOT_FOUND", "no")
     bad("a priority of words", lambda r: r.parameters["priority"].__setattr__("string_param", "high"), "INVALID_ARGUMENT",
@@ -332,7 +335,7 @@ def compare(ours):
 def main():
     names = ["add_sub", "add_sub_int32", "rows_mixed", "lookup", "identity_bfloat16", *("identity_" + n for n in TYPES)]
     arguments = [a for name in names for a in ("--model", MODELS / f"{name}.onnx")]
-    with Served(PROGRAM, *arguments) as server:
+    with Served(PROGRAM, "--shared-memory", *arguments) as server:
         client = triton.InferenceServerClient(server.address["gRPC"])
         channel = grpc.insecure_channel(server.address["gRPC"])
         stub = triton.service_pb2_grpc.GRPCInferenceServiceStub(channel)

@@ -350,6 +350,11 @@ def shared_memory(server, client):
         check(refused(lambda: client.infer("add_sub", inputs, outputs=outputs), "outside"), "beyond the region")
         inputs[0].set_shared_memory("other", size)
         check(refused(lambda: client.infer("add_sub", inputs, outputs=outputs), "other"), "a region that is none")
+        for key in ("shared_memory_byte_size", "shared_memory_offset"):
+            body = {"inputs": [{"name": f"INPUT{i}", "datatype": "FP32", "shape": [1, 16], "data": [0] * 16} for i in (0, 1)]}
+            body["inputs"][1]["parameters"] = {key: 64}
+            status, _, said = server.ask("/v2/models/add_sub/infer", body)
+            check(status == 400 and b"shared_memory_region" in said, f"{key} without a region")
         check(refused(lambda: client.register_system_shared_memory("in", "/sightline_test_in", size), "already"), "a name twice")
         check(refused(lambda: client.register_system_shared_memory("b", "/sightline_test_in", 1 << 40), "outside"), "too large")
         check(refused(lambda: client.register_system_shared_memory("b", "/sightline_none", 1), "opened"), "an object that is none")
@@ -368,6 +373,30 @@ def shared_memory(server, client):
     finally:
         shm.destroy_shared_memory_region(given)
         shm.destroy_shared_memory_region(taken)
+
+
+def cuda_shared_memory(server, client):
+    check(client.get_cuda_shared_memory_status() == [], "CUDA shared memory: none")
+    check(server.ask("/v2/cudasharedmemory/region/c/status")[::2] == (200, b"[]"), "nor of a name")
+    client.unregister_cuda_shared_memory()
+    client.unregister_cuda_shared_memory("c")
+    status, _, said = server.ask("/v2/cudasharedmemory/region/c/register", {"raw_handle": {"b64": ""}, "device_id": 0, "byte_size": 1})
+    check(status == 501 and b"CUDA" in said, "and none is taken")
+
+
+def without_shared_memory():
+    """Nobody has turned it on."""
+    region = shm.create_shared_memory_region("off", "/sightline_test_off", 64)
+    try:
+        with Served(PROGRAM, "--model", MODELS / "add_sub.onnx") as server:
+            client = http.InferenceServerClient(server.address["HTTP"], network_timeout=60)
+            check("system_shared_memory" not in client.get_server_metadata()["extensions"], "shared memory is no extension when off")
+            check(refused(lambda: client.register_system_shared_memory("off", "/sightline_test_off", 64), "--shared-memory"),
+                  "and no region is registered")
+            check(client.get_system_shared_memory_status() == [], "nor listed")
+            client.close()
+    finally:
+        shm.destroy_shared_memory_region(region)
 
 
 def settings(client):
@@ -420,7 +449,7 @@ def metrics(server):
 def main():
     names = ["add_sub", "add_sub_int32", "rows_mixed", "lookup", "identity_bfloat16", *("identity_" + n for n in TYPES)]
     arguments = [a for name in names for a in ("--model", MODELS / f"{name}.onnx")]
-    with Served(PROGRAM, *arguments) as server:
+    with Served(PROGRAM, "--shared-memory", *arguments) as server:
         client = http.InferenceServerClient(server.address["HTTP"], concurrency=4, network_timeout=60)
         metadata(server, client)
         types(server, client)
@@ -429,11 +458,13 @@ def main():
         repository(server, client)
         statistics(client)
         shared_memory(server, client)
+        cuda_shared_memory(server, client)
         settings(client)
         with_asyncio(server)
         metrics(server)
         client.close()
         check(server.stop() == 0, "SIGTERM ends it with exit code 0")
+    without_shared_memory()
     return exit_code()
 
 

@@ -40,14 +40,17 @@ absl::StatusOr<SharedPlace> ReadSharedPlace(const Parameters& parameters,
                                             const SharedMemory& shared_memory) {
   SharedPlace place;
   const auto at = parameters.find("shared_memory_region");
-  if (at == parameters.end()) return place;
+  SL_ASSIGN_OR_RETURN(const auto offset, Size(parameters, "shared_memory_offset"));
+  SL_ASSIGN_OR_RETURN(const auto bytes, Size(parameters, "shared_memory_byte_size"));
+  if (at == parameters.end()) {
+    if (!offset && !bytes) return place;
+    return InvalidArgument("the parameter 'shared_memory_region' is missing");
+  }
   if (at->second.parameter_choice_case() != InferParameter::kStringParam) {
     return InvalidArgument("the parameter 'shared_memory_region' must be a string");
   }
   place.name = at->second.string_param();
   SL_ASSIGN_OR_RETURN(place.region, shared_memory.Find(place.name));
-  SL_ASSIGN_OR_RETURN(const auto offset, Size(parameters, "shared_memory_offset"));
-  SL_ASSIGN_OR_RETURN(const auto bytes, Size(parameters, "shared_memory_byte_size"));
   if (!bytes) return InvalidArgument("the parameter 'shared_memory_byte_size' is missing");
   place.offset = offset.value_or(0);
   place.bytes = *bytes;

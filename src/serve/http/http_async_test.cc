@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/test_until.h"
 #include "serve/http/http_server.h"
 #include "serve/http/test_http_client.h"
 
@@ -150,9 +151,49 @@ TEST_F(HttpAsyncTest, RoomComesBackFromClientsThatGo) {
   {
     RawClient gone = Client();
     ASSERT_TRUE(gone.Say("POST /wait HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nsome"));
-    while (server_->stats().bodies_bytes != 100'000) std::this_thread::yield();
+    EXPECT_TRUE(Until([&] { return server_->stats().bodies_bytes > 0; }));
   }
-  while (server_->stats().bodies_bytes != 0) std::this_thread::yield();
+  EXPECT_TRUE(Until([&] { return server_->stats().bodies_bytes == 0; }));
+}
+
+TEST_F(HttpAsyncTest, WhoAnnouncesMuchAndSendsNothingKeepsNobodyOut) {
+  options_.max_bodies_bytes = 1'000'000;
+  Start();
+  std::vector<RawClient> silent;
+  for (uint64_t i = 1; i <= 8; ++i) {
+    silent.push_back(Client());
+    ASSERT_TRUE(
+        silent.back().Say("POST /wait HTTP/1.1\r\nHost: h\r\nContent-Length: 800000\r\n\r\nsome"));
+    ASSERT_TRUE(Until([&] { return server_->stats().bodies_bytes >= i * 16384; }));
+  }
+  EXPECT_LT(server_->stats().bodies_bytes, 200'000u);
+  RawClient client = Client();
+  const std::string body(500'000, 'b');
+  ASSERT_TRUE(client.Say(Post("/wait", body)));
+  Asked asked = asked_.get_future().get();
+  EXPECT_TRUE(asked.body == body);
+  asked.reply({.body = "heard"});
+  EXPECT_EQ(BodyOf(client.HearAnswer()), "heard");
+}
+
+TEST_F(HttpAsyncTest, ChunkedBodiesTakeTheRoomThatTheyNeed) {
+  options_.max_bodies_bytes = 100'000;
+  Start();
+  const std::string head = "POST /wait HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::string chunk = "2710\r\n" + std::string(10'000, 'c') + "\r\n";
+  RawClient first = Client();
+  ASSERT_TRUE(first.Say(head + chunk + chunk + "0\r\n\r\n"));
+  Asked asked = asked_.get_future().get();
+  EXPECT_EQ(asked.body, std::string(20'000, 'c'));
+  EXPECT_EQ(server_->stats().bodies_bytes, 20'000u);
+  RawClient endless = Client();
+  ASSERT_TRUE(endless.Say(head));
+  for (int i = 0; i < 20 && endless.Say(chunk); ++i) {
+  }
+  EXPECT_EQ(StatusOf(endless.HearAnswer()), 503);
+  asked.reply({.body = "done"});
+  EXPECT_EQ(BodyOf(first.HearAnswer()), "done");
+  EXPECT_TRUE(Until([&] { return server_->stats().bodies_bytes == 0; }));
 }
 
 TEST_F(HttpAsyncTest, TheEndWaitsForAnswersOnTheirWay) {
@@ -162,7 +203,7 @@ TEST_F(HttpAsyncTest, TheEndWaitsForAnswersOnTheirWay) {
   ASSERT_TRUE(client.Say(Post("/wait", "q")));
   Asked asked = asked_.get_future().get();
   std::thread ending([&] { server_->Stop(); });
-  while (RawClient::Tcp(server_->address()->port).connected()) std::this_thread::yield();
+  EXPECT_TRUE(Until([&] { return !RawClient::Tcp(server_->address()->port).connected(); }));
   asked.reply({.body = "still"});
   EXPECT_EQ(BodyOf(client.HearAnswer()), "still");
   ending.join();

@@ -1,4 +1,5 @@
 #include "serve/http/http_server.h"
+#include "base/test_until.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -262,9 +263,9 @@ TEST_F(HttpServerTest, WhoDoesNotReadIsLeft) {
   RawClient slow = RawClient::Tcp(port(), 4096);
   ASSERT_TRUE(slow.Say("GET /big HTTP/1.1\r\nHost: h\r\n\r\n"));
   EXPECT_EQ(BodyOf(Client().Get("/hello")), "hello\n");  // meanwhile
-  while (server_->stats().connections > 1) std::this_thread::yield();
-  while (server_->stats().connections > 0)
-    std::this_thread::yield();  // both are gone, not only ours
+  EXPECT_TRUE(Until([&] { return server_->stats().connections <= 1; }));
+  // Both are gone, not only ours.
+  EXPECT_TRUE(Until([&] { return server_->stats().connections == 0; }));
   EXPECT_LT(slow.HearAll().size(), size_t{32} << 20);
 }
 
@@ -283,12 +284,12 @@ TEST_F(HttpServerTest, ConnectionsBeyondTheMostAreToldSo) {
   // Far beyond it they are closed at once, and memory stays bounded.
   std::vector<RawClient> crowd;
   for (int i = 0; i < 200; ++i) crowd.push_back(Client());
-  while (server_->stats().accepted < 204) std::this_thread::yield();
+  EXPECT_TRUE(Until([&] { return server_->stats().accepted >= 204; }));
   EXPECT_LE(server_->stats().connections, 3u + 32u);
   EXPECT_EQ(server_->stats().refused, 201u);
   crowd.clear();
   clients.clear();
-  while (server_->stats().connections > 0) std::this_thread::yield();
+  EXPECT_TRUE(Until([&] { return server_->stats().connections <= 0; }));
   EXPECT_EQ(StatusOf(Client().Get("/hello")), 200);
 }
 
@@ -301,7 +302,7 @@ TEST_F(HttpServerTest, StopsWithConnectionsOpen) {
   ASSERT_TRUE(half.Say("GET /he"));
   RawClient slow = RawClient::Tcp(port(), 4096);
   ASSERT_TRUE(slow.Say("GET /big HTTP/1.1\r\nHost: h\r\n\r\n"));
-  while (server_->stats().requests < 2) std::this_thread::yield();
+  EXPECT_TRUE(Until([&] { return server_->stats().requests >= 2; }));
   const uint16_t port = this->port();
   server_->Stop();
   server_->Stop();
@@ -314,7 +315,7 @@ TEST_F(HttpServerTest, AnswersOnTheirWayAreSentAtTheEnd) {
   Start();
   RawClient client = Client();
   ASSERT_TRUE(client.Say("GET /big HTTP/1.1\r\nHost: h\r\n\r\n"));
-  while (server_->stats().requests < 1) std::this_thread::yield();
+  EXPECT_TRUE(Until([&] { return server_->stats().requests >= 1; }));
   std::future<void> stopped = std::async(std::launch::async, [this] { server_->Stop(); });
   EXPECT_EQ(BodyOf(client.HearAll()).size(), size_t{32} << 20);
   stopped.get();

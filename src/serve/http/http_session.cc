@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/bind_handler.hpp>
@@ -28,7 +29,7 @@ namespace http = beast::http;
 constexpr std::chrono::seconds kLingerTime(2);
 constexpr size_t kLingerBytes = 1024 * 1024;
 constexpr size_t kReadAtOnce = 4096;
-constexpr size_t kFirstPiece = size_t{256} * 1024;  // of a large body; chosen
+constexpr size_t kFirstPiece = size_t{16} * 1024;  // of a large body; chosen
 
 std::chrono::microseconds Us(int64_t us) { return std::chrono::microseconds(us); }
 
@@ -147,7 +148,7 @@ HttpSession::HttpSession(HttpSessionHost& host, Socket&& socket, bool from_unix_
       refused_(refused) {}
 
 HttpSession::~HttpSession() {
-  GiveRoom();
+  ShrinkRoom(0);
   host_.Ended(this);
 }
 
@@ -211,14 +212,11 @@ void HttpSession::OnHead(ErrorCode error) {
   } else if ((length && *length > limit) || (chunked && limit == 0)) {
     return Refuse(413, fmt::format("the body may have at most {} bytes here", limit));
   }
-  // Of a chunked body nobody knows the size before its end.
-  const size_t wants = chunked ? limit : length.value_or(0);
-  if (!host_.TakeRoom(wants)) {
-    HttpResponse full = ErrorResponse(503, "too many large requests at once; try again later");
-    full.headers.emplace_back("Retry-After", "1");
-    return Send(std::move(full), /*keep_alive=*/false, /*head_only=*/false);
-  }
-  room_bytes_ = wants;
+  // What there is no room for now is not worth reading. But room is held only for what has come and the
+  // next piece, or those who announce much and send nothing would keep out all others.
+  const size_t announced = length.value_or(0);
+  if (!NeedRoom(announced)) return RefuseFull();
+  ShrinkRoom(std::min(announced, kFirstPiece));
   parser_->body_limit(limit);
   if (View(head[http::field::expect]).empty()) return ReadBody();
   if (AsciiLower(View(head[http::field::expect])) != "100-continue") {
@@ -239,12 +237,26 @@ void HttpSession::ReadBody() {
     std::string& body = request_.body;
     body.reserve(*length);
     const size_t have = std::min<size_t>(buffer_.size(), *length);
+    if (!NeedRoom(have)) return RefuseFull();
     body.assign(static_cast<const char*>(buffer_.data().data()), have);
     buffer_.consume(have);
     return ReadRest(*length);
   }
+  if (parser_->chunked()) return ReadChunks();
   http::async_read(stream_, buffer_, *parser_,
                    [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
+}
+
+// Nobody knows the size before the end.
+void HttpSession::ReadChunks() {
+  http::async_read_some(stream_, buffer_, *parser_,
+                        [self = shared_from_this()](ErrorCode error, size_t) {
+                          if (error || self->parser_->is_done()) return self->OnBody(error);
+                          if (!self->NeedRoom(self->parser_->get().body().capacity())) {
+                            return self->RefuseFull();
+                          }
+                          self->ReadChunks();
+                        });
 }
 
 // In pieces that grow with what has come: who announces much and sends little has touched little.
@@ -252,7 +264,9 @@ void HttpSession::ReadRest(size_t length) {
   std::string& body = request_.body;
   const size_t have = body.size();
   if (have >= length) return Answer();
-  body.resize(std::min(length, have + std::max(kFirstPiece, have)));
+  const size_t next = std::min(length, have + std::max(kFirstPiece, have));
+  if (!NeedRoom(next)) return RefuseFull();
+  body.resize(next);
   asio::async_read(stream_, asio::buffer(body.data() + have, body.size() - have),
                    [self = shared_from_this(), length](ErrorCode error, size_t) {
                      if (!error) self->ReadRest(length);
@@ -262,10 +276,23 @@ void HttpSession::ReadRest(size_t length) {
 void HttpSession::OnBody(ErrorCode error) {
   if (error) return RefuseBroken(error);
   request_.body = std::move(parser_->get().body());
+  request_.body.shrink_to_fit();
+  if (!NeedRoom(request_.body.size())) return RefuseFull();
+  ShrinkRoom(request_.body.size());
   Answer();
 }
 
-void HttpSession::GiveRoom() { host_.GiveRoom(std::exchange(room_bytes_, 0)); }
+bool HttpSession::NeedRoom(size_t bytes) {
+  if (bytes <= room_bytes_) return true;
+  if (!host_.TakeRoom(bytes - room_bytes_)) return false;
+  room_bytes_ = bytes;
+  return true;
+}
+
+void HttpSession::ShrinkRoom(size_t bytes) {
+  if (bytes < room_bytes_) host_.GiveRoom(room_bytes_ - bytes);
+  room_bytes_ = std::min(room_bytes_, bytes);
+}
 
 void HttpSession::Answer() {
   const auto& message = parser_->get();
@@ -321,6 +348,13 @@ void HttpSession::Refuse(int status, std::string_view message) {
   Send(ErrorResponse(status, message), /*keep_alive=*/false, /*head_only=*/false);
 }
 
+void HttpSession::RefuseFull() {
+  parser_->get().body() = std::string();
+  HttpResponse full = ErrorResponse(503, "too many large requests at once; try again later");
+  full.headers.emplace_back("Retry-After", "1");
+  Send(std::move(full), /*keep_alive=*/false, /*head_only=*/false);
+}
+
 void HttpSession::SendLater(HttpResponse&& response) {
   Send(std::move(response), keep_alive_ && !host_.stopping(), head_only_);
 }
@@ -328,7 +362,7 @@ void HttpSession::SendLater(HttpResponse&& response) {
 void HttpSession::Send(HttpResponse&& response, bool keep_alive, bool head_only) {
   host_.Answered(response.status);
   request_.body = std::string();
-  GiveRoom();
+  ShrinkRoom(0);
   answering_ = true;
   stream_.expires_after(Us(host_.options().write_timeout_us));
   const auto send = [&](auto&& message) {

@@ -26,7 +26,7 @@ class HttpSessionHost {
   virtual bool stopping() const = 0;
   virtual void Answered(int status) = 0;
   virtual void Ended(HttpSession* session) = 0;
-  // Room for a body; false when there is none.
+  // Room for bodies; false when there is none.
   virtual bool TakeRoom(size_t bytes) = 0;
   virtual void GiveRoom(size_t bytes) = 0;
   // Keeps the session until its answer comes, which is sent by SendLater().
@@ -58,13 +58,18 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   void OnHead(ErrorCode error);
   void ReadBody();
   void ReadRest(size_t length);
+  void ReadChunks();
   void OnBody(ErrorCode error);
   void Answer();
   void Refuse(int status, std::string_view message);
   void RefuseBroken(ErrorCode error);
+  void RefuseFull();
   void Send(HttpResponse&& response, bool keep_alive, bool head_only);
   void OnSent(ErrorCode error, bool keep_alive);
-  void GiveRoom();
+  // Room for so many bytes in all; false, and none more than before, when there is not so much.
+  bool NeedRoom(size_t bytes);
+  // Gives back what is beyond.
+  void ShrinkRoom(size_t bytes);
   void Linger();
 
   HttpSessionHost& host_;

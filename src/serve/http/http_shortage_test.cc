@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/test_until.h"
 #include "serve/http/http_server.h"
 #include "serve/http/test_http_client.h"
 
@@ -91,7 +92,7 @@ TEST(HttpShortage, DescriptorsThatAreFreeAgainAreUsed) {
   client.SetPatience(kPatienceS);
   ASSERT_TRUE(client.connected());
   ASSERT_TRUE(client.Say("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"));
-  while (server->stats().failed < 2) std::this_thread::yield();
+  EXPECT_TRUE(Until([&] { return server->stats().failed >= 2; }));
   EXPECT_EQ(server->stats().accepted, 0u);
   for (const int fd : taken) close(fd);
   EXPECT_EQ(StatusOf(client.HearAnswer()), 200);

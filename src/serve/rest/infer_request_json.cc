@@ -172,10 +172,13 @@ absl::StatusOr<SharedPlace> ReadSharedPlace(const dom::object& parameters,
                                             const SharedMemory& shared_memory) {
   SharedPlace place;
   SL_ASSIGN_OR_RETURN(place.name, Text(parameters, "shared_memory_region", false));
-  if (place.name.empty()) return place;
-  SL_ASSIGN_OR_RETURN(place.region, shared_memory.Find(place.name));
   SL_ASSIGN_OR_RETURN(const auto offset, Size(parameters, "shared_memory_offset"));
   SL_ASSIGN_OR_RETURN(const auto bytes, Size(parameters, "shared_memory_byte_size"));
+  if (place.name.empty()) {
+    if (!offset && !bytes) return place;
+    return InvalidArgument("\"shared_memory_region\" is missing");
+  }
+  SL_ASSIGN_OR_RETURN(place.region, shared_memory.Find(place.name));
   place.offset = offset.value_or(0);
   if (!bytes) return InvalidArgument("\"shared_memory_byte_size\" is missing");
   place.bytes = *bytes;

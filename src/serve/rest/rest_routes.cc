@@ -353,6 +353,14 @@ absl::Status AddRestRoutes(InferenceService& service, const RestOptions& options
     list.Add("POST", path + "/unregister",
              [](RestRoutes& r, Request q) { return r.SharedMemoryUnregister(q); });
   }
+  for (const std::string region : {"", "/region/{region}"}) {
+    const std::string path = "/v2/cudasharedmemory" + region;
+    list.Add("GET", path + "/status", [](RestRoutes&, Request) { return Json("[]"); });
+    list.Add("POST", path + "/unregister", [](RestRoutes&, Request) { return Nothing(); });
+  }
+  list.Add("POST", "/v2/cudasharedmemory/region/{region}/register", [](RestRoutes&, Request) {
+    return ErrorAnswer(Unimplemented("{}", InferenceService::kNoCudaSharedMemory));
+  });
   list.Add("POST", "/v2/systemsharedmemory/region/{region}/register",
            [](RestRoutes& r, Request q) { return r.SharedMemoryRegister(q); });
   for (const std::string_view method : {"GET", "POST"}) {

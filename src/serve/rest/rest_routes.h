@@ -22,7 +22,7 @@
 namespace sightline::serve {
 
 struct RestOptions {
-  size_t max_request_bytes = size_t{64} << 20;    // of one body, packed or not; chosen
+  size_t max_request_bytes = kMaxRequestBytes;    // of one body, packed or not
   size_t max_unpacked_bytes = size_t{256} << 20;  // of all packed bodies that wait; chosen
 };
 
