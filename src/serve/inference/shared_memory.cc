@@ -73,8 +73,9 @@ absl::Status SharedMemory::Register(const std::string& name, const std::string& 
                                     size_t bytes) {
   if (!allowed_) {
     return FailedPrecondition(
-        "shared memory is off: `shared_memory: true` in the configuration of the server turns it "
-        "on");
+        "shared memory is off: the server's option --shared-memory, or `shared_memory: true` in "
+        "its "
+        "configuration, turns it on");
   }
   if (name.empty() || name.size() > kLongestName) {
     return InvalidArgument("a name of a shared memory region has 1 to {} bytes", kLongestName);
