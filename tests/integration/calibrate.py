@@ -241,10 +241,12 @@ def trial(root):
     subprocess.run([PROGRAM, "models", "remove", "apart"], env=place.environment, stdout=subprocess.DEVNULL)
 
     refused(place, place.run(*usual), "the name is taken", "--replace")
-    again = place.run(*usual, "--limit", "0", "--name", "strict", "--search-time", "1s", "--keep", kept)
+    refused(place, place.run(*usual, "--name", "strict", "--keep", kept), "already a model.onnx", "another folder")
+    strict = place.root / "strict"
+    again = place.run(*usual, "--limit", "0", "--name", "strict", "--search-time", "1s", "--keep", strict)
     check(again.returncode == 1 and "refused" in again.stdout and "the limit of 0.00" in again.stdout,
           "no loss at all cannot be promised")
-    check("strict" not in place.models() and not json.loads((kept / "report.json").read_text())["promoted"],
+    check("strict" not in place.models() and not json.loads((strict / "report.json").read_text())["promoted"],
           "a refused model is not added, but kept where it was asked for")
 
     code, said, _ = interrupted(place, [*usual, "--name", "killed"], "worker", signal.SIGKILL)
