@@ -13,6 +13,7 @@
 
 #include "base/listen_address.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "cli/backends.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
@@ -192,9 +193,17 @@ absl::Status Serve(const ServeArguments& arguments) {
   }
   servers.service->BeginDrain();
   TellUser("info", "ending: what was accepted is being answered");
-  if (servers.grpc != nullptr) servers.grpc->SetServing(false);
-  if (servers.http != nullptr) servers.http->Stop();
+  // Both at once: --drain bounds them together.
+  if (servers.grpc != nullptr) {
+    servers.grpc->SetServing(false);
+    servers.grpc->BeginDrain();
+  }
+  auto http_end = StartThread("http-end", [&] {
+    if (servers.http != nullptr) servers.http->Stop();
+  });
   if (servers.grpc != nullptr) servers.grpc->Stop(config.drain_us);
+  if (http_end.ok()) http_end->join();
+  if (servers.http != nullptr) servers.http->Stop();  // where there was no thread for it
   servers.service->Stop();
   return absl::OkStatus();
 }

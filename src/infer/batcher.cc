@@ -100,7 +100,7 @@ class BatcherImpl final : public Batcher {
       if (stopping_) return Refused();
       if (!HasRoom()) {
         ++stats_.dropped;
-        return ResourceExhausted("model {} is busy: {} frames are waiting", name_,
+        return ResourceExhausted("model {} is busy: {} jobs are waiting", name_,
                                  options_.queue_capacity);
       }
       to_wake = AddJob(job);

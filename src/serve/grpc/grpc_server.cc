@@ -26,7 +26,8 @@ std::string GrpcAddressOf(const ListenAddress& address) {
 
 class GrpcServer::Impl {
  public:
-  explicit Impl(InferenceService& service) : service_(service) {}
+  Impl(InferenceService& service, const GrpcServerOptions& options)
+      : service_(service, options.max_requests_bytes) {}
 
   absl::Status Start(const GrpcServerOptions& options) {
     static std::once_flag plugins;
@@ -62,6 +63,8 @@ class GrpcServer::Impl {
     if (auto* const health = server_->GetHealthCheckService()) health->SetServingStatus(serving);
   }
 
+  void BeginDrain() { service_.BeginDrain(); }
+
   void Stop(int64_t timeout_us) {
     if (server_ == nullptr) return;
     std::call_once(stopped_, [&] {
@@ -81,7 +84,7 @@ class GrpcServer::Impl {
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(InferenceService& service,
                                                               const GrpcServerOptions& options) {
-  auto impl = std::make_unique<Impl>(service);
+  auto impl = std::make_unique<Impl>(service, options);
   SL_RETURN_IF_ERROR(impl->Start(options));
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
@@ -90,6 +93,7 @@ GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GrpcServer::~GrpcServer() { impl_->Stop(0); }
 ListenAddress GrpcServer::address() const { return impl_->address(); }
 void GrpcServer::SetServing(bool serving) { impl_->SetServing(serving); }
+void GrpcServer::BeginDrain() { impl_->BeginDrain(); }
 void GrpcServer::Stop(int64_t timeout_us) { impl_->Stop(timeout_us); }
 
 }  // namespace sightline::serve

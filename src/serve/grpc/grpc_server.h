@@ -5,8 +5,9 @@
 // the answer. ModelStreamInfer answers in the order of the requests of a stream.
 //
 // Threads: those of the gRPC library; calls are answered when the model has the answer, and no thread
-// waits for it. Bounds: the size of a message, the memory of all together (a quota of the library), and
-// kMostInStream requests of one stream, which is not read on meanwhile.
+// waits for it. A call's deadline limits when its run may begin, and one that was cancelled is not run any more.
+// Bounds: the size of a message; the memory of what is being received (a quota of the library) and of what is
+// being answered; kMostInStream requests of one stream, which is not read on meanwhile.
 // Source: Open Inference Protocol 2 (gRPC); Triton's protocol extensions; proto/open_inference.proto.
 #pragma once
 
@@ -24,6 +25,8 @@ struct GrpcServerOptions {
   ListenAddress address;
   int max_message_bytes = 64 << 20;             // of requests; chosen
   size_t max_memory_bytes = size_t{512} << 20;  // of the library's buffers; chosen
+  // Of requests that are being answered, as they lie in memory; more are refused. Chosen.
+  size_t max_requests_bytes = size_t{512} << 20;
 };
 
 class GrpcServer {
@@ -40,6 +43,8 @@ class GrpcServer {
   ListenAddress address() const;  // with the port that it got
   // What grpc.health.v1 says.
   void SetServing(bool serving);
+  // Streams end when what they have asked is answered; calls are still taken.
+  void BeginDrain();
   // Takes no more calls and waits for those that are under way; after `timeout_us` they are cancelled.
   // Idempotent.
   void Stop(int64_t timeout_us);

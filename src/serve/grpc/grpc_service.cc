@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "serve/grpc/grpc_messages_internal.h"
@@ -20,6 +22,18 @@ absl::Status NoCudaSharedMemory() {
   return Unimplemented("{}", InferenceService::kNoCudaSharedMemory);
 }
 
+// What is not begun by the call's deadline is not begun. False when that is over already.
+bool LimitToDeadline(const Context& context, InferRequest& request) {
+  using std::chrono::system_clock;
+  const system_clock::time_point deadline = context.deadline();
+  if (deadline == system_clock::time_point::max()) return true;
+  const int64_t left_us =
+      std::chrono::duration_cast<std::chrono::microseconds>(deadline - system_clock::now()).count();
+  if (left_us <= 0) return false;
+  request.timeout_us = request.timeout_us > 0 ? std::min(request.timeout_us, left_us) : left_us;
+  return true;
+}
+
 template <typename Value>
 std::vector<std::string> TextsOf(const Value& value) {
   return {value.value().begin(), value.value().end()};
@@ -35,6 +49,43 @@ grpc::Status GrpcStatusOf(const absl::Status& status) {
     code = grpc::StatusCode::UNAVAILABLE;
   }
   return {code, std::string(MessageOf(status))};
+}
+
+uint64_t OpenStreams::Add(std::function<void()> end) {
+  uint64_t number = 0;
+  {
+    const MutexLock lock(mutex_);
+    number = next_++;
+    if (!ending_) {
+      ends_.emplace(number, std::move(end));
+      return number;
+    }
+  }
+  end();
+  return number;
+}
+
+void OpenStreams::Remove(uint64_t number) {
+  const MutexLock lock(mutex_);
+  ends_.erase(number);
+}
+
+void OpenStreams::EndAll() {
+  std::map<uint64_t, std::function<void()>> ends;
+  {
+    const MutexLock lock(mutex_);
+    ending_ = true;
+    ends.swap(ends_);
+  }
+  for (const auto& [number, end] : ends) end();
+}
+
+absl::StatusOr<std::shared_ptr<const ByteRoom::Taken>> TakeRoomFor(
+    const ::inference::ModelInferRequest& request, ByteRoom& room) {
+  auto taken = room.Take(request.SpaceUsedLong());
+  if (taken == nullptr)
+    return ResourceExhausted("too many large requests at once; try again later");
+  return taken;
 }
 
 Reactor* GrpcService::ServerLive(Context* context, const ::inference::ServerLiveRequest*,
@@ -78,10 +129,18 @@ Reactor* GrpcService::ModelMetadata(Context* context,
 
 Reactor* GrpcService::ModelInfer(Context* context, const ::inference::ModelInferRequest* request,
                                  ::inference::ModelInferResponse* response) {
+  auto room = TakeRoomFor(*request, *calls_.room);
+  if (!room.ok()) return End(context, room.status());
   auto read = ReadRequest(*request, service_.shared_memory());
   if (!read.ok()) return End(context, read.status());
+  if (!LimitToDeadline(*context, *read)) {
+    return End(context, DeadlineExceeded("the deadline of the call has passed"));
+  }
+  // The context lives until Finish(), which comes after the last question.
+  read->gone = [context] { return context->IsCancelled(); };
   Reactor* const reactor = context->DefaultReactor();
-  service_.Infer(*std::move(read), [reactor, response](absl::StatusOr<InferResponse>&& result) {
+  service_.Infer(*std::move(read), [reactor, response, room = *std::move(room)](
+                                       absl::StatusOr<InferResponse>&& result) {
     if (result.ok()) WriteResponse(*std::move(result), *response);
     reactor->Finish(GrpcStatusOf(result.status()));
   });
@@ -241,8 +300,8 @@ Reactor* GrpcService::LogSettings(Context* context, const ::inference::LogSettin
 }
 
 grpc::ServerBidiReactor<::inference::ModelInferRequest, ::inference::ModelStreamInferResponse>*
-GrpcService::ModelStreamInfer(Context*) {
-  return NewInferStream(service_);
+GrpcService::ModelStreamInfer(Context* context) {
+  return NewInferStream(context, calls_);
 }
 
 }  // namespace sightline::serve

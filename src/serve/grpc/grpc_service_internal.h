@@ -3,9 +3,14 @@
 // Threads: those of the gRPC library.
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 
+#include "base/mutex.h"
 #include "open_inference.grpc.pb.h"
+#include "serve/inference/byte_room.h"
 #include "serve/inference/inference_service.h"
 
 namespace sightline::serve {
@@ -14,9 +19,40 @@ namespace sightline::serve {
 // are UNAVAILABLE, as 503 is over HTTP.
 grpc::Status GrpcStatusOf(const absl::Status& status);
 
+// The streams of ModelStreamInfer that are open, to be ended when the server ends.
+class OpenStreams {
+ public:
+  // Calls `end` at EndAll(), or now when that has been. `end` must not block.
+  uint64_t Add(std::function<void()> end) EXCLUDES(mutex_);
+  void Remove(uint64_t number) EXCLUDES(mutex_);
+  void EndAll() EXCLUDES(mutex_);
+
+ private:
+  Mutex mutex_;
+  bool ending_ GUARDED_BY(mutex_) = false;
+  uint64_t next_ GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, std::function<void()>> ends_ GUARDED_BY(mutex_);
+};
+
+// What all calls share.
+struct GrpcCalls {
+  InferenceService& service;
+  const std::shared_ptr<ByteRoom>
+      room;  // of requests that are being answered, as they lie in memory
+  OpenStreams streams;
+};
+
+// `request` may be so large together with all others; ResourceExhausted when there is no room.
+absl::StatusOr<std::shared_ptr<const ByteRoom::Taken>> TakeRoomFor(
+    const ::inference::ModelInferRequest& request, ByteRoom& room);
+
 class GrpcService final : public ::inference::GRPCInferenceService::CallbackService {
  public:
-  explicit GrpcService(InferenceService& service) : service_(service) {}
+  GrpcService(InferenceService& service, size_t max_requests_bytes)
+      : calls_{.service = service, .room = ByteRoom::Make(max_requests_bytes), .streams = {}} {}
+
+  // Streams end when what they have asked is answered.
+  void BeginDrain() { calls_.streams.EndAll(); }
 
 #define SL_UNARY(Name)                                                      \
   grpc::ServerUnaryReactor* Name(grpc::CallbackServerContext* context,      \
@@ -47,11 +83,12 @@ class GrpcService final : public ::inference::GRPCInferenceService::CallbackServ
   ModelStreamInfer(grpc::CallbackServerContext* context) override;
 
  private:
-  InferenceService& service_;
+  GrpcCalls calls_;
+  InferenceService& service_ = calls_.service;
 };
 
-// Its reactor; deletes itself at the end.
+// Its reactor; deletes itself at the end. `calls` outlives it.
 grpc::ServerBidiReactor<::inference::ModelInferRequest, ::inference::ModelStreamInferResponse>*
-NewInferStream(InferenceService& service);
+NewInferStream(grpc::CallbackServerContext* context, GrpcCalls& calls);
 
 }  // namespace sightline::serve

@@ -21,10 +21,14 @@ using ::inference::ModelStreamInferResponse;
 class InferStream final
     : public grpc::ServerBidiReactor<ModelInferRequest, ModelStreamInferResponse> {
  public:
-  explicit InferStream(InferenceService& service) : service_(service) {}
+  InferStream(grpc::CallbackServerContext* context, GrpcCalls& calls)
+      : context_(context), calls_(calls) {}
 
   void Begin(std::shared_ptr<InferStream> self) {
-    self_ = std::move(self);
+    self_ = self;
+    number_ = calls_.streams.Add([self = std::weak_ptr(self)] {
+      if (const auto stream = self.lock()) stream->End();
+    });
     ReadNext();
   }
 
@@ -33,6 +37,7 @@ class InferStream final
     {
       const MutexLock lock(mutex_);
       slot = std::exchange(reading_, nullptr);
+      if (finishing_) return;  // the server is ending, and this one came too late
       if (ok) {
         slots_.push_back(slot);
       } else {
@@ -60,12 +65,25 @@ class InferStream final
     GoOn();
   }
 
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    calls_.streams.Remove(number_);
+    self_.reset();
+  }
+
+  // Reads nothing more, and ends when all is answered.
+  void End() {
+    {
+      const MutexLock lock(mutex_);
+      ending_ = true;
+    }
+    GoOn();
+  }
 
  private:
   struct Slot {
     ModelInferRequest request;
     ModelStreamInferResponse response;
+    std::shared_ptr<const ByteRoom::Taken> room;
     bool answered = false;
   };
 
@@ -73,7 +91,7 @@ class InferStream final
     Slot* to = nullptr;
     {
       const MutexLock lock(mutex_);
-      if (no_more_ || broken_ || reading_ != nullptr ||
+      if (no_more_ || broken_ || ending_ || reading_ != nullptr ||
           slots_.size() >= GrpcServer::kMostInStream) {
         return;
       }
@@ -105,15 +123,20 @@ class InferStream final
       }
       self->GoOn();
     };
-    auto read = ReadRequest(slot->request, service_.shared_memory());
+    auto room = TakeRoomFor(slot->request, *calls_.room);
+    if (!room.ok()) return answer(room.status());
+    slot->room = *std::move(room);
+    auto read = ReadRequest(slot->request, calls_.service.shared_memory());
     if (!read.ok()) return answer(read.status());
-    service_.Infer(*std::move(read), answer);
+    read->gone = [this] { return context_->IsCancelled(); };  // `answer` holds the stream
+    calls_.service.Infer(*std::move(read), answer);
   }
 
   // Whatever can be done next: write, read, or end.
   void GoOn() {
     const ModelStreamInferResponse* to_write = nullptr;
     bool finish = false;
+    grpc::Status status;
     {
       const MutexLock lock(mutex_);
       while (broken_ && !slots_.empty() && slots_.front()->answered) slots_.pop_front();
@@ -122,16 +145,22 @@ class InferStream final
         slots_.pop_front();
         to_write = &writing_->response;
       }
-      finish = (no_more_ || broken_) && reading_ == nullptr && writing_ == nullptr &&
-               slots_.empty() && !finishing_;
+      // A read that is under way ends with the stream.
+      const bool over = ending_ || ((no_more_ || broken_) && reading_ == nullptr);
+      finish = over && writing_ == nullptr && slots_.empty() && !finishing_;
       finishing_ |= finish;
+      if (finish && ending_ && !no_more_ && !broken_) {
+        status = {grpc::StatusCode::UNAVAILABLE, "the server is ending"};
+      }
     }
     if (to_write != nullptr) StartWrite(to_write);
-    if (finish) return Finish(grpc::Status::OK);
+    if (finish) return Finish(status);
     ReadNext();
   }
 
-  InferenceService& service_;
+  grpc::CallbackServerContext* const context_;  // until OnDone()
+  GrpcCalls& calls_;
+  uint64_t number_ = 0;  // among the open streams
   std::shared_ptr<InferStream> self_;
   Mutex mutex_;
   std::shared_ptr<Slot> reading_ GUARDED_BY(mutex_);
@@ -139,14 +168,15 @@ class InferStream final
   std::deque<std::shared_ptr<Slot>> slots_ GUARDED_BY(mutex_);  // in the order of the requests
   bool no_more_ GUARDED_BY(mutex_) = false;                     // the client has said all
   bool broken_ GUARDED_BY(mutex_) = false;                      // nobody listens any more
+  bool ending_ GUARDED_BY(mutex_) = false;                      // the server is
   bool finishing_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace
 
 grpc::ServerBidiReactor<ModelInferRequest, ModelStreamInferResponse>* NewInferStream(
-    InferenceService& service) {
-  auto stream = std::make_shared<InferStream>(service);
+    grpc::CallbackServerContext* context, GrpcCalls& calls) {
+  auto stream = std::make_shared<InferStream>(context, calls);
   InferStream* const raw = stream.get();
   raw->Begin(std::move(stream));
   return raw;

@@ -59,6 +59,9 @@ struct InferRequest {
   std::vector<InferInput> inputs;
   std::vector<WantedOutput> outputs;  // empty = all
   std::shared_ptr<const void> backing;
+  // Whether nobody waits for the answer any more: then it is not computed. From any thread, at any time
+  // before the answer. Empty: somebody always does.
+  std::function<bool()> gone = {};
 };
 
 struct InferOutput {

@@ -39,7 +39,8 @@ class InferenceService {
   void Start(ModelRepository::LoadDone done) { repository_->LoadChosen(std::move(done)); }
   // Not ready any more; requests are still taken.
   void BeginDrain() { draining_.store(true, std::memory_order_relaxed); }
-  // After it nothing is accepted; everything accepted has been answered.
+  // After it nothing is accepted. What waits is answered Cancelled: whoever wants the answers has waited for
+  // them before.
   void Stop();
 
   bool Ready() const;

@@ -336,7 +336,7 @@ void ModelRepository::Stop() {
   }
   work_.NotifyAll();
   if (thread_.joinable()) thread_.join();
-  for (const auto& model : All()) model->Stop();
+  for (const auto& model : All()) model->Discard();
 }
 
 }  // namespace sightline::serve

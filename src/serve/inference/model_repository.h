@@ -91,7 +91,7 @@ class ModelRepository {
   // Whether every model is ready that was chosen, or loaded since, and not unloaded.
   bool Ready() const EXCLUDES(mutex_);
 
-  // Drops what waits to be loaded, answers what the models have accepted, and unloads. Idempotent.
+  // Drops what waits to be loaded or computed, and unloads. Idempotent.
   void Stop() EXCLUDES(mutex_);
 
  private:

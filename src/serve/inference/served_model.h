@@ -73,6 +73,8 @@ class ServedModel {
 
   // Answers what waits, then refuses. Idempotent; not on a thread of its own.
   void Stop() { batcher_->Stop(/*discard=*/false); }
+  // The same, but what waits is answered Cancelled.
+  void Discard() { batcher_->Stop(/*discard=*/true); }
 
   ModelStatistics& statistics() { return statistics_; }
   const ModelStatistics& statistics() const { return statistics_; }

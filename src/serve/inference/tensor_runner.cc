@@ -41,6 +41,18 @@ absl::StatusOr<std::string> ReadStrings(const InferInput& input, int64_t count) 
   return bytes;
 }
 
+absl::Status WriteShared(std::string_view bytes, const SharedPlace& place, InferOutput& output) {
+  output.shared = place;
+  output.shared.bytes = bytes.size();
+  if (bytes.size() > place.bytes) {
+    return InvalidArgument(
+        "shared memory size specified with the request for output '{}' ({} bytes) should be at "
+        "least {} bytes to hold the results",
+        output.name, place.bytes, bytes.size());
+  }
+  return place.region->Write(place.offset, bytes.size(), bytes.data());
+}
+
 }  // namespace
 
 void TensorRunner::Run(std::span<BatchJob* const> batch, std::span<absl::Status> statuses) {
@@ -49,7 +61,11 @@ void TensorRunner::Run(std::span<BatchJob* const> batch, std::span<absl::Status>
   for (size_t i = 0; i < batch.size(); ++i) {
     auto* const call = static_cast<InferCall*>(batch[i]);
     call->times.began_us = now_us;
-    waiting_.push_back({call, &statuses[i]});
+    if (call->request.gone && call->request.gone()) {
+      statuses[i] = Cancelled("nobody waits for the answer any more");
+    } else {
+      waiting_.push_back({call, &statuses[i]});
+    }
   }
   while (!waiting_.empty()) {
     together_.clear();
@@ -189,12 +205,12 @@ absl::Status TensorRunner::TakeOutput(const TensorView& view, const InferCall::W
     output.shape[0] = call.rows;
   }
   const size_t size = SizeOf(view.dtype);
+  const int64_t rows = in_rows ? call.rows : 1;
   if (wanted.classes > 0) {
-    SL_RETURN_IF_ERROR(Classify(view, first, count, in_rows ? call.rows : 1, wanted.classes,
-                                options_.labels.get(), output.bytes));
+    SL_RETURN_IF_ERROR(
+        Classify(view, first, count, rows, wanted.classes, options_.labels.get(), output.bytes));
     output.dtype = DataType::kString;
-    const int64_t per_row = count / std::max<int64_t>(1, in_rows ? call.rows : 1);
-    const int64_t classes = std::min<int64_t>(wanted.classes, per_row);
+    const int64_t classes = std::min<int64_t>(wanted.classes, count / std::max<int64_t>(1, rows));
     output.shape =
         in_rows ? std::vector<int64_t>{call.rows, classes} : std::vector<int64_t>{classes};
   } else if (view.dtype == DataType::kString) {
@@ -205,32 +221,14 @@ absl::Status TensorRunner::TakeOutput(const TensorView& view, const InferCall::W
                     output.name);
   } else {
     const char* from = static_cast<const char*>(view.data) + static_cast<size_t>(first) * size;
-    const size_t bytes = static_cast<size_t>(count) * size;
-    if (!wanted.shared.region) {
-      output.bytes.assign(from, bytes);
-      return absl::OkStatus();
-    }
-    output.shared = wanted.shared;
-    output.shared.bytes = bytes;
-    if (bytes > wanted.shared.bytes) {
-      return InvalidArgument(
-          "shared memory size specified with the request for output '{}' ({} bytes) should be at "
-          "least {} bytes to hold the results",
-          output.name, wanted.shared.bytes, bytes);
-    }
-    return wanted.shared.region->Write(wanted.shared.offset, bytes, from);
+    const std::string_view bytes(from, static_cast<size_t>(count) * size);
+    if (wanted.shared.region) return WriteShared(bytes, wanted.shared, output);
+    output.bytes = bytes;
+    return absl::OkStatus();
   }
   if (!wanted.shared.region) return absl::OkStatus();
   const std::string bytes = std::exchange(output.bytes, {});
-  output.shared = wanted.shared;
-  output.shared.bytes = bytes.size();
-  if (bytes.size() > wanted.shared.bytes) {
-    return InvalidArgument(
-        "shared memory size specified with the request for output '{}' ({} bytes) should be at "
-        "least {} bytes to hold the results",
-        output.name, wanted.shared.bytes, bytes.size());
-  }
-  return wanted.shared.region->Write(wanted.shared.offset, bytes.size(), bytes.data());
+  return WriteShared(bytes, wanted.shared, output);
 }
 
 }  // namespace sightline::serve

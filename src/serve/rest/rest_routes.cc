@@ -1,12 +1,12 @@
 #include "serve/rest/rest_routes.h"
 
-#include <atomic>
 #include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/json_text.h"
+#include "serve/inference/byte_room.h"
 #include "serve/rest/body_coding.h"
 #include "serve/rest/infer_json.h"
 #include "serve/rest/model_json.h"
@@ -51,33 +51,10 @@ int HttpStatusOf(const absl::Status& status) {
   }
 }
 
-// Room for bodies that were unpacked, over all requests.
-class UnpackedRoom {
- public:
-  explicit UnpackedRoom(size_t most) : most_(most) {}
-  bool Take(size_t bytes) {
-    size_t taken = taken_.load(std::memory_order_relaxed);
-    do {
-      if (bytes > most_ || taken > most_ - bytes) return false;
-    } while (!taken_.compare_exchange_weak(taken, taken + bytes, std::memory_order_relaxed));
-    return true;
-  }
-  void Give(size_t bytes) { taken_.fetch_sub(bytes, std::memory_order_relaxed); }
-
- private:
-  const size_t most_;
-  std::atomic<size_t> taken_{0};
-};
-
-// Taken room, given back when the request is over.
-struct TakenRoom {
-  const std::shared_ptr<UnpackedRoom> room;
-  const size_t bytes;
-  std::shared_ptr<const void> backing;
-  TakenRoom(std::shared_ptr<UnpackedRoom> of, size_t taken) : room(std::move(of)), bytes(taken) {}
-  TakenRoom(const TakenRoom&) = delete;
-  TakenRoom& operator=(const TakenRoom&) = delete;
-  ~TakenRoom() { room->Give(bytes); }
+// What keeps the tensors of a body that was unpacked.
+struct UnpackedBody {
+  std::shared_ptr<const ByteRoom::Taken> room;
+  std::shared_ptr<const void> tensors;
 };
 
 HttpResponse PackedAnswer(HttpResponse response, BodyCoding coding) {
@@ -121,9 +98,7 @@ absl::StatusOr<std::optional<size_t>> HeaderLengthOf(const HttpRequest& request)
 class RestRoutes {
  public:
   RestRoutes(InferenceService& service, const RestOptions& options)
-      : service_(service),
-        options_(options),
-        room_(std::make_shared<UnpackedRoom>(options.max_unpacked_bytes)) {}
+      : service_(service), options_(options), room_(ByteRoom::Make(options.max_unpacked_bytes)) {}
 
   void Infer(HttpRequest&& http, const HttpReply& reply) {
     absl::StatusOr<RestInferRequest> read = Read(http);
@@ -243,13 +218,13 @@ class RestRoutes {
     SL_ASSIGN_OR_RETURN(const std::optional<size_t> header_bytes, HeaderLengthOf(http));
     SL_ASSIGN_OR_RETURN(const BodyCoding coding,
                         ReadContentEncoding(http.Header("content-encoding")));
-    std::unique_ptr<TakenRoom> taken;
+    std::shared_ptr<const ByteRoom::Taken> taken;
     if (coding != BodyCoding::kIdentity) {
       SL_ASSIGN_OR_RETURN(std::string body, Unpack(http.body, options_.max_request_bytes));
-      if (!room_->Take(body.size())) {
+      taken = room_->Take(body.size());
+      if (taken == nullptr) {
         return Unavailable("too many packed requests at once; try again later");
       }
-      taken = std::make_unique<TakenRoom>(room_, body.size());
       http.body = std::move(body);
     }
     SL_ASSIGN_OR_RETURN(
@@ -258,16 +233,16 @@ class RestRoutes {
     read.request.model = http.Parameter("model");
     read.request.version = http.Parameter("version");
     if (taken != nullptr) {
-      taken->backing = std::move(read.request.backing);
-      read.request.backing = std::shared_ptr<const TakenRoom>(std::move(taken));
+      read.request.backing = std::make_shared<const UnpackedBody>(
+          UnpackedBody{std::move(taken), std::move(read.request.backing)});
     }
     return read;
   }
 
   InferenceService& service_;
   const RestOptions options_;
-  const std::shared_ptr<UnpackedRoom> room_;
-  JsonReader reader_;  // of the server's thread
+  const std::shared_ptr<ByteRoom> room_;  // of bodies that were unpacked
+  JsonReader reader_;                     // of the server's thread
 };
 
 // Remembers the first error of many routes.
