@@ -332,6 +332,22 @@ def compare(ours):
                     for m in theirs.service[0].method}, f"{len(calls)} calls are the client's")
 
 
+def open_stream_at_the_end():
+    """A client that says nothing must not hold the end for as long as --drain would."""
+    server = Served(PROGRAM, "--drain", "1h", "--model", MODELS / "identity_int32.onnx").wait_ready()
+    answers = queue.Queue()
+    streaming = triton.InferenceServerClient(server.address["gRPC"])
+    streaming.start_stream(lambda result, error: answers.put((result, error)))
+    streaming.async_stream_infer("identity_int32", [tensor("x", np.array([[7]], np.int32), "INT32")])
+    result, error = answers.get(timeout=PATIENCE_S)
+    check(error is None and result.as_numpy("y")[0][0] == 7, "an open stream is answered")
+    check(server.stop() == 0, "and does not hold the end of the server")
+    error = answers.get(timeout=PATIENCE_S)[1]
+    check(error is not None and "ending" in str(error), f"but is told: {error}")
+    streaming.stop_stream()
+    streaming.close()
+
+
 def main():
     names = ["add_sub", "add_sub_int32", "rows_mixed", "lookup", "identity_bfloat16", *("identity_" + n for n in TYPES)]
     arguments = [a for name in names for a in ("--model", MODELS / f"{name}.onnx")]
@@ -352,6 +368,7 @@ def main():
         client.close()
         channel.close()
         check(server.stop() == 0, "SIGTERM ends it with exit code 0")
+    open_stream_at_the_end()
     return exit_code()
 
 
