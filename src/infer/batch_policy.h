@@ -34,6 +34,7 @@ class BatchPolicy {
   explicit BatchPolicy(const BatcherOptions& options) { Configure(options); }
   void Configure(const BatcherOptions& options);
 
+  // "Jobs" are those of one row: a job of several counts as so many.
   // A job was accepted; `waiting` with it.
   void OnArrival(int64_t now_us, size_t waiting);
   // A batch of so many begins; `waiting` are left. Its end, before anybody is told of it.

@@ -227,15 +227,16 @@ class BatcherImpl final : public Batcher {
   }
 
   size_t Depth() const REQUIRES(mutex_) { return waiting_.size() + latest_.size(); }
+  size_t RowsWaiting() const REQUIRES(mutex_) { return waiting_.rows() + latest_.size(); }
 
   // What is to be notified, without the lock, for which whoever was woken would wait; null: nothing.
   CondVar* CountAdded(int64_t now_us) REQUIRES(mutex_) {
-    const size_t depth = Depth();
+    const size_t rows = RowsWaiting();
     ++stats_.pushed;
-    stats_.max_depth = std::max(stats_.max_depth, depth);
-    policy_.OnArrival(now_us, depth);
+    stats_.max_depth = std::max(stats_.max_depth, Depth());
+    policy_.OnArrival(now_us, rows);
     if (!gathering_) return &work_;
-    return depth >= wake_at_ ? &company_ : nullptr;
+    return rows >= wake_at_ ? &company_ : nullptr;
   }
 
   // Since when the job that waits longest does; Depth() > 0.
@@ -244,10 +245,10 @@ class BatcherImpl final : public Batcher {
     return waiting_.size() > 0 ? std::min(live, waiting_.oldest_us()) : live;
   }
 
-  // Fills `batch` from both kinds of sources, priority by priority.
+  // Fills `batch` from both kinds of sources, priority by priority, up to `most` rows.
   void Take(size_t most, std::vector<BatchJob*>& batch) REQUIRES(mutex_) {
     waiting_.BeginBatch();
-    while (batch.size() < most && Depth() > 0) {
+    while (WaitingJobs::RowsOf(batch) < most && Depth() > 0) {
       const size_t before = batch.size();
       TakeOnePriority(most, batch);
       if (batch.size() == before) return;
@@ -260,14 +261,15 @@ class BatcherImpl final : public Batcher {
     const int live = latest_.priority();
     if (recorded < live) return waiting_.Take(recorded, most, quota, batch);
     size_t for_live = most;
+    size_t rows = WaitingJobs::RowsOf(batch);
     if (recorded == live) {
       // Half and half; an odd place goes to either in turn.
-      const size_t places = most - batch.size();
+      const size_t places = most - rows;
       const size_t share = (places + (live_turn_ ? 1 : 0)) / 2;
       live_turn_ = !live_turn_;
-      for_live = batch.size() + std::max(share, places - std::min(places, waiting_.size()));
+      for_live = rows + std::max(share, places - std::min(places, waiting_.rows()));
     }
-    while (batch.size() < for_live && latest_.priority() == live) batch.push_back(latest_.Take());
+    for (; rows < for_live && latest_.priority() == live; ++rows) batch.push_back(latest_.Take());
     if (recorded == live) waiting_.Take(recorded, most, quota, batch);
   }
 
@@ -313,7 +315,7 @@ class BatcherImpl final : public Batcher {
       if (!turn.late.empty() || !turn.stale.empty()) break;
       const BatchPolicy::Decision decision =
           policy_.Decide({.now_us = turn.began_us,
-                          .waiting = Depth(),
+                          .waiting = RowsWaiting(),
                           .oldest_us = OldestUs(),
                           .next_deadline_us = waiting_.next_deadline_us(),
                           .most = std::min(runner_most, static_cast<size_t>(options_.max_batch)),
@@ -340,7 +342,7 @@ class BatcherImpl final : public Batcher {
     stats_.popped += turn.batch.size();
     if (discard_) stats_.dropped += turn.batch.size();
     if (!turn.batch.empty() && !discard_) {
-      policy_.OnBegin(turn.batch.size(), Depth());
+      policy_.OnBegin(WaitingJobs::RowsOf(turn.batch), RowsWaiting());
       batch_size_.Observe(static_cast<int64_t>(turn.batch.size()));
       for (const BatchJob* job : turn.batch) queue_us_.Observe(turn.began_us - job->added_us);
     }
@@ -352,11 +354,12 @@ class BatcherImpl final : public Batcher {
 
   void RunBatch(BatchRunner& runner, Turn& turn) EXCLUDES(mutex_) {
     turn.statuses.assign(turn.batch.size(), absl::OkStatus());
+    const size_t rows = WaitingJobs::RowsOf(turn.batch);
     runner.Run(turn.batch, turn.statuses);
     {
       MutexLock lock(mutex_);
       const int64_t now_us = clock_.NowMonotonicUs();
-      policy_.OnEnd(now_us, turn.batch.size(), now_us - turn.began_us);
+      policy_.OnEnd(now_us, rows, now_us - turn.began_us);
     }
     for (size_t i = 0; i < turn.batch.size(); ++i) turn.batch[i]->Done(turn.statuses[i]);
   }

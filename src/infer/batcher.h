@@ -47,6 +47,8 @@ class BatchJob {
   // Not begun any more from then on, by the batcher's clock; 0 = none. Not of SubmitLatest, which has
   // max_age_us.
   int64_t deadline_us = 0;
+  // Of a batch that it fills: 1, or more for a request that brings several. Not of SubmitLatest.
+  int64_t rows = 1;
 
   int64_t added_us = 0;  // by the batcher: when it was accepted
 };
@@ -55,7 +57,8 @@ class BatchJob {
 class BatchRunner {
  public:
   virtual ~BatchRunner() = default;
-  virtual int max_batch() const = 0;  // the largest that Run() takes; the same at every call
+  // The most rows that Run() takes, but one job may have more; the same at every call.
+  virtual int max_batch() const = 0;
   // Sets the status of each job that it fails on; they are OK to begin with. The batcher calls Done()
   // when it is back.
   virtual void Run(std::span<BatchJob* const> batch, std::span<absl::Status> statuses) = 0;
@@ -64,7 +67,7 @@ class BatchRunner {
 struct BatcherOptions {
   std::string name;            // of the model; names the threads and counters; never changes
   size_t queue_capacity = 32;  // jobs waiting, but those of SubmitLatest
-  int max_batch = 1;           // no larger than the runner's own
+  int max_batch = 1;           // in rows; no larger than the runner's own
   // Sizes that the device likes best. A batch has the largest of them that there are jobs for, the
   // rest waits for the next; where there are too few for the smallest, all go. Empty = any size.
   std::vector<int> preferred_sizes = {};

@@ -415,5 +415,30 @@ TEST(Batcher, StopAtAnyMomentKeepsTheCount) {
   }
 }
 
+TEST(Batcher, ABatchIsFullBySumOfRows) {
+  Seen seen;
+  Gate started, go;
+  std::vector<std::unique_ptr<BatchRunner>> runners;
+  runners.push_back(std::make_unique<RecordingRunner>(8, &seen, &started, &go));
+  BatcherOptions options;
+  options.name = "rows";
+  options.max_batch = 8;
+  auto batcher = Batcher::Create(options, std::move(runners));
+  ASSERT_TRUE(batcher.ok());
+  std::deque<TestJob> jobs;
+  // The first keeps the runner busy; 3 and 4 fit together, 5 waits for the next batch, 20 goes alone.
+  for (const int rows : {1, 3, 4, 5, 20, 2, 2}) {
+    TestJob& job = jobs.emplace_back(0, rows);
+    job.rows = rows;
+    ASSERT_TRUE((*batcher)->TrySubmit(&job).ok());
+    if (jobs.size() == 1) started.Wait();
+  }
+  go.Open();
+  (*batcher)->Stop(/*discard=*/false);
+  using Batch = std::vector<std::pair<uint32_t, int>>;
+  EXPECT_EQ(seen.batches, (std::vector<Batch>{
+                              {{0, 1}}, {{0, 3}, {0, 4}}, {{0, 5}}, {{0, 20}}, {{0, 2}, {0, 2}}}));
+}
+
 }  // namespace
 }  // namespace sightline

@@ -46,13 +46,15 @@ void WaitingJobs::Add(BatchJob* job, int priority) {
   (source.first == kNone ? source.first : slots_[source.last].next) = index;
   source.last = index;
   ++size_;
+  rows_ += RowsOf(*job);
   if (job->deadline_us != 0) ++with_deadline_;
 }
 
 void WaitingJobs::Take(int priority, size_t most, size_t quota, std::vector<BatchJob*>& batch) {
   Turns& turns = turns_[static_cast<size_t>(priority)];
   size_t passed_over = 0;  // sources in a row that have had their quota
-  while (batch.size() < most && passed_over < turns.sources) {
+  size_t rows = RowsOf(batch);
+  while (rows < most && passed_over < turns.sources) {
     const uint32_t index = turns.first;
     Source& source = sources_[index];
     if (source.batch_number != batch_number_) {
@@ -63,6 +65,9 @@ void WaitingJobs::Take(int priority, size_t most, size_t quota, std::vector<Batc
     if (had_enough) {
       ++passed_over;
     } else {
+      const size_t more = RowsOf(*slots_[source.first].job);
+      if (rows > 0 && rows + more > most) return;
+      rows += more;
       passed_over = 0;
       ++source.taken;
       const bool is_last = source.first == source.last;
@@ -115,6 +120,7 @@ BatchJob* WaitingJobs::Remove(uint32_t index) {
   slot.next = free_slot_;
   free_slot_ = index;
   --size_;
+  rows_ -= RowsOf(*slot.job);
   if (slot.job->deadline_us != 0) --with_deadline_;
   return std::exchange(slot.job, nullptr);
 }

@@ -21,7 +21,14 @@ class WaitingJobs {
  public:
   explicit WaitingJobs(size_t capacity);
 
+  static size_t RowsOf(const std::vector<BatchJob*>& batch) {
+    size_t rows = 0;
+    for (const BatchJob* job : batch) rows += RowsOf(*job);
+    return rows;
+  }
+
   size_t size() const { return size_; }
+  size_t rows() const { return rows_; }  // of all jobs
   size_t capacity() const { return slots_.size(); }
   // When the job that waits longest was added; size() > 0.
   int64_t oldest_us() const { return slots_[oldest_].job->added_us; }
@@ -35,8 +42,9 @@ class WaitingJobs {
 
   // Before the first Take() for a batch: the quota counts anew.
   void BeginBatch() { ++batch_number_; }
-  // Fills `batch` up to `most` jobs of that priority: one of each source in turn, no more than `quota`
-  // of one source while another waits (0 = no quota: turns alone are an equal share).
+  // Fills `batch` up to `most` rows with jobs of that priority: one of each source in turn, no more than
+  // `quota` jobs of one source while another waits (0 = no quota: turns alone are an equal share). Ends at
+  // the first that does not fit; into an empty batch each does.
   void Take(int priority, size_t most, size_t quota, std::vector<BatchJob*>& batch);
 
   // Moves the jobs whose deadline is not behind `now_us` any more to `late`.
@@ -73,6 +81,9 @@ class WaitingJobs {
     size_t sources = 0;
   };
 
+  static size_t RowsOf(const BatchJob& job) {
+    return static_cast<size_t>(std::max<int64_t>(1, job.rows));
+  }
   static uint64_t KeyOf(int priority, uint32_t id) {
     return uint64_t{static_cast<uint32_t>(priority)} << 32 | id;
   }
@@ -95,6 +106,7 @@ class WaitingJobs {
   uint32_t oldest_ = kNone;  // slots by arrival
   uint32_t newest_ = kNone;
   size_t size_ = 0;
+  size_t rows_ = 0;
   size_t with_deadline_ = 0;
   uint64_t batch_number_ = 0;
 };

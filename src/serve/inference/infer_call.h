@@ -29,7 +29,6 @@ struct InferCall final : public BatchJob {
     SharedPlace shared;
   };
   std::vector<Wanted> outputs;
-  int64_t rows = 1;
   CallTimes times;
   InferResponse response;
 
