@@ -9,6 +9,7 @@
 #include "base/nearest_word.h"
 #include "base/time.h"
 #include "base/whole_file.h"
+#include "infer/model_store.h"
 #include "pipeline/config/document.h"
 
 namespace sightline::serve {
@@ -58,6 +59,16 @@ class Reader {
 TakeValue Text(std::string* to) {
   return [to](const YamlNode& node) -> std::string {
     if (node.kind != YamlNode::Kind::kScalar || node.text.empty()) return "is a text";
+    *to = node.text;
+    return "";
+  };
+}
+
+TakeValue Name(std::string* to) {
+  return [to](const YamlNode& node) -> std::string {
+    if (node.kind != YamlNode::Kind::kScalar) return "is a text";
+    const absl::Status good = CheckModelName(node.text);
+    if (!good.ok()) return fmt::format("cannot be so: {}", MessageOf(good));
     *to = node.text;
     return "";
   };
@@ -150,7 +161,7 @@ void ReadModel(const YamlNode& node, const std::filesystem::path& folder, Reader
   ModelSettings& settings = choice.settings;
   const Key keys[] = {
       {"model", Text(&model)},
-      {"name", Text(&name)},
+      {"name", Name(&name)},
       {"versions", Versions(&choice.all_versions)},
       {"backend", Text(&choice.backend)},
       {"providers", Texts(&settings.providers)},

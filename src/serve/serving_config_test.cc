@@ -63,6 +63,7 @@ TEST(ServingConfig, MistakesAreToldWithTheirPlace) {
   EXPECT_THAT(told("htpp: 8000\n"), HasSubstr("s.yaml:1:1: unknown key \"htpp\""));
   EXPECT_THAT(told("htpp: 8000\n"), HasSubstr("did you mean \"http\"?"));
   EXPECT_THAT(told("models:\n  - name: a\n"), HasSubstr("s.yaml:2:5"));
+  EXPECT_THAT(told("models:\n  - model: a\n    name: a/b\n"), HasSubstr("s.yaml:3:11"));
   EXPECT_THAT(told("models: 3\n"), HasSubstr("\"models\" is a list"));
   EXPECT_THAT(told("models:\n  - model: a\n    instances: many\n"), HasSubstr("s.yaml:3:16"));
   EXPECT_THAT(told("models:\n  - model: a\n    queue: 0\n"), HasSubstr("from 1"));

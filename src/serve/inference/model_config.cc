@@ -4,7 +4,17 @@
 
 namespace sightline::serve {
 
-std::string PlatformOf(const ServedModel& model) { return std::string(model.backend()) + "_onnx"; }
+std::string PlatformOf(const ServedModel& model) {
+  switch (model.format()) {
+    case ModelFormat::kOnnx:
+      return std::string(model.backend()) + "_onnx";
+    case ModelFormat::kTflite:
+      return std::string(model.backend()) + "_tflite";
+    case ModelFormat::kTorchScript:
+      return "pytorch_libtorch";
+  }
+  return "";
+}
 
 std::string_view InstanceKindOf(const ServedModel& model) {
   const auto& providers = model.settings().providers;

@@ -12,7 +12,7 @@
 
 namespace sightline::serve {
 
-std::string PlatformOf(const ServedModel& model);           // "onnxruntime_onnx"
+std::string PlatformOf(const ServedModel& model);           // "onnxruntime_onnx", "openvino_tflite"
 std::string_view InstanceKindOf(const ServedModel& model);  // "KIND_CPU"
 std::string ConfigTypeName(DataType type);                  // "TYPE_FP32"
 // Without the dimension of rows where there is one.

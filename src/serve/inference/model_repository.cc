@@ -86,14 +86,17 @@ void ModelRepository::LoadChosen(LoadDone done) {
 }
 
 void ModelRepository::Load(const std::string& name, LoadDone done) {
-  {
+  const auto is_known = [&] {
     const MutexLock lock(mutex_);
-    if (!entries_.contains(name) && options_.load_from_store && CheckModelName(name).ok() &&
-        PeekModelPackage(options_.store.FolderOf(name)).ok()) {
-      Entry entry;
-      entry.choice.reference = name;
-      entries_.emplace(name, std::move(entry));
-    }
+    return entries_.contains(name);
+  };
+  if (options_.load_from_store && CheckModelName(name).ok() && !is_known() &&
+      PeekModelPackage(options_.store.FolderOf(name)).ok()) {
+    Entry entry;
+    entry.choice.reference = name;
+    entry.choice.from_store = true;
+    const MutexLock lock(mutex_);
+    entries_.emplace(name, std::move(entry));  // unless somebody was faster
   }
   Post({name, false, std::move(done)});
 }
@@ -161,15 +164,21 @@ absl::Status ModelRepository::LoadNow(const std::string& name) {
     const MutexLock lock(mutex_);
     choice = entries_[name].choice;
   }
+  std::map<int64_t, std::shared_ptr<ServedModel>> loaded;
   const auto fail = [&](const absl::Status& status, int64_t version) {
     const absl::Status told = WithContext(status, fmt::format("failed to load '{}'", name));
+    for (const auto& [good, model] : loaded) {
+      Mark(name, good, ModelState::kUnavailable,
+           fmt::format("version {} could not be loaded", version));
+    }
     Mark(name, version, ModelState::kUnavailable, std::string(MessageOf(status)));
     Log().error("{}", MessageOf(told));
     return told;
   };
-  const auto files = FindModelFiles(choice.reference, choice.all_versions, options_.store);
+  const auto files = choice.from_store
+                         ? FindStoredModel(choice.reference, options_.store)
+                         : FindModelFiles(choice.reference, choice.all_versions, options_.store);
   if (!files.ok()) return fail(files.status(), 1);
-  std::map<int64_t, std::shared_ptr<ServedModel>> loaded;
   for (const auto& [version, file] : files->versions) {
     Mark(name, version, ModelState::kLoading, "");
     if (options_.trial && !files->is_described) {

@@ -26,6 +26,8 @@ namespace sightline::serve {
 
 struct ServedModelChoice {
   std::string reference;  // model_source.h
+  bool from_store =
+      false;  // it is the name of a package there, whatever lies in the working folder
   bool all_versions = false;
   std::string backend = {};  // "" = the one that suits the file
   ModelSettings settings = {};

@@ -86,6 +86,11 @@ absl::StatusOr<std::string> ServedNameOf(const std::string& reference) {
   return name;
 }
 
+absl::StatusOr<ModelFiles> FindStoredModel(const std::string& name, const ModelStore& store) {
+  SL_ASSIGN_OR_RETURN(const ModelPackage package, store.Find(name));
+  return FromPackage(package);
+}
+
 absl::StatusOr<ModelFiles> FindModelFiles(const std::string& reference, bool all_versions,
                                           const ModelStore& store) {
   SL_ASSIGN_OR_RETURN(const std::string name, ServedNameOf(reference));
@@ -93,8 +98,7 @@ absl::StatusOr<ModelFiles> FindModelFiles(const std::string& reference, bool all
   ModelFiles files;
   std::error_code error;
   if (!IsPath(place)) {
-    SL_ASSIGN_OR_RETURN(const ModelPackage package, store.Find(place));
-    files = FromPackage(package);
+    SL_ASSIGN_OR_RETURN(files, FindStoredModel(place, store));
   } else if (!fs::is_directory(place, error)) {
     if (!fs::exists(place, error)) return NotFound("there is no model file {}", place);
     files.versions.emplace(1, place);

@@ -30,6 +30,9 @@ struct ModelFiles {
 // The name alone: nothing is opened. InvalidArgument when it cannot be a model's.
 absl::StatusOr<std::string> ServedNameOf(const std::string& reference);
 
+// The package of that name in the store. NotFound, or what the package says.
+absl::StatusOr<ModelFiles> FindStoredModel(const std::string& name, const ModelStore& store);
+
 // `all_versions`: also the lower ones of a folder of versions. NotFound, or what the package says.
 absl::StatusOr<ModelFiles> FindModelFiles(const std::string& reference, bool all_versions,
                                           const ModelStore& store);

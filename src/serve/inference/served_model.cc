@@ -96,6 +96,7 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Open(const ModelVersio
                            kMostInstances);
   }
   model->backend_ = backend.name();
+  model->format_ = FormatOf(options.file);
   std::vector<std::unique_ptr<BatchRunner>> runners;
   SessionOptions opening{.model_file = options.file,
                          .intra_op_threads = settings.threads,

@@ -13,6 +13,7 @@
 
 #include "infer/backend.h"
 #include "infer/batcher.h"
+#include "infer/model_format.h"
 #include "serve/inference/infer_call.h"
 #include "serve/inference/infer_message.h"
 #include "serve/inference/model_statistics.h"
@@ -57,6 +58,7 @@ class ServedModel {
   const std::string& name() const { return options_.name; }
   const std::string& version() const { return options_.version; }
   std::string_view backend() const { return backend_; }  // "onnxruntime"
+  ModelFormat format() const { return format_; }
   // As the file declares them, the dimension of rows included.
   std::span<const TensorInfo> inputs() const { return inputs_; }
   std::span<const TensorInfo> outputs() const { return outputs_; }
@@ -89,6 +91,7 @@ class ServedModel {
 
   const ModelVersionOptions options_;
   std::string backend_;
+  ModelFormat format_ = ModelFormat::kOnnx;
   std::vector<TensorInfo> inputs_;
   std::vector<TensorInfo> outputs_;
   int max_batch_ = 0;
