@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "serve/http/test_http_client.h"
-#include "serve/inference/test_backend.h"
+#include "serve/inference/test_service.h"
 #include "serve/rest/body_coding.h"
 
 namespace sightline::serve {
@@ -35,44 +35,20 @@ std::string Floats(std::vector<float> values) {
 class RestRoutesTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() /
-              ("sightline-rest-" + std::to_string(getpid()) + "-" +
-               ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::create_directories(folder_);
-    std::ofstream(folder_ / "double.onnx") << "not looked at by this backend";
-    InferenceServiceOptions options;
-    options.version = "test";
-    options.models.store = ModelStore((folder_ / "store").string());
-    options.models.backend = [this](const std::string&, const std::string&) {
-      return absl::StatusOr<InferenceBackend*>(&backend_);
-    };
-    ServedModelChoice choice;
-    choice.reference = (folder_ / "double.onnx").string();
-    choice.settings.instances = 1;
-    options.choices.push_back(choice);
-    auto service = InferenceService::Create(std::move(options));
-    ASSERT_TRUE(service.ok()) << service.status();
-    service_ = *std::move(service);
     auto server = HttpServer::Create({.tcp = ListenAddress{.address = "127.0.0.1", .port = 0}});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     RestOptions rest;
     rest.max_request_bytes = 1 << 20;
-    ASSERT_TRUE(AddRestRoutes(*service_, rest, *server_).ok());
+    ASSERT_TRUE(AddRestRoutes(service_, rest, *server_).ok());
     ASSERT_TRUE(server_->Start().ok());
   }
   void TearDown() override {
-    state_->Open();
+    state_.Open();
     server_.reset();
-    service_.reset();
-    std::filesystem::remove_all(folder_);
   }
 
-  void Load() {
-    std::promise<absl::Status> loaded;
-    service_->Start([&](const absl::Status& status) { loaded.set_value(status); });
-    ASSERT_TRUE(loaded.get_future().get().ok());
-  }
+  void Load() { ASSERT_TRUE(served_.Load().ok()); }
   RawClient Client() {
     RawClient client = RawClient::Tcp(server_->address()->port);
     client.SetPatience(kPatienceS);
@@ -89,10 +65,9 @@ class RestRoutesTest : public ::testing::Test {
                 "Inference-Header-Content-Length: " + std::to_string(head.size()) + "\r\n");
   }
 
-  std::filesystem::path folder_;
-  std::shared_ptr<TestModelState> state_ = std::make_shared<TestModelState>();
-  TestBackend backend_{state_};
-  std::unique_ptr<InferenceService> service_;
+  TestService served_{"rest-test"};
+  TestModelState& state_ = served_.state();
+  InferenceService& service_ = served_.service();
   std::unique_ptr<HttpServer> server_;
 };
 
@@ -127,19 +102,19 @@ TEST_F(RestRoutesTest, ReadinessTellsTheTruth) {
   Load();
   EXPECT_EQ(StatusOf(client.Get("/v2/health/ready")), 200);
   EXPECT_EQ(StatusOf(client.Get("/v2/models/double/ready")), 200);
-  service_->BeginDrain();
+  service_.BeginDrain();
   EXPECT_EQ(StatusOf(client.Get("/v2/health/ready")), 400);
   EXPECT_EQ(StatusOf(client.Ask(Post(kInfer, kJson))), 200) << "requests are still taken";
 }
 
 TEST_F(RestRoutesTest, OthersAreServedWhileAModelWorks) {
   Load();
-  state_->Close();
+  state_.Close();
   RawClient waiting = Client();
   ASSERT_TRUE(waiting.Say(Post(kInfer, kJson)));
-  state_->WaitForRuns(1);
+  state_.WaitForRuns(1);
   EXPECT_EQ(StatusOf(Client().Get("/v2/models/double/stats")), 200);
-  state_->Open();
+  state_.Open();
   EXPECT_EQ(StatusOf(waiting.HearAnswer()), 200);
 }
 
