@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "serve/request_context.h"
+
 namespace sightline::serve {
 
 using NamedTexts = std::vector<std::pair<std::string, std::string>>;
@@ -21,6 +23,8 @@ struct HttpRequest {
   NamedTexts parameters;  // of the route's pattern, without escapes: {"id", "front door"}
   std::string body;
   bool from_unix_socket = false;
+  std::string client;  // its address: "192.0.2.1", "2001:db8::1"; "unix" for the Unix socket
+  std::shared_ptr<RequestContext> context;  // of the server's gate; null without one
 
   // The first header of that lower-case name; empty when there is none.
   std::string_view Header(std::string_view name) const;

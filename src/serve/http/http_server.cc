@@ -345,5 +345,6 @@ absl::Status HttpServer::Start() { return impl_->Start(); }
 void HttpServer::Stop() { impl_->Stop(); }
 std::optional<ListenAddress> HttpServer::address() const { return impl_->address(); }
 HttpServerStats HttpServer::stats() const { return impl_->stats(); }
+std::vector<Router::Listed> HttpServer::routes() const { return impl_->router_.List(); }
 
 }  // namespace sightline::serve

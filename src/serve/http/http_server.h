@@ -24,6 +24,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/listen_address.h"
 #include "base/status.h"
@@ -31,6 +32,8 @@
 #include "serve/http/router.h"
 
 namespace sightline::serve {
+
+class HttpGate;
 
 struct HttpServerOptions {
   std::optional<ListenAddress> tcp = {};
@@ -45,6 +48,8 @@ struct HttpServerOptions {
   int64_t idle_timeout_us = 75'000'000;         // between requests; longer than scrapers wait
   int64_t write_timeout_us = 30'000'000;        // of an answer, to its last byte
   int64_t stop_timeout_us = 1'000'000;          // what answers on their way get at Stop()
+
+  HttpGate* gate = nullptr;  // who may come in (http_gate.h); null: everyone. Outlives the server
 };
 
 // What the server has seen; counters never go back.
@@ -80,6 +85,8 @@ class HttpServer {
   // Where it listens, with the port that it got; nullopt without TCP.
   std::optional<ListenAddress> address() const;
   HttpServerStats stats() const;
+  // What was added so far.
+  std::vector<Router::Listed> routes() const;
 
  private:
   class Impl;

@@ -15,6 +15,8 @@
 
 #include "base/ascii_text.h"
 #include "base/log.h"
+#include "base/time.h"
+#include "serve/http/client_address.h"
 #include "serve/http/http_session_internal.h"
 
 namespace sightline::serve {
@@ -137,6 +139,8 @@ void SplitTarget(std::string_view target, HttpRequest* request) {
   request->query = question == std::string_view::npos ? "" : target.substr(question + 1);
 }
 
+int64_t NowUs() { return Clock::Real().NowMonotonicUs(); }
+
 }  // namespace
 
 HttpSession::HttpSession(HttpSessionHost& host, Socket&& socket, bool from_unix_socket,
@@ -149,6 +153,7 @@ HttpSession::HttpSession(HttpSessionHost& host, Socket&& socket, bool from_unix_
 
 HttpSession::~HttpSession() {
   ShrinkRoom(0);
+  EndExchange();
   host_.Ended(this);
 }
 
@@ -180,6 +185,7 @@ void HttpSession::AwaitRequest() {
 }
 
 void HttpSession::ReadHead() {
+  began_us_ = NowUs();
   stream_.expires_after(Us(host_.options().request_timeout_us));
   http::async_read_header(
       stream_, buffer_, *parser_,
@@ -198,12 +204,17 @@ void HttpSession::OnHead(ErrorCode error) {
   request_.from_unix_socket = from_unix_socket_;
   SplitTarget(View(head.target()), &request_);
   route_ = host_.router().Find(request_.method, request_.path, from_unix_socket_);
+  request_.parameters = std::move(route_.parameters);
+  for (const auto& field : head) {
+    request_.headers.emplace_back(AsciiLower(View(field.name_string())), View(field.value()));
+  }
   const bool no_body =
       request_.method == "GET" || request_.method == "HEAD" || request_.method == "DELETE";
   const size_t limit =
       route_.options.max_body_bytes.value_or(no_body ? 0 : host_.options().max_body_bytes);
   const auto length = parser_->content_length();
   const bool chunked = parser_->chunked();
+  if (IsRefusedByGate(chunked || length.value_or(0) > 0)) return;
   if (route_.refused()) {
     // What is refused whatever its body says is not worth reading it.
     if (chunked || (length && *length > 0)) {
@@ -227,6 +238,47 @@ void HttpSession::OnHead(ErrorCode error) {
                     [self = shared_from_this()](ErrorCode failed, size_t) {
                       if (!failed) self->ReadBody();
                     });
+}
+
+bool HttpSession::IsRefusedByGate(bool has_body) {
+  HttpGate* const gate = host_.options().gate;
+  if (gate == nullptr) return false;
+  const auto& head = parser_->get();
+  if (client_.empty())
+    client_ = from_unix_socket_ ? "unix" : ClientAddressOf(stream_.socket().native_handle());
+  request_.client = client_;
+  exchange_.emplace();
+  exchange_->method = request_.method;
+  exchange_->route = route_.pattern;
+  exchange_->role = route_.options.role;
+  exchange_->model = request_.Parameter("model");
+  exchange_->client = client_;
+  exchange_->began_us = began_us_;
+  std::optional<HttpResponse> refusal;
+  try {
+    refusal = gate->Admit(request_, route_.pattern, route_.options);
+  } catch (const std::exception& thrown) {
+    Log().error("the gate of the server: {}", thrown.what());
+    refusal = ErrorResponse(500, "an error inside; the log says more");
+  }
+  exchange_->context = request_.context;
+  if (!refusal) return false;
+  // A body that nobody reads would be taken for the next request.
+  const bool keep_alive =
+      !has_body && head.version() >= 11 && head.keep_alive() && !host_.stopping();
+  Send(*std::move(refusal), keep_alive, head.method() == http::verb::head);
+  return true;
+}
+
+void HttpSession::EndExchange() {
+  if (!exchange_) return;
+  exchange_->ended_us = NowUs();
+  try {
+    host_.options().gate->Ended(*exchange_);
+  } catch (const std::exception& thrown) {
+    Log().error("the gate of the server: {}", thrown.what());
+  }
+  exchange_.reset();
 }
 
 void HttpSession::ReadBody() {
@@ -298,12 +350,12 @@ void HttpSession::Answer() {
   const auto& message = parser_->get();
   const bool keep_alive = message.version() >= 11 && message.keep_alive() && !host_.stopping();
   const bool head_only = message.method() == http::verb::head;
+  if (exchange_) {
+    exchange_->handled_us = NowUs();
+    exchange_->body_bytes = request_.body.size();
+  }
   if (route_.refused()) return Send(std::move(route_.refusal), keep_alive, head_only);
   if (head_only) request_.method = "GET";
-  request_.parameters = std::move(route_.parameters);
-  for (const auto& field : message) {
-    request_.headers.emplace_back(AsciiLower(View(field.name_string())), View(field.value()));
-  }
   if (route_.async_handler != nullptr) {
     answering_ = true;
     keep_alive_ = keep_alive;
@@ -361,6 +413,16 @@ void HttpSession::SendLater(HttpResponse&& response) {
 
 void HttpSession::Send(HttpResponse&& response, bool keep_alive, bool head_only) {
   host_.Answered(response.status);
+  if (exchange_) {
+    exchange_->status = response.status;
+    exchange_->answered_us = NowUs();
+    exchange_->body_bytes = std::max<uint64_t>(exchange_->body_bytes, request_.body.size());
+    if (exchange_->context != nullptr) {
+      for (const auto& header : exchange_->context->answer_headers) {
+        response.headers.push_back(header);
+      }
+    }
+  }
   request_.body = std::string();
   ShrinkRoom(0);
   answering_ = true;
@@ -369,8 +431,8 @@ void HttpSession::Send(HttpResponse&& response, bool keep_alive, bool head_only)
     using Message = std::decay_t<decltype(message)>;
     const auto kept = std::make_shared<Message>(std::move(message));
     http::async_write(stream_, *kept,
-                      [self = shared_from_this(), kept, keep_alive](ErrorCode error, size_t) {
-                        self->OnSent(error, keep_alive);
+                      [self = shared_from_this(), kept, keep_alive](ErrorCode error, size_t bytes) {
+                        self->OnSent(error, bytes, keep_alive);
                       });
   };
   if (head_only) return send(HeadOf<http::empty_body>(response, keep_alive));
@@ -381,8 +443,13 @@ void HttpSession::Send(HttpResponse&& response, bool keep_alive, bool head_only)
   send(std::move(message));
 }
 
-void HttpSession::OnSent(ErrorCode error, bool keep_alive) {
+void HttpSession::OnSent(ErrorCode error, size_t bytes, bool keep_alive) {
   answering_ = false;
+  if (exchange_) {
+    exchange_->sent_bytes = bytes;
+    exchange_->complete = !error;
+    EndExchange();
+  }
   if (error) return;
   if (keep_alive && !host_.stopping()) return AwaitRequest();
   stream_.socket().shutdown(Socket::shutdown_send, error);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 
+#include "serve/http/http_gate.h"
 #include "serve/http/http_server.h"
 
 namespace sightline::serve {
@@ -56,6 +57,10 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   void AwaitRequest();
   void ReadHead();
   void OnHead(ErrorCode error);
+  // Asks the gate; true when it refused, and its answer is on its way.
+  bool IsRefusedByGate(bool has_body);
+  // Tells the gate that the request is over, if there is one.
+  void EndExchange();
   void ReadBody();
   void ReadRest(size_t length);
   void ReadChunks();
@@ -65,7 +70,7 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   void RefuseBroken(ErrorCode error);
   void RefuseFull();
   void Send(HttpResponse&& response, bool keep_alive, bool head_only);
-  void OnSent(ErrorCode error, bool keep_alive);
+  void OnSent(ErrorCode error, size_t bytes, bool keep_alive);
   // Room for so many bytes in all; false, and none more than before, when there is not so much.
   bool NeedRoom(size_t bytes);
   // Gives back what is beyond.
@@ -78,6 +83,9 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
   Router::Found route_;
   HttpRequest request_;
+  std::optional<HttpExchange> exchange_;  // from Admit() to Ended()
+  int64_t began_us_ = 0;                  // the first byte of the request came
+  std::string client_;                    // asked for once
   const bool from_unix_socket_;
   const bool refused_;
   bool answering_ = false;   // an answer is on its way, or will be

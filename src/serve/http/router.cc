@@ -84,6 +84,7 @@ absl::Status Router::AddRoute(std::string_view method, std::string_view pattern,
                            method, pattern);
   }
   route.method = std::string(method);
+  route.pattern = std::make_shared<const std::string>(pattern);
   const std::vector<std::string_view> segments = SegmentsOf(pattern);
   for (size_t i = 0; i < segments.size(); ++i) {
     if (segments[i] == "*" && i + 1 < segments.size()) {
@@ -101,6 +102,14 @@ absl::Status Router::AddRoute(std::string_view method, std::string_view pattern,
   });
   routes_.insert(at, std::move(route));
   return absl::OkStatus();
+}
+
+std::vector<Router::Listed> Router::List() const {
+  std::vector<Listed> list;
+  for (const Route& route : routes_) {
+    list.push_back({route.method, *route.pattern, route.options});
+  }
+  return list;
 }
 
 Router::Found Router::Find(std::string_view method, std::string_view path,
@@ -127,6 +136,7 @@ Router::Found Router::Find(std::string_view method, std::string_view path,
       if (route.handler) found.handler = &route.handler;
       if (route.async_handler) found.async_handler = &route.async_handler;
       found.options = route.options;
+      found.pattern = *route.pattern;
       return found;
     }
     allowed.insert(route.method);

@@ -9,6 +9,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,8 +24,20 @@ namespace sightline::serve {
 // Whom a route answers: control belongs on the Unix socket, whose file mode is its lock.
 enum class RouteReach { kEverywhere, kUnixSocket };
 
+// What a caller must be allowed to do, where the server has a gate (http_gate.h): each includes those
+// before it.
+enum class RouteRole : uint8_t {
+  kHealth,   // as kViewer, but may be opened to everyone
+  kMetrics,  // the same
+  kViewer,   // metadata, statistics
+  kInfer,
+  kAdmin,    // changes something for everyone
+  kControl,  // the same, and may be turned off: loading models, settings of log and traces
+};
+
 struct RouteOptions {
   RouteReach reach = RouteReach::kEverywhere;
+  RouteRole role = RouteRole::kAdmin;  // a route that says nothing is nobody else's
   // Of a request's body; more is answered with 413. Unset: none for GET and DELETE, else the server's.
   std::optional<size_t> max_body_bytes = {};
 };
@@ -41,6 +55,7 @@ class Router {
     const HttpHandler* handler = nullptr;
     const HttpAsyncHandler* async_handler = nullptr;
     RouteOptions options;
+    std::string_view pattern;  // lives as long as the router
     NamedTexts parameters;
     HttpResponse refusal;  // 400, 404, or 405 with Allow
 
@@ -49,9 +64,18 @@ class Router {
   // HEAD finds the route of GET.
   Found Find(std::string_view method, std::string_view path, bool from_unix_socket) const;
 
+  struct Listed {
+    std::string method;
+    std::string pattern;
+    RouteOptions options;
+  };
+  // All routes, the more exact ones first.
+  std::vector<Listed> List() const;
+
  private:
   struct Route {
     std::string method;
+    std::shared_ptr<const std::string> pattern;
     std::vector<std::string> segments;  // "{id}" for a parameter, "*" at the end
     HttpHandler handler;
     HttpAsyncHandler async_handler;  // instead
