@@ -17,6 +17,8 @@ namespace {
 
 constexpr int kMostInstances = 256;
 constexpr size_t kLongestShown = 100;
+// On a GPU, so that one is filled while another runs; each has the model's memory. Chosen.
+constexpr int kDeviceInstances = 2;
 
 // One run on zeros, so that the first request does not pay for what runtimes do at the first one. Of a
 // model with free sizes, or strings, nobody knows what it takes: a failure says nothing.
@@ -89,8 +91,9 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Open(const ModelVersio
   std::shared_ptr<ServedModel> model(new ServedModel(options));
   const ModelSettings& settings = options.settings;
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  model->instances_ = settings.instances > 0 ? settings.instances
-                                             : std::max(1, cores / std::max(1, settings.threads));
+  const bool on_cpu = settings.providers.empty() || settings.providers[0] == "cpu";
+  const int usual = on_cpu ? std::max(1, cores / std::max(1, settings.threads)) : kDeviceInstances;
+  model->instances_ = settings.instances > 0 ? settings.instances : usual;
   if (model->instances_ > kMostInstances) {
     return InvalidArgument("{} instances of a model; 1 to {} are possible", model->instances_,
                            kMostInstances);

@@ -23,7 +23,7 @@ namespace sightline::serve {
 
 // How a model is run. All defaults are chosen.
 struct ModelSettings {
-  int instances = 0;  // sessions, each on a thread; 0 = one a core
+  int instances = 0;  // sessions, each on a thread; 0 = one a core, or two on a GPU
   int threads = 1;    // of one session
   // Rows of one run. Below 0: as many as kUsualMaxBatch where rows turn out to be independent of each
   // other (row_probe.h), else 0. 0: the first dimension is none of rows.

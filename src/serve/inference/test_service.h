@@ -35,6 +35,7 @@ class TestService {
     ServedModelChoice choice;
     choice.reference = (folder_ / "double.onnx").string();
     choice.settings.instances = 1;
+    choice.settings.max_batch = 1 << 14;
     options.choices.push_back(choice);
     auto service = InferenceService::Create(std::move(options));
     if (!service.ok()) std::abort();

@@ -8,6 +8,7 @@
 #include "base/json_text.h"
 #include "serve/inference/byte_room.h"
 #include "serve/rest/body_coding.h"
+#include "serve/rest/body_threads.h"
 #include "serve/rest/infer_json.h"
 #include "serve/rest/model_json.h"
 
@@ -19,6 +20,9 @@ constexpr std::string_view kBinaryType = "application/octet-stream";
 constexpr const char* kHeaderLength = "Inference-Header-Content-Length";
 constexpr size_t kControlBytes = 64 * 1024;  // of requests that are no inference
 constexpr size_t kLeastPacked = 1024;        // smaller answers are not worth it
+// More JSON than that, and what is packed, is read and written on threads of its own. Chosen: some 0.1 ms.
+constexpr size_t kLargeBytes = 32 * 1024;
+constexpr size_t kMostLargeWaiting = 256;  // chosen
 
 HttpResponse Json(std::string body) {
   return {.status = 200, .content_type = std::string(kJsonType), .body = std::move(body)};
@@ -95,20 +99,39 @@ absl::StatusOr<std::optional<size_t>> HeaderLengthOf(const HttpRequest& request)
   return std::optional<size_t>(length);
 }
 
+// Whether it takes long to write.
+bool IsLarge(const absl::StatusOr<InferResponse>& result, const BinaryChoice& choice,
+             BodyCoding coding) {
+  if (!result.ok()) return false;
+  const bool all_binary = choice.by_default && choice.outputs.empty();
+  if (all_binary && coding == BodyCoding::kIdentity) return false;
+  size_t bytes = 0;
+  for (const InferOutput& output : result->outputs) bytes += output.bytes.size();
+  return bytes > kLargeBytes;
+}
+
 class RestRoutes {
  public:
-  RestRoutes(InferenceService& service, const RestOptions& options)
-      : service_(service), options_(options), room_(ByteRoom::Make(options.max_unpacked_bytes)) {}
+  RestRoutes(InferenceService& service, const RestOptions& options,
+             std::shared_ptr<BodyThreads> threads)
+      : service_(service),
+        options_(options),
+        room_(ByteRoom::Make(options.max_unpacked_bytes)),
+        threads_(std::move(threads)) {}
+  ~RestRoutes() { threads_->Stop(); }  // their work is of this object
 
   void Infer(HttpRequest&& http, const HttpReply& reply) {
-    absl::StatusOr<RestInferRequest> read = Read(http);
-    if (!read.ok()) return reply(ErrorAnswer(read.status()));
-    BinaryChoice choice{read->binary_by_default, std::move(read->binary)};
-    const BodyCoding coding = ChooseCoding(http.Header("accept-encoding"));
-    service_.Infer(std::move(read->request), [reply, choice = std::move(choice),
-                                              coding](absl::StatusOr<InferResponse>&& result) {
-      reply(InferAnswer(std::move(result), choice, coding));
-    });
+    const auto header_bytes = HeaderLengthOf(http);
+    const size_t json_bytes =
+        header_bytes.ok() ? header_bytes->value_or(http.body.size()) : http.body.size();
+    if (json_bytes <= kLargeBytes && http.Header("content-encoding").empty()) {
+      return Infer(http, reader_, reply);
+    }
+    const auto kept = std::make_shared<HttpRequest>(std::move(http));
+    if (threads_->Post([this, kept, reply](JsonReader& reader) { Infer(*kept, reader, reply); })) {
+      return;
+    }
+    reply(ErrorAnswer(Unavailable("too many large requests at once; try again later")));
   }
 
   HttpResponse Metadata() const {
@@ -214,7 +237,35 @@ class RestRoutes {
     return service_.repository().Find(request.Parameter("model"), request.Parameter("version"));
   }
 
-  absl::StatusOr<RestInferRequest> Read(HttpRequest& http) {
+  // Takes the request's body.
+  void Infer(HttpRequest& http, JsonReader& reader, const HttpReply& reply) {
+    absl::StatusOr<RestInferRequest> read = Read(http, reader);
+    if (!read.ok()) return reply(ErrorAnswer(read.status()));
+    BinaryChoice choice{read->binary_by_default, std::move(read->binary)};
+    const BodyCoding coding = ChooseCoding(http.Header("accept-encoding"));
+    // The answer may come after these routes have gone.
+    service_.Infer(std::move(read->request),
+                   [reply, coding, choice = std::move(choice),
+                    threads = std::weak_ptr(threads_)](absl::StatusOr<InferResponse>&& result) {
+                     WriteAnswer(std::move(result), choice, coding, threads.lock(), reply);
+                   });
+  }
+
+  static void WriteAnswer(absl::StatusOr<InferResponse>&& result, const BinaryChoice& choice,
+                          BodyCoding coding, const std::shared_ptr<BodyThreads>& threads,
+                          const HttpReply& reply) {
+    if (threads == nullptr || !IsLarge(result, choice, coding)) {
+      return reply(InferAnswer(std::move(result), choice, coding));
+    }
+    const auto kept = std::make_shared<absl::StatusOr<InferResponse>>(std::move(result));
+    const bool posted = threads->Post([kept, choice, coding, reply](JsonReader&) {
+      reply(InferAnswer(std::move(*kept), choice, coding));
+    });
+    // Here where there is no room: it was accepted.
+    if (!posted) reply(InferAnswer(std::move(*kept), choice, coding));
+  }
+
+  absl::StatusOr<RestInferRequest> Read(HttpRequest& http, JsonReader& reader) {
     SL_ASSIGN_OR_RETURN(const std::optional<size_t> header_bytes, HeaderLengthOf(http));
     SL_ASSIGN_OR_RETURN(const BodyCoding coding,
                         ReadContentEncoding(http.Header("content-encoding")));
@@ -229,7 +280,7 @@ class RestRoutes {
     }
     SL_ASSIGN_OR_RETURN(
         RestInferRequest read,
-        reader_.ReadInferRequest(std::move(http.body), header_bytes, service_.shared_memory()));
+        reader.ReadInferRequest(std::move(http.body), header_bytes, service_.shared_memory()));
     read.request.model = http.Parameter("model");
     read.request.version = http.Parameter("version");
     if (taken != nullptr) {
@@ -243,6 +294,7 @@ class RestRoutes {
   const RestOptions options_;
   const std::shared_ptr<ByteRoom> room_;  // of bodies that were unpacked
   JsonReader reader_;                     // of the server's thread
+  const std::shared_ptr<BodyThreads> threads_;
 };
 
 // Remembers the first error of many routes.
@@ -295,7 +347,9 @@ HttpResponse ErrorAnswer(const absl::Status& status) {
 absl::Status AddRestRoutes(InferenceService& service, const RestOptions& options,
                            HttpServer& server) {
   using Request = const HttpRequest&;
-  RouteList list(server, std::make_shared<RestRoutes>(service, options));
+  SL_ASSIGN_OR_RETURN(std::shared_ptr<BodyThreads> threads,
+                      BodyThreads::Start(options.body_threads, kMostLargeWaiting));
+  RouteList list(server, std::make_shared<RestRoutes>(service, options, std::move(threads)));
   list.Add("GET", "/v2", [](RestRoutes& r, Request) { return r.Metadata(); });
   list.Add("GET", "/v2/", [](RestRoutes& r, Request) { return r.Metadata(); });
   list.Add("GET", "/v2/health/live", [](RestRoutes&, Request) { return Nothing(); });

@@ -24,6 +24,7 @@ namespace sightline::serve {
 struct RestOptions {
   size_t max_request_bytes = kMaxRequestBytes;    // of one body, packed or not
   size_t max_unpacked_bytes = size_t{256} << 20;  // of all packed bodies that wait; chosen
+  int body_threads = 2;                           // that read and write large bodies; chosen
 };
 
 // Both outlive the server's thread. Before the server's Start().

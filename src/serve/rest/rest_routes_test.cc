@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -116,6 +117,32 @@ TEST_F(RestRoutesTest, OthersAreServedWhileAModelWorks) {
   EXPECT_EQ(StatusOf(Client().Get("/v2/models/double/stats")), 200);
   state_.Open();
   EXPECT_EQ(StatusOf(waiting.HearAnswer()), 200);
+}
+
+TEST_F(RestRoutesTest, LargeBodiesOfJsonBothWays) {
+  Load();
+  json numbers = json::array();
+  for (int i = 0; i < 20'000; ++i) numbers.push_back(i % 100);
+  json request = json::parse(kJson);
+  request["inputs"][0]["shape"] = {10'000, 2};
+  request["inputs"][0]["data"] = numbers;
+  std::vector<std::thread> clients;
+  std::atomic<int> good{0};
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&] {
+      RawClient client = Client();
+      for (int round = 0; round < 5; ++round) {
+        const json answer = json::parse(BodyOf(client.Ask(Post(kInfer, request.dump()))), nullptr,
+                                        /*allow_exceptions=*/false);
+        good += answer.is_object() && answer["outputs"][0]["data"].size() == 20'000 &&
+                answer["outputs"][0]["data"][19'999] == 198;
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(good, 20);
+  request["inputs"][0]["data"][7] = "no number";
+  EXPECT_EQ(StatusOf(Client().Ask(Post(kInfer, request.dump()))), 400);
 }
 
 TEST_F(RestRoutesTest, PackedBodiesBothWays) {
