@@ -232,7 +232,7 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
       ->check(NotEmpty());
   serve
       ->add_option("--instances", arguments->instances,
-                   "sessions of each model, each on a thread; 0: one a core [0]")
+                   "sessions of each model, each on a thread; 0: one a core, two on a GPU [0]")
       ->check(WholeBetween(0, 256));
   serve->add_flag(
       "--shared-memory", arguments->shared_memory,
