@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numbers>
 
 namespace sightline {
 namespace {
@@ -74,11 +75,21 @@ void PlaceCrop(const TensorRecipe& recipe, Placement& place) {
                    static_cast<float>(place.y - rows.first)};
 }
 
-// Keys' kernel with a = -0.5 and the triangle, as Pillow evaluates them.
-double PillowKernel(double x, bool cubic) {
+double Sinc(double x) {
+  if (x == 0.0) return 1.0;
+  x *= std::numbers::pi;
+  return std::sin(x) / x;
+}
+
+// The triangle, Keys' kernel with a = -0.5, and the sinc under a sinc three times as wide, as Pillow
+// evaluates them.
+double PillowKernel(double x, PillowFilter filter) {
   constexpr double kA = -0.5;
+  if (filter == PillowFilter::kLanczos) {
+    return -3.0 <= x && x < 3.0 ? Sinc(x) * Sinc(x / 3) : 0.0;
+  }
   x = std::abs(x);
-  if (!cubic) return x < 1.0 ? 1.0 - x : 0.0;
+  if (filter == PillowFilter::kBilinear) return x < 1.0 ? 1.0 - x : 0.0;
   if (x < 1.0) return ((kA + 2.0) * x - (kA + 3.0)) * x * x + 1;
   if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * kA;
   return 0.0;
@@ -243,12 +254,12 @@ AreaTaps WholeAreaAxis(const AxisSlice& axis) {
   return taps;
 }
 
-PillowTaps PillowAxis(const AxisSlice& axis, bool cubic) {
+PillowTaps PillowAxis(const AxisSlice& axis, PillowFilter filter) {
   PillowTaps taps;
   taps.offset.push_back(0);
   const double scale = static_cast<double>(axis.source) / axis.full;
   const double grown = std::max(scale, 1.0);
-  const double support = (cubic ? 2.0 : 1.0) * grown;
+  const double support = (1.0 + static_cast<int>(filter)) * grown;
   const double shrink = 1.0 / grown;
   std::vector<double> run;
   for (int i = 0; i < axis.out; ++i) {
@@ -258,7 +269,7 @@ PillowTaps PillowAxis(const AxisSlice& axis, bool cubic) {
     run.clear();
     double sum = 0;
     for (int s = begin; s < end; ++s) {
-      run.push_back(PillowKernel((s - center + 0.5) * shrink, cubic));
+      run.push_back(PillowKernel((s - center + 0.5) * shrink, filter));
       sum += run.back();
     }
     for (const double w : run) {

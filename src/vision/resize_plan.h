@@ -74,11 +74,12 @@ AreaTaps AreaAxis(const AxisSlice& axis);
 AreaTaps WholeAreaAxis(const AxisSlice& axis);
 
 // Pillow's resampling: the same, with weights in 22-bit fixed point (4194304 = 1), each rounded on
-// its own, so that their sum is 1 only nearly. Cubic weights may be negative. At most
-// 2 * ceil(support) + 1 a destination pixel, where support is 1 (bilinear) or 2 (cubic) source
-// pixels times the scale, if that shrinks.
+// its own, so that their sum is 1 only nearly. Cubic and Lanczos weights may be negative. At most
+// 2 * ceil(support) + 1 a destination pixel, where support is 1 (bilinear), 2 (cubic) or 3 (Lanczos)
+// source pixels times the scale, if that shrinks.
 using PillowTaps = RunTaps<int32_t>;
 inline constexpr int kPillowWeightBits = 22;
-PillowTaps PillowAxis(const AxisSlice& axis, bool cubic);
+enum class PillowFilter : uint8_t { kBilinear, kCubic, kLanczos };
+PillowTaps PillowAxis(const AxisSlice& axis, PillowFilter filter);
 
 }  // namespace sightline

@@ -251,9 +251,9 @@ TEST(RowKernels, PillowPassesAgreeWithTheTwin) {
   ForEachInstructionSet([&](const RowKernels& kernels) {
     for (const int out : kWidths) {
       for (const int source : {1, out / 3 + 1, out, 3 * out + 1, 40 * out}) {
-        const bool cubic = random() % 2;
+        const auto filter = static_cast<PillowFilter>(random() % 3);
         const AxisSlice axis{.source = source, .full = out, .first = 0, .out = out};
-        const PillowTaps taps = PillowAxis(axis, cubic);
+        const PillowTaps taps = PillowAxis(axis, filter);
         const RunWeights weights(taps);
         Bytes rows[3];
         for (Bytes& row : rows) row = RandomRow(random, source + kRowSlack);

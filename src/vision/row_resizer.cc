@@ -97,9 +97,11 @@ void RowResizer::PlanTables(const AxisSlice& columns, const AxisSlice& rows,
   } else if (interpolation == Interpolation::kBilinearAntialias ||
              interpolation == Interpolation::kCubicAntialias) {
     kind_ = Kind::kPillow;
-    const bool cubic = interpolation == Interpolation::kCubicAntialias;
-    x_pillow_ = PillowAxis(columns, cubic);
-    y_pillow_ = PillowAxis(rows, cubic);
+    const PillowFilter filter = interpolation == Interpolation::kCubicAntialias
+                                    ? PillowFilter::kCubic
+                                    : PillowFilter::kBilinear;
+    x_pillow_ = PillowAxis(columns, filter);
+    y_pillow_ = PillowAxis(rows, filter);
   } else {
     const bool area_like = interpolation == Interpolation::kArea;
     x_taps_ = LinearTaps(columns, area_like, /*vertical=*/false);
