@@ -25,6 +25,7 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using tcp = asio::ip::tcp;
 
+constexpr uint64_t kLongestAnswer = uint64_t{1} << 30;
 constexpr std::chrono::seconds kLastAnswers(5);  // how long the last answers are waited for; chosen
 
 std::chrono::steady_clock::time_point At(int64_t ns) {
@@ -214,7 +215,7 @@ void Connection::Connect() {
 void Connection::Send() {
   writing_ = reading_ = true;
   parser_.emplace();
-  parser_->body_limit(boost::none);
+  parser_->body_limit(kLongestAnswer);
   asio::async_write(socket_, request_, [this](beast::error_code error, size_t) { Written(error); });
   http::async_read(socket_, buffer_, *parser_,
                    [this](beast::error_code error, size_t) { Read(error); });
