@@ -104,9 +104,16 @@ class Client(threading.Thread):
                 answer = connection.getresponse()
             except http.client.RemoteDisconnected:
                 return  # between two requests: this one was not accepted
-            except OSError:
+            except ConnectionResetError:
+                return  # the same, where the request came after the end of the connection
+            except OSError as error:
+                self.bad.append(("no answer", error))
                 return
-            text = answer.read()
+            try:
+                text = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.bad.append(("cut short", error))
+                return
             if answer.status != 200 or json.loads(text)["outputs"][0]["data"] != [1, 2]:
                 self.bad.append((answer.status, text))
                 return
@@ -125,6 +132,32 @@ def end_under_load():
         client.join(PATIENCE_S)
     check(code == 0 and not any(client.bad for client in clients), f"SIGTERM under load: {sum(c.good for c in clients)} answers, "
                                                                    f"none bad {[c.bad for c in clients if c.bad][:1]}")
+
+
+def reload_under_load(root):
+    """A new version takes over from the one that it replaces, and no request fails."""
+    folder = root / "reloaded" / "identity_int32"
+    (folder / "1").mkdir(parents=True)
+    shutil.copy(MODELS / "identity_int32.onnx", folder / "1" / "model.onnx")
+    with Served(PROGRAM, "--model", folder) as server:
+        clients = [Client(server.address["HTTP"]) for _ in range(8)]
+        for client in clients:
+            client.start()
+        for version in range(2, 22):
+            (folder / str(version)).mkdir()
+            shutil.copy(MODELS / "identity_int32.onnx", folder / str(version) / "model.onnx")
+            before = min(client.good for client in clients)
+            status, _, _ = server.ask("/v2/repository/models/identity_int32/load", b"", method="POST")
+            about = json.loads(server.ask("/v2/models/identity_int32")[2])
+            if status != 200 or about["versions"] != [str(version)] or \
+                    not until(lambda: min(client.good for client in clients) > before or any(c.bad for c in clients)):
+                break
+        good = sum(client.good for client in clients)
+        check(version == 21 and not any(client.bad for client in clients),
+              f"20 new versions while 8 clients ask: {good} answers, none bad {[c.bad for c in clients if c.bad][:1]}")
+        server.stop()
+        for client in clients:
+            client.join(PATIENCE_S)
 
 
 def documents(server):
@@ -146,6 +179,8 @@ def main():
     with Served(PROGRAM, "--model", MODELS / "add_sub.onnx") as server:
         documents(server)
     end_under_load()
+    with tempfile.TemporaryDirectory() as folder:
+        reload_under_load(pathlib.Path(folder))
     return exit_code()
 
 
