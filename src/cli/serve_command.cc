@@ -33,6 +33,7 @@ namespace {
 struct ServeArguments {
   std::vector<std::string> models;
   std::string config;
+  std::string trace_file;
   std::optional<std::string> http, grpc, metrics, drain;
   std::optional<int> instances;
   bool shared_memory = false;
@@ -112,6 +113,7 @@ absl::StatusOr<serve::ServingConfig> ConfigOf(const ServeArguments& arguments) {
     SL_RETURN_IF_ERROR(WithContext(drain_us.status(), "--drain"));
     config.drain_us = *drain_us;
   }
+  if (!arguments.trace_file.empty()) config.trace_file = arguments.trace_file;
   for (const std::string& model : arguments.models) {
     serve::ServedModelChoice choice;
     choice.reference = model;
@@ -133,6 +135,7 @@ absl::StatusOr<std::unique_ptr<serve::InferenceService>> MakeService(
     return BackendFor(wanted, file);
   };
   options.choices = config.models;
+  options.trace_file = config.trace_file;
   return serve::InferenceService::Create(std::move(options));
 }
 
@@ -238,6 +241,10 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
       "--shared-memory", arguments->shared_memory,
       "clients may register objects of /dev/shm: whoever reaches the ports can then read "
       "and write those of this user");
+  serve
+      ->add_option("--trace-file", arguments->trace_file,
+                   "where traces of requests are written when a client switches them on")
+      ->check(NotEmpty());
   serve
       ->add_option("--drain", arguments->drain,
                    "how long answers on their way have at the end (SIGTERM, Ctrl-C) [30s]")

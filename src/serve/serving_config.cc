@@ -195,10 +195,13 @@ absl::StatusOr<ServingConfig> ParseServingConfig(std::string_view text, const st
       for (const YamlNode* item : node.items) ReadModel(*item, folder, reader, config);
       return "";
     };
-    const Key keys[] = {
-        {"http", Text(&config.http)},          {"grpc", Text(&config.grpc)},
-        {"metrics", Text(&config.metrics)},    {"shared_memory", Flag(&config.shared_memory)},
-        {"drain", Duration(&config.drain_us)}, {"models", models}};
+    const Key keys[] = {{"http", Text(&config.http)},
+                        {"grpc", Text(&config.grpc)},
+                        {"metrics", Text(&config.metrics)},
+                        {"shared_memory", Flag(&config.shared_memory)},
+                        {"trace_file", Text(&config.trace_file)},
+                        {"drain", Duration(&config.drain_us)},
+                        {"models", models}};
     reader.ReadMap(*document->root, keys, "the file");
   }
   if (errors.empty()) return config;

@@ -21,6 +21,7 @@ struct ServingConfig {
   std::string metrics = "8002";
   // Whether clients may register shared memory: any object that this process's user may open.
   bool shared_memory = false;
+  std::string trace_file;
   int64_t drain_us = 30'000'000;
   std::vector<ServedModelChoice> models;
 };

@@ -9,6 +9,7 @@ import json
 import pathlib
 import struct
 import sys
+import tempfile
 import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -384,6 +385,36 @@ def cuda_shared_memory(server, client):
     check(status == 501 and b"CUDA" in said, "and none is taken")
 
 
+def traces(folder):
+    file = folder / "traces.json"
+    with Served(PROGRAM, "--trace-file", file, "--model", MODELS / "add_sub.onnx", "--model", MODELS / "lookup.onnx") as server:
+        client = http.InferenceServerClient(server.address["HTTP"], network_timeout=60)
+
+        def ask():
+            given = [http.InferInput(name, [1, 16], "FP32") for name in ("INPUT0", "INPUT1")]
+            for one in given:
+                one.set_data_from_numpy(np.ones((1, 16), np.float32))
+            client.infer("add_sub", given)
+
+        ask()
+        changed = client.update_trace_settings("add_sub", {"trace_level": ["TIMESTAMPS"], "trace_rate": "3", "trace_count": "4"})
+        check(changed["trace_level"] == ["TIMESTAMPS"] and changed["trace_file"] == str(file), "traces of one model are on")
+        for _ in range(20):
+            ask()
+        check(client.get_trace_settings("add_sub")["trace_count"] == "0", "as many as were asked for")
+        check(client.update_trace_settings("add_sub", {"trace_level": None, "trace_rate": None, "trace_count": None})["trace_level"] ==
+              ["OFF"], "and off")
+        ask()
+        client.close()
+        server.stop()
+    told = json.loads(file.read_text())
+    stamps = [{stamp["name"]: stamp["ns"] for stamp in one["timestamps"]} for one in told if "timestamps" in one]
+    names = ["REQUEST_START", "QUEUE_START", "COMPUTE_START", "COMPUTE_INPUT_END", "COMPUTE_OUTPUT_START", "COMPUTE_END", "REQUEST_END"]
+    ordered = all([one[name] for name in names] == sorted(one.values()) for one in stamps)
+    check(len(told) == 8 and len(stamps) == 4 and ordered and all(one["model_name"] == "add_sub" for one in told[::2]),
+          "the times of every third request, four in all")
+
+
 def without_shared_memory():
     """Nobody has turned it on."""
     region = shm.create_shared_memory_region("off", "/sightline_test_off", 64)
@@ -404,7 +435,9 @@ def settings(client):
     changed = client.update_trace_settings("add_sub", {"trace_rate": 5})
     check(changed["trace_rate"] == "5" and client.get_trace_settings()["trace_rate"] == "1000", "of a model alone")
     check(client.update_trace_settings("add_sub", {"trace_rate": None})["trace_rate"] == "1000", "and back")
-    check(refused(lambda: client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]}), "OFF"), "traces are not written")
+    check(refused(lambda: client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]}), "--trace-file"),
+          "no traces without a file for them")
+    check(refused(lambda: client.update_trace_settings(settings={"trace_level": ["TENSORS"]})), "tensors are not traced")
     check(refused(lambda: client.update_trace_settings(settings={"trace_file": "/tmp/x"})), "no file by the network")
     check(refused(lambda: client.update_trace_settings(settings={"odd": "1"}), "odd"), "an unknown trace setting")
     before = client.get_log_settings()
@@ -465,6 +498,8 @@ def main():
         client.close()
         check(server.stop() == 0, "SIGTERM ends it with exit code 0")
     without_shared_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        traces(pathlib.Path(folder))
     return exit_code()
 
 

@@ -10,6 +10,7 @@
 #include "infer/batcher.h"
 #include "serve/inference/infer_message.h"
 #include "serve/inference/model_statistics.h"
+#include "serve/inference/request_traces.h"
 
 namespace sightline::serve {
 
@@ -30,6 +31,7 @@ struct InferCall final : public BatchJob {
   };
   std::vector<Wanted> outputs;
   CallTimes times;
+  RequestTraces* traces = nullptr;  // where it is traced
   InferResponse response;
 
   const InferInput& input(size_t port) const { return request.inputs[inputs[port]]; }

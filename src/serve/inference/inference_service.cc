@@ -27,6 +27,8 @@ constexpr MetricInfo kOutputUs = {"nv_inference_compute_output_duration_us", kCo
                                   "Cumulative inference compute output duration in microseconds"};
 constexpr MetricInfo kPending = {"nv_inference_pending_request_count", kGauge,
                                  "Instantaneous number of pending requests awaiting execution"};
+constexpr MetricInfo kTracesLeftOut = {"sightline_serve_traces_left_out_total", kCounter,
+                                       "Traces of requests that were not written for want of room"};
 constexpr MetricInfo kReady = {"sightline_serve_ready", kGauge,
                                "1 while every model is ready and the server is not ending"};
 
@@ -52,8 +54,12 @@ void CollectModel(const ServedModel& model, MetricWriter& writer) {
 
 absl::StatusOr<std::unique_ptr<InferenceService>> InferenceService::Create(
     InferenceServiceOptions options) {
+  std::unique_ptr<RequestTraces> traces;
+  if (!options.trace_file.empty()) {
+    SL_ASSIGN_OR_RETURN(traces, RequestTraces::Open(options.trace_file));
+  }
   std::unique_ptr<InferenceService> service(new InferenceService(
-      std::move(options.version), options.shared_memory, *options.models.clock));
+      std::move(options.version), options.shared_memory, std::move(traces), *options.models.clock));
   SL_ASSIGN_OR_RETURN(service->repository_, ModelRepository::Create(std::move(options.models),
                                                                     std::move(options.choices)));
   return service;
@@ -82,6 +88,10 @@ void InferenceService::Infer(InferRequest&& request, InferDone done) {
       break;
     }
     if (*model == refused_by) break;
+    // Of models that there are, so that names which clients make up are not counted.
+    if (refused_by == nullptr && settings_.SampleTrace((*model)->name())) {
+      call->traces = traces_.get();
+    }
     refused_by = *std::move(model);
     status = ServedModel::Submit(refused_by, call);
     if (status.ok()) return;
@@ -117,6 +127,9 @@ absl::Status InferenceService::RefuseLoadParameter(std::string_view parameter) {
 
 void InferenceService::CollectMetrics(MetricWriter& writer) const {
   writer.Write(kReady, {}, Ready() ? 1 : 0);
+  if (traces_ != nullptr) {
+    writer.Write(kTracesLeftOut, {}, static_cast<double>(traces_->left_out()));
+  }
   for (const auto& model : repository_->All()) CollectModel(*model, writer);
 }
 

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "serve/inference/infer_message.h"
 #include "serve/inference/model_repository.h"
+#include "serve/inference/request_traces.h"
 #include "serve/inference/service_settings.h"
 #include "serve/inference/shared_memory.h"
 
@@ -24,6 +25,7 @@ struct InferenceServiceOptions {
   ModelRepositoryOptions models;
   std::vector<ServedModelChoice> choices;
   bool shared_memory = false;  // whether clients may register regions
+  std::string trace_file;      // request_traces.h; "": traces cannot be switched on
 };
 
 class InferenceService {
@@ -32,7 +34,7 @@ class InferenceService {
   static constexpr std::string_view kNoCudaSharedMemory =
       "CUDA shared memory is not supported; system shared memory is";
 
-  // As ModelRepository::Create(). Nothing is loaded yet.
+  // As ModelRepository::Create() and RequestTraces::Open(). Nothing is loaded yet.
   static absl::StatusOr<std::unique_ptr<InferenceService>> Create(InferenceServiceOptions options);
 
   // `done` on another thread, or this one when there is nothing to load.
@@ -64,13 +66,19 @@ class InferenceService {
   void CollectMetrics(MetricWriter& writer) const;
 
  private:
-  InferenceService(std::string version, bool shared_memory, const Clock& clock)
-      : version_(std::move(version)), clock_(clock), shared_memory_(shared_memory) {}
+  InferenceService(std::string version, bool shared_memory, std::unique_ptr<RequestTraces> traces,
+                   const Clock& clock)
+      : version_(std::move(version)),
+        clock_(clock),
+        shared_memory_(shared_memory),
+        traces_(std::move(traces)),
+        settings_(traces_ != nullptr ? traces_->file() : "") {}
 
   const std::string version_;
   const Clock& clock_;
   std::atomic<bool> draining_{false};
   SharedMemory shared_memory_;
+  const std::unique_ptr<RequestTraces> traces_;  // may be null
   ServiceSettings settings_;
   std::unique_ptr<ModelRepository> repository_;
 };

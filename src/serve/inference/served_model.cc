@@ -76,6 +76,7 @@ void InferCall::Done(const absl::Status& status) {
   const Clock& clock = model->clock();
   const int64_t now_us = clock.NowMonotonicUs();
   const InferDone answer = std::move(done);
+  if (traces != nullptr) traces->Write(model->name(), model->version(), times, now_us);
   if (!status.ok()) {
     model->statistics().Failed(times.received_us, now_us);
     return answer(status);

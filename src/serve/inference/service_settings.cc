@@ -21,7 +21,20 @@ bool IsWholeNumber(const std::string& text, int64_t least) {
   return error == std::errc() && stop == end && value >= least;
 }
 
-absl::Status CheckTrace(const std::string& key, const std::vector<std::string>& values) {
+bool IsOn(const std::vector<std::string>& levels) {
+  return std::ranges::find(levels, "TIMESTAMPS") != levels.end();
+}
+
+int64_t NumberIn(const std::vector<std::string>& values) {
+  int64_t value = 0;  // was looked at when it was set
+  std::from_chars(values[0].data(), values[0].data() + values[0].size(), value);
+  return value;
+}
+
+}  // namespace
+
+absl::Status ServiceSettings::CheckTrace(const std::string& key,
+                                         const std::vector<std::string>& values) const {
   if (!kTraceAtStart.contains(key)) {
     return InvalidArgument("there is no trace setting '{}'", ShownText(key, 100));
   }
@@ -32,9 +45,12 @@ absl::Status CheckTrace(const std::string& key, const std::vector<std::string>& 
   if (key == "trace_level") {
     for (const std::string& level : values) {
       if (level == "OFF") continue;
-      if (level == "TIMESTAMPS" || level == "TENSORS") {
-        return Unimplemented("this server does not write traces: trace_level can be OFF alone");
+      if (level == "TENSORS") return Unimplemented("tensors are not written to traces");
+      if (level == "TIMESTAMPS" && trace_file_.empty()) {
+        return InvalidArgument(
+            "no file was given for traces: begin the server with --trace-file FILE");
       }
+      if (level == "TIMESTAMPS") continue;
       return InvalidArgument("trace_level '{}' is none of OFF, TIMESTAMPS, TENSORS",
                              ShownText(level, 100));
     }
@@ -45,9 +61,9 @@ absl::Status CheckTrace(const std::string& key, const std::vector<std::string>& 
   return InvalidArgument("'{}' is one whole number from {} on", key, least);
 }
 
-}  // namespace
-
-ServiceSettings::ServiceSettings() : trace_(kTraceAtStart) {
+ServiceSettings::ServiceSettings(const std::string& trace_file)
+    : trace_file_(trace_file), trace_(kTraceAtStart) {
+  trace_["trace_file"] = {trace_file};
   logging_ = {{"log_file", std::string()},
               {"log_info", Log().should_log(spdlog::level::info)},
               {"log_warning", Log().should_log(spdlog::level::warn)},
@@ -80,8 +96,35 @@ absl::StatusOr<TraceSettings> ServiceSettings::ChangeTrace(const std::string& mo
         target.erase(key);
       }
     }
+    if (!model.empty() && target.empty()) trace_of_models_.erase(model);
+    any_traces_.store(AnyTraces(), std::memory_order_relaxed);
   }
   return Trace(model);
+}
+
+bool ServiceSettings::AnyTraces() const {
+  if (IsOn(trace_.at("trace_level"))) return true;
+  return std::ranges::any_of(trace_of_models_, [](const auto& own) {
+    const auto level = own.second.find("trace_level");
+    return level != own.second.end() && IsOn(level->second);
+  });
+}
+
+bool ServiceSettings::SampleTrace(const std::string& model) {
+  if (!any_traces_.load(std::memory_order_relaxed)) return false;
+  const MutexLock lock(mutex_);
+  const auto own = trace_of_models_.find(model);
+  const auto scope_of = [&](const char* key) REQUIRES(mutex_) -> TraceSettings& {
+    return own != trace_of_models_.end() && own->second.contains(key) ? own->second : trace_;
+  };
+  if (!IsOn(scope_of("trace_level").at("trace_level"))) return false;
+  const int64_t rate = NumberIn(scope_of("trace_rate").at("trace_rate"));
+  if (requests_[model]++ % static_cast<uint64_t>(rate) != 0) return false;
+  std::vector<std::string>& count = scope_of("trace_count").at("trace_count");
+  const int64_t left = NumberIn(count);
+  if (left == 0) return false;
+  if (left > 0) count[0] = std::to_string(left - 1);
+  return true;
 }
 
 LogSettings ServiceSettings::Logging() const {
