@@ -56,6 +56,7 @@ struct HttpReply::State {
   }
   std::function<void(HttpResponse&&)> send;
   std::atomic<bool> answered{false};
+  std::atomic<bool> left{false};
 };
 
 HttpReply::HttpReply(std::function<void(HttpResponse&&)> send)
@@ -63,6 +64,20 @@ HttpReply::HttpReply(std::function<void(HttpResponse&&)> send)
 
 void HttpReply::operator()(HttpResponse response) const {
   if (!state_->answered.exchange(true)) state_->send(std::move(response));
+}
+
+bool HttpReply::left() const { return state_->left.load(std::memory_order_relaxed); }
+
+HttpReply::Asker HttpReply::asker() const {
+  Asker asker;
+  asker.state_ = state_;
+  return asker;
+}
+
+void HttpReply::Asker::MarkLeft() const {
+  if (const std::shared_ptr<State> state = state_.lock()) {
+    state->left.store(true, std::memory_order_relaxed);
+  }
 }
 
 HttpResponse ErrorResponse(int status, std::string_view message) {

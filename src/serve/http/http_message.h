@@ -55,13 +55,35 @@ class HttpReply {
   // Calls `send` at most once, on the thread that answers.
   explicit HttpReply(std::function<void(HttpResponse&&)> send);
   void operator()(HttpResponse response) const;
+  // The client was seen to have left (looked at some ten times a second): what has not begun need not.
+  bool left() const;
 
  private:
   struct State;
+
+ public:
+  // Keeps no answer open.
+  class Asker {
+   public:
+    void MarkLeft() const;
+
+   private:
+    friend class HttpReply;
+    std::weak_ptr<State> state_;
+  };
+  Asker asker() const;
+
+ private:
   std::shared_ptr<State> state_;
 };
 
 // For answers that take longer than it may hold up the server's thread: must return soon.
 using HttpAsyncHandler = std::function<void(HttpRequest&&, const HttpReply&)>;
+
+// For clients that listen (http_feed.h): what is returned refuses the client, else the feed is its own
+// until it leaves. Must return soon.
+class HttpFeed;
+using HttpFeedHandler = std::function<std::optional<HttpResponse>(
+    const HttpRequest&, const std::shared_ptr<HttpFeed>&)>;
 
 }  // namespace sightline::serve

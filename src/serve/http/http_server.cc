@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -23,7 +24,10 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/thread.h"
+#include "base/time.h"
+#include "serve/http/feed_queue_internal.h"
 #include "serve/http/http_session_internal.h"
+#include "serve/http/tls_credentials.h"
 #include "serve/http/unix_socket.h"
 
 namespace sightline::serve {
@@ -82,7 +86,7 @@ absl::Status ListenOnTcp(const ListenAddress& at, tcp::acceptor* acceptor) {
 
 }  // namespace
 
-class HttpServer::Impl final : public HttpSessionHost {
+class HttpServer::Impl final : public HttpConnectionHost {
  public:
   explicit Impl(const HttpServerOptions& options) : options_(options) {}
   ~Impl() override { Stop(); }
@@ -136,55 +140,84 @@ class HttpServer::Impl final : public HttpSessionHost {
             .requests = requests_.load(std::memory_order_relaxed),
             .errors = errors_.load(std::memory_order_relaxed),
             .bodies_bytes = bodies_bytes_.load(std::memory_order_relaxed),
-            .bodies_refused = bodies_refused_.load(std::memory_order_relaxed)};
+            .bodies_refused = bodies_refused_.load(std::memory_order_relaxed),
+            .answers_bytes = answers_bytes_.load(std::memory_order_relaxed),
+            .answers_refused = answers_refused_.load(std::memory_order_relaxed),
+            .timed_out = timed_out_.load(std::memory_order_relaxed),
+            .handshakes_failed = handshakes_failed_.load(std::memory_order_relaxed),
+            .feeds = feed_counts_->open.load(std::memory_order_relaxed),
+            .feed_messages = feed_counts_->sent.load(std::memory_order_relaxed),
+            .feed_messages_lost = feed_counts_->lost.load(std::memory_order_relaxed)};
   }
 
   Router router_;
 
-  // HttpSessionHost:
+  // HttpConnectionHost:
   const HttpServerOptions& options() const override { return options_; }
   const Router& router() const override { return router_; }
   bool stopping() const override { return stopping_; }
+  int64_t NowUs() const override { return Clock::Real().NowMonotonicUs(); }
   void Answered(int status) override {
     requests_.fetch_add(1, std::memory_order_relaxed);
     if (status >= 400) errors_.fetch_add(1, std::memory_order_relaxed);
   }
-  void Ended(HttpSession* session) override {
-    for (HttpSession*& other : sessions_) {
-      if (other != session) continue;
-      std::swap(other, sessions_.back());
-      sessions_.pop_back();
-      break;
-    }
-    open_.store(sessions_.size(), std::memory_order_relaxed);
-    if (stopping_ && sessions_.empty()) stop_pause_.cancel();
+  void TimedOut() override { timed_out_.fetch_add(1, std::memory_order_relaxed); }
+  void HandshakeFailed() override { handshakes_failed_.fetch_add(1, std::memory_order_relaxed); }
+  const std::shared_ptr<FeedCounts>& feed_counts() const override { return feed_counts_; }
+  void Began(HttpConnection& connection) override {
+    connection.place = connections_.size();
+    connections_.push_back({&connection, kNever});
+    open_.store(connections_.size(), std::memory_order_relaxed);
+  }
+  void Ended(HttpConnection& connection) override {
+    const size_t place = connection.place;
+    connections_[place] = connections_.back();
+    connections_[place].connection->place = place;
+    connections_.pop_back();
+    open_.store(connections_.size(), std::memory_order_relaxed);
+    if (!connections_.empty()) return;
+    clock_.cancel();
+    if (stopping_) stop_pause_.cancel();
+  }
+  void SetAlarm(HttpConnection& connection, int64_t at_us) override {
+    connections_[connection.place].alarm_us = at_us;
+    if (at_us < next_look_us_ - kLookEveryUs) LookAt(at_us);
   }
   bool TakeRoom(size_t bytes) override {
-    const size_t taken = bodies_bytes_.load(std::memory_order_relaxed);
-    if (bytes > options_.max_bodies_bytes || taken > options_.max_bodies_bytes - bytes) {
-      bodies_refused_.fetch_add(1, std::memory_order_relaxed);
-      return false;
-    }
-    bodies_bytes_.store(taken + bytes, std::memory_order_relaxed);
-    return true;
+    return Take(bytes, options_.max_bodies_bytes, bodies_bytes_, bodies_refused_);
   }
   void GiveRoom(size_t bytes) override {
     bodies_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   }
-  HttpReply Wait(std::shared_ptr<HttpSession> session) override {
+  bool TakeAnswerRoom(size_t bytes) override {
+    return Take(bytes, options_.max_answers_bytes, answers_bytes_, answers_refused_);
+  }
+  void GiveAnswerRoom(size_t bytes) override {
+    answers_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  }
+  HttpReply Wait(std::shared_ptr<HttpConnection> connection) override {
     const uint64_t number = next_number_++;
-    waiting_.emplace(number, std::move(session));
+    waiting_.emplace(number, std::move(connection));
     return HttpReply([this, number, box = box_](HttpResponse&& response) {
       const MutexLock lock(box->mutex);
       if (!box->open) return;
       asio::post(context_, [this, number, response = std::move(response)]() mutable {
         const auto at = waiting_.find(number);
         if (at == waiting_.end()) return;  // it did not wait so long
-        const std::shared_ptr<HttpSession> session = std::move(at->second);
+        const std::shared_ptr<HttpConnection> connection = std::move(at->second);
         waiting_.erase(at);
-        session->SendLater(std::move(response));
+        connection->SendLater(std::move(response));
       });
     });
+  }
+  std::function<void()> Waker(std::weak_ptr<HttpConnection> connection) override {
+    return [this, box = box_, connection = std::move(connection)] {
+      const MutexLock lock(box->mutex);
+      if (!box->open) return;
+      asio::post(context_, [connection] {
+        if (const auto there = connection.lock()) there->OnWake();
+      });
+    };
   }
 
  private:
@@ -201,6 +234,13 @@ class HttpServer::Impl final : public HttpSessionHost {
   // burn the processor.
   static constexpr std::chrono::milliseconds kPause{100};
 
+  // Alarms are looked for in one pass over an array, never more often than this.
+  static constexpr int64_t kLookEveryUs = 20'000;
+  struct Place {
+    HttpConnection* connection;
+    int64_t alarm_us;
+  };
+
   template <typename Acceptor>
   struct Door {
     Acceptor acceptor;
@@ -213,7 +253,7 @@ class HttpServer::Impl final : public HttpSessionHost {
   template <typename Acceptor>
   void Watch(Door<Acceptor>& door) {
     if (door.watched || !door.acceptor.is_open()) return;
-    auto peer = std::make_shared<HttpSession::Socket>(context_);
+    auto peer = std::make_shared<HttpStream::Socket>(context_);
     door.acceptor.async_accept(*peer, [this, &door, peer](ErrorCode error) {
       door.watched = false;
       if (error == asio::error::operation_aborted || !door.acceptor.is_open()) return;
@@ -232,16 +272,54 @@ class HttpServer::Impl final : public HttpSessionHost {
     door.watched = true;
   }
 
-  void Welcome(HttpSession::Socket&& socket, bool from_unix_socket) {
+  void Welcome(HttpStream::Socket&& socket, bool from_unix_socket) {
     accepted_.fetch_add(1, std::memory_order_relaxed);
-    const bool refused = sessions_.size() >= options_.max_connections;
+    const bool refused = connections_.size() >= options_.max_connections;
     if (refused) refused_.fetch_add(1, std::memory_order_relaxed);
-    if (sessions_.size() >= options_.max_connections + kMostRefusals) return;  // closes it
-    const auto session =
-        std::make_shared<HttpSession>(*this, std::move(socket), from_unix_socket, refused);
-    sessions_.push_back(session.get());
-    open_.store(sessions_.size(), std::memory_order_relaxed);
-    session->Start();
+    if (connections_.size() >= options_.max_connections + kMostRefusals) return;  // closes it
+    ErrorCode ignored;
+    socket.native_non_blocking(true, ignored);
+    // The last piece of an answer does not wait until the one before was acknowledged.
+    if (!from_unix_socket) socket.set_option(tcp::no_delay(true), ignored);
+    const bool secure = options_.tls != nullptr && !from_unix_socket;
+    HttpStream stream(std::move(socket), secure ? options_.tls->context() : nullptr);
+    std::make_shared<HttpSession>(*this, std::move(stream), from_unix_socket, refused)->Start();
+  }
+
+  static bool Take(size_t bytes, size_t most, std::atomic<size_t>& taken,
+                   std::atomic<uint64_t>& refused) {
+    const size_t before = taken.load(std::memory_order_relaxed);
+    if (bytes > most || before > most - bytes) {
+      refused.fetch_add(1, std::memory_order_relaxed);
+      return false;
+    }
+    taken.store(before + bytes, std::memory_order_relaxed);
+    return true;
+  }
+
+  void LookAt(int64_t at_us) {
+    next_look_us_ = kNever;
+    clock_.expires_at(std::chrono::steady_clock::time_point(std::chrono::microseconds(at_us)));
+    clock_.async_wait([this](ErrorCode error) {
+      if (error) return;  // another look was chosen, or there is nobody left
+      next_look_us_ = kNever;
+      Look();
+    });
+    next_look_us_ = at_us;
+  }
+
+  void Look() {
+    const int64_t now_us = NowUs();
+    int64_t next_us = kNever;
+    for (size_t i = 0; i < connections_.size(); ++i) {
+      Place& place = connections_[i];
+      if (place.alarm_us <= now_us) {
+        place.alarm_us = kNever;
+        place.connection->OnAlarm(now_us);
+      }
+      next_us = std::min(next_us, connections_[i].alarm_us);
+    }
+    if (next_us != kNever) LookAt(std::max(next_us, now_us + kLookEveryUs));
   }
 
   void BeginStop() {
@@ -250,14 +328,13 @@ class HttpServer::Impl final : public HttpSessionHost {
     tcp_.acceptor.close(ignored);
     unix_.acceptor.close(ignored);
     work_.reset();
-    const std::vector<HttpSession*> sessions = sessions_;
-    for (HttpSession* session : sessions) session->EndWhenAnswered();
-    if (sessions_.empty()) return;
+    // They do not end before this returns.
+    for (size_t i = 0; i < connections_.size(); ++i) connections_[i].connection->EndWhenAnswered();
+    if (connections_.empty()) return;
     stop_pause_.expires_after(std::chrono::microseconds(options_.stop_timeout_us));
     stop_pause_.async_wait([this](ErrorCode error) {
       if (error) return;
-      const std::vector<HttpSession*> rest = sessions_;
-      for (HttpSession* session : rest) session->Close();
+      for (size_t i = 0; i < connections_.size(); ++i) connections_[i].connection->Close();
       // An answer that comes later finds nobody.
       const auto given_up = std::exchange(waiting_, {});
     });
@@ -275,6 +352,8 @@ class HttpServer::Impl final : public HttpSessionHost {
         }
         Watch(tcp_);
         Watch(unix_);
+        // Where the last look did not come to its end.
+        if (next_look_us_ == kNever && !connections_.empty()) LookAt(NowUs() + kLookEveryUs);
         context_.run();
         if (stopping_) return;  // nothing is left to do: no door stops it any more
       } catch (...) {
@@ -307,14 +386,20 @@ class HttpServer::Impl final : public HttpSessionHost {
   asio::steady_timer stop_pause_{context_};
   std::optional<UnixSocket> unix_file_;
   uint16_t port_ = 0;
-  bool stopping_ = false;               // on the server's thread
-  std::vector<HttpSession*> sessions_;  // on the server's thread
-  // On the server's thread; what waits for an answer from elsewhere.
-  std::unordered_map<uint64_t, std::shared_ptr<HttpSession>> waiting_;
+  bool stopping_ = false;  // on the server's thread
+  // The rest up to box_ on the server's thread, too.
+  std::vector<Place> connections_;
+  asio::steady_timer clock_{context_};
+  int64_t next_look_us_ = kNever;
+  // What waits for an answer from elsewhere.
+  std::unordered_map<uint64_t, std::shared_ptr<HttpConnection>> waiting_;
   uint64_t next_number_ = 0;
   const std::shared_ptr<Box> box_ = std::make_shared<Box>();
   std::atomic<size_t> bodies_bytes_{0};
-  std::atomic<uint64_t> bodies_refused_{0};
+  std::atomic<size_t> answers_bytes_{0};
+  std::atomic<uint64_t> bodies_refused_{0}, answers_refused_{0}, timed_out_{0};
+  std::atomic<uint64_t> handshakes_failed_{0};
+  const std::shared_ptr<FeedCounts> feed_counts_ = std::make_shared<FeedCounts>();
   std::atomic<uint64_t> open_{0}, accepted_{0}, refused_{0}, failed_{0}, requests_{0}, errors_{0};
   std::thread thread_;
 };
@@ -340,6 +425,10 @@ absl::Status HttpServer::Route(std::string_view method, std::string_view pattern
 absl::Status HttpServer::RouteAsync(std::string_view method, std::string_view pattern,
                                     HttpAsyncHandler handler, const RouteOptions& options) {
   return impl_->router_.AddAsync(method, pattern, std::move(handler), options);
+}
+absl::Status HttpServer::RouteFeed(std::string_view pattern, HttpFeedHandler handler,
+                                   const RouteOptions& options) {
+  return impl_->router_.AddFeed(pattern, std::move(handler), options);
 }
 absl::Status HttpServer::Start() { return impl_->Start(); }
 void HttpServer::Stop() { impl_->Stop(); }

@@ -10,13 +10,13 @@
 // other on the thread "http": while one works, nobody else is answered. They may throw; the answer is
 // then 500. Those of RouteAsync() answer when they have the answer, and others are served meanwhile.
 // Bounds: connections beyond the most are answered 503 and closed. A request's head must come within
-// its time and size (431), its body too (413, by route); a connection that is idle, sends too slowly or
-// does not read its answer is closed. An answer that does not fit the sockets' buffers is held until it
-// is read: at most one a connection. All bodies that are being read or answered have a bound together,
-// too (503 beyond it).
+// its time and size (431), its body within its size (413, by route) and no slower than min_bytes_per_s,
+// which is also what an answer must be read at; who is slower or idle for too long is closed. All bodies
+// that are being read or answered have a bound together, too, and so have all answers that wait to be
+// read (503 beyond them). Connections that are idle for seconds hold some hundred bytes (16 KB with TLS).
 // Answers: keep-alive, pipelining, HEAD, "Expect: 100-continue", 400 for what is no HTTP, 404, and 405
-// with Allow. Neither TLS nor compression.
-// Source: RFC 9110 and 9112, over Boost.Beast.
+// with Allow; TLS 1.3 (tls_credentials.h); server-sent events and WebSockets (http_feed.h). No compression.
+// Source: RFC 9110 and 9112, over Boost.Beast's parser and its WebSocket.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,7 @@
 namespace sightline::serve {
 
 class HttpGate;
+class TlsCredentials;
 
 struct HttpServerOptions {
   std::optional<ListenAddress> tcp = {};
@@ -44,10 +45,20 @@ struct HttpServerOptions {
   size_t max_head_bytes = 16 * 1024;
   size_t max_body_bytes = 1024 * 1024;          // of routes that say nothing else
   size_t max_bodies_bytes = size_t{512} << 20;  // of all requests together
-  int64_t request_timeout_us = 10'000'000;      // from a request's first byte to its last
-  int64_t idle_timeout_us = 75'000'000;         // between requests; longer than scrapers wait
-  int64_t write_timeout_us = 30'000'000;        // of an answer, to its last byte
-  int64_t stop_timeout_us = 1'000'000;          // what answers on their way get at Stop()
+  // Of all answers that wait to be read, without those of up to 16 KiB.
+  size_t max_answers_bytes = size_t{512} << 20;
+  // Of a handshake and of a request's head; then the longest that a body may stand still, and how far it
+  // may be behind min_bytes_per_s.
+  int64_t request_timeout_us = 10'000'000;
+  int64_t idle_timeout_us = 75'000'000;   // between requests; longer than scrapers wait
+  int64_t write_timeout_us = 30'000'000;  // the same of an answer
+  uint64_t min_bytes_per_s = 16 * 1024;
+  int64_t stop_timeout_us = 1'000'000;  // what answers on their way get at Stop()
+  // What waits for each client of a feed; beyond it the oldest is lost.
+  size_t feed_messages = 64;
+  size_t feed_bytes = size_t{1} << 20;
+
+  std::shared_ptr<const TlsCredentials> tls = {};  // for the port, not the Unix socket; null: none
 
   HttpGate* gate = nullptr;  // who may come in (http_gate.h); null: everyone. Outlives the server
 };
@@ -62,6 +73,13 @@ struct HttpServerStats {
   uint64_t errors = 0;          // of these with a status from 400 on
   uint64_t bodies_bytes = 0;    // of requests that are being read or answered
   uint64_t bodies_refused = 0;  // requests for which max_bodies_bytes left no room
+  uint64_t answers_bytes = 0;   // that wait to be read
+  uint64_t answers_refused = 0;  // for which max_answers_bytes left no room
+  uint64_t timed_out = 0;        // connections closed in the middle of a request or an answer
+  uint64_t handshakes_failed = 0;
+  uint64_t feeds = 0;  // open now
+  uint64_t feed_messages = 0;
+  uint64_t feed_messages_lost = 0;  // by clients that read too slowly
 };
 
 class HttpServer {
@@ -76,6 +94,8 @@ class HttpServer {
                      const RouteOptions& options = {});
   absl::Status RouteAsync(std::string_view method, std::string_view pattern,
                           HttpAsyncHandler handler, const RouteOptions& options = {});
+  absl::Status RouteFeed(std::string_view pattern, HttpFeedHandler handler,
+                         const RouteOptions& options = {});
   // ResourceExhausted when the system gives no thread.
   absl::Status Start();
   // Accepts nobody any more, closes what is idle, and waits until the answers on their way are sent,

@@ -3,97 +3,104 @@
 // Threads: everything on the server's.
 #pragma once
 
-#include <boost/asio/generic/stream_protocol.hpp>
-#include <boost/beast/core/basic_stream.hpp>
+#include <boost/asio/buffer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
-#include "serve/http/http_gate.h"
-#include "serve/http/http_server.h"
+#include "serve/http/gated_exchange_internal.h"
+#include "serve/http/http_connection_internal.h"
+#include "serve/http/http_stream_internal.h"
+#include "serve/http/request_parser_internal.h"
 
 namespace sightline::serve {
 
-class HttpSession;
-
-// What a connection asks of its server.
-class HttpSessionHost {
+class HttpSession final : public HttpConnection {
  public:
-  virtual ~HttpSessionHost() = default;
-  virtual const HttpServerOptions& options() const = 0;
-  virtual const Router& router() const = 0;
-  virtual bool stopping() const = 0;
-  virtual void Answered(int status) = 0;
-  virtual void Ended(HttpSession* session) = 0;
-  // Room for bodies; false when there is none.
-  virtual bool TakeRoom(size_t bytes) = 0;
-  virtual void GiveRoom(size_t bytes) = 0;
-  // Keeps the session until its answer comes, which is sent by SendLater().
-  virtual HttpReply Wait(std::shared_ptr<HttpSession> session) = 0;
-};
-
-// Lives as long as an operation of its own is under way.
-class HttpSession final : public std::enable_shared_from_this<HttpSession> {
- public:
-  using Protocol = boost::asio::generic::stream_protocol;  // TCP and Unix sockets alike
-  using Socket = Protocol::socket;
-
   // `refused`: the server is full, which is all that it answers.
-  HttpSession(HttpSessionHost& host, Socket&& socket, bool from_unix_socket, bool refused);
-  ~HttpSession();
+  HttpSession(HttpConnectionHost& host, HttpStream&& stream, bool from_unix_socket, bool refused);
+  ~HttpSession() override;
 
   void Start();
-  // Closes now, or once the answer on its way is sent.
-  void EndWhenAnswered();
-  void Close();
-  // The answer of an asynchronous handler.
-  void SendLater(HttpResponse&& response);
+  void EndWhenAnswered() override;
+  void Close() override;
+  void OnAlarm(int64_t now_us) override;
+  void SendLater(HttpResponse&& response) override;
 
  private:
   using ErrorCode = boost::beast::error_code;
 
+  // What a request and its answer need; a connection that is idle for long has none.
+  struct Turn {
+    explicit Turn(size_t max_head_bytes) : parser(request, max_head_bytes) {}
+    HttpRequest request;
+    RequestParser parser;
+    Router::Found route;
+    size_t body_bytes = 0;   // of the body that came, where its size is known
+    HttpReply::Asker asker;  // of an asynchronous handler
+    HttpResponse response;
+    std::string head;
+    std::vector<boost::asio::const_buffer> unsent;
+    size_t next = 0;  // of `unsent`
+    uint64_t sent_bytes = 0;
+  };
+
+  enum class Phase { kIdle, kAsleep, kRequest, kHandler, kAnswer, kLinger };
+
+  void OnHandshake(ErrorCode error);
   void AwaitRequest();
+  // Waits for more bytes of the head.
+  void ReadMore();
+  void Sleep();
   void ReadHead();
   void OnHead(ErrorCode error);
   // Asks the gate; true when it refused, and its answer is on its way.
   bool IsRefusedByGate(bool has_body);
-  // Tells the gate that the request is over, if there is one.
-  void EndExchange();
   void ReadBody();
   void ReadRest(size_t length);
   void ReadChunks();
-  void OnBody(ErrorCode error);
   void Answer();
+  void AnswerByFeed();
   void Refuse(int status, std::string_view message);
   void RefuseBroken(ErrorCode error);
   void RefuseFull();
   void Send(HttpResponse&& response, bool keep_alive, bool head_only);
-  void OnSent(ErrorCode error, size_t bytes, bool keep_alive);
+  void Write();
+  void OnSent(ErrorCode error);
   // Room for so many bytes in all; false, and none more than before, when there is not so much.
   bool NeedRoom(size_t bytes);
   // Gives back what is beyond.
   void ShrinkRoom(size_t bytes);
   void Linger();
+  bool KeepsAlive() const;
+  bool IsHead() const { return turn_->request.method == "HEAD"; }
+  void SetDeadline(int64_t at_us);
+  // For the next bytes after `moved_bytes`: nothing may stand still for longer than `grace_us`, and
+  // everything be slower than the least rate by no more than that.
+  void AllowTime(int64_t grace_us, uint64_t moved_bytes);
+  std::shared_ptr<HttpSession> Self() {
+    return std::static_pointer_cast<HttpSession>(shared_from_this());
+  }
 
-  HttpSessionHost& host_;
-  boost::beast::basic_stream<Protocol> stream_;
+  HttpConnectionHost& host_;
+  HttpStream stream_;
   boost::beast::flat_buffer buffer_;
-  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
-  Router::Found route_;
-  HttpRequest request_;
-  std::optional<HttpExchange> exchange_;  // from Admit() to Ended()
-  int64_t began_us_ = 0;                  // the first byte of the request came
-  std::string client_;                    // asked for once
+  std::unique_ptr<Turn> turn_;
+  GatedExchange exchange_;  // from Admit() to Ended()
+  std::string client_;      // asked for once
+  int64_t began_us_ = 0;    // the first byte of the request came, or the first of the answer goes
+  int64_t deadline_us_ = HttpConnectionHost::kNever;
+  size_t room_bytes_ = 0;         // taken for the body
+  size_t answer_room_bytes_ = 0;  // taken for the answer
+  size_t lingered_bytes_ = 0;
+  Phase phase_ = Phase::kIdle;
   const bool from_unix_socket_;
   const bool refused_;
-  bool answering_ = false;   // an answer is on its way, or will be
   bool keep_alive_ = false;  // of the request that is being answered
   bool head_only_ = false;
-  size_t room_bytes_ = 0;  // taken for the body
-  bool first_ = true;      // no request came yet
-  size_t lingered_bytes_ = 0;
+  bool first_ = true;  // no request came yet
 };
 
 }  // namespace sightline::serve

@@ -78,6 +78,14 @@ absl::Status Router::AddAsync(std::string_view method, std::string_view pattern,
   return AddRoute(method, pattern, std::move(route));
 }
 
+absl::Status Router::AddFeed(std::string_view pattern, HttpFeedHandler handler,
+                             const RouteOptions& options) {
+  Route route;
+  route.feed_handler = std::move(handler);
+  route.options = options;
+  return AddRoute("GET", pattern, std::move(route));
+}
+
 absl::Status Router::AddRoute(std::string_view method, std::string_view pattern, Route route) {
   if (method.empty() || method == "HEAD" || !pattern.starts_with('/')) {
     return InvalidArgument("{} {} is no route: a path begins with /, and HEAD is a part of GET",
@@ -135,6 +143,7 @@ Router::Found Router::Find(std::string_view method, std::string_view path,
     if (route.method == wanted) {
       if (route.handler) found.handler = &route.handler;
       if (route.async_handler) found.async_handler = &route.async_handler;
+      if (route.feed_handler) found.feed_handler = &route.feed_handler;
       found.options = route.options;
       found.pattern = *route.pattern;
       return found;

@@ -49,17 +49,23 @@ class Router {
                    const RouteOptions& options = {});
   absl::Status AddAsync(std::string_view method, std::string_view pattern, HttpAsyncHandler handler,
                         const RouteOptions& options = {});
+  // Of GET.
+  absl::Status AddFeed(std::string_view pattern, HttpFeedHandler handler,
+                       const RouteOptions& options = {});
 
   struct Found {
-    // One of them; with neither `refusal` is the answer.
+    // One of them; with none `refusal` is the answer.
     const HttpHandler* handler = nullptr;
     const HttpAsyncHandler* async_handler = nullptr;
+    const HttpFeedHandler* feed_handler = nullptr;
     RouteOptions options;
     std::string_view pattern;  // lives as long as the router
     NamedTexts parameters;
     HttpResponse refusal;  // 400, 404, or 405 with Allow
 
-    bool refused() const { return handler == nullptr && async_handler == nullptr; }
+    bool refused() const {
+      return handler == nullptr && async_handler == nullptr && feed_handler == nullptr;
+    }
   };
   // HEAD finds the route of GET.
   Found Find(std::string_view method, std::string_view path, bool from_unix_socket) const;
@@ -79,6 +85,7 @@ class Router {
     std::vector<std::string> segments;  // "{id}" for a parameter, "*" at the end
     HttpHandler handler;
     HttpAsyncHandler async_handler;  // instead
+    HttpFeedHandler feed_handler;    // instead
     RouteOptions options;
   };
   absl::Status AddRoute(std::string_view method, std::string_view pattern, Route route);
