@@ -22,6 +22,9 @@
 #include "cli/stop_signal.h"
 #include "serve/grpc/grpc_server.h"
 #include "serve/inference/inference_service.h"
+#include "serve/pictures/picture_ensemble.h"
+#include "serve/pictures/picture_routes.h"
+#include "serve/pictures/served_pictures.h"
 #include "serve/rest/rest_routes.h"
 #include "serve/serving_config.h"
 #include "serve/serving_metrics.h"
@@ -50,6 +53,7 @@ constexpr int64_t kScrapeUs = 1'000'000;        // that their answers get at the
 struct Servers {
   // In the order in which they use each other.
   std::unique_ptr<serve::InferenceService> service;
+  std::unique_ptr<serve::ServedPictures> pictures;
   std::unique_ptr<serve::HttpServer> http;
   std::unique_ptr<serve::HttpServer> metrics;
   std::unique_ptr<serve::GrpcServer> grpc;
@@ -139,6 +143,20 @@ absl::StatusOr<std::unique_ptr<serve::InferenceService>> MakeService(
   return serve::InferenceService::Create(std::move(options));
 }
 
+absl::StatusOr<std::unique_ptr<serve::ServedPictures>> MakePictures(
+    serve::InferenceService& service) {
+  serve::DetectorSources sources;
+  sources.backend = [](const std::string& wanted, const std::string& file) {
+    return BackendFor(wanted, file);
+  };
+  sources.trial = TrialWith;
+  SL_ASSIGN_OR_RETURN(
+      std::unique_ptr<serve::ServedPictures> pictures,
+      serve::ServedPictures::Create(service, serve::OpenerOfFiles(std::move(sources))));
+  serve::AddPictureEnsembles(*pictures, service);
+  return pictures;
+}
+
 // Waits until all models are loaded; false when somebody says stop meanwhile.
 absl::StatusOr<bool> LoadModels(serve::InferenceService& service) {
   const auto loaded = std::make_shared<std::promise<absl::Status>>();
@@ -167,6 +185,7 @@ absl::Status Serve(const ServeArguments& arguments) {
   RaiseFileLimit(config.shared_memory);
   Servers servers;
   SL_ASSIGN_OR_RETURN(servers.service, MakeService(config));
+  SL_ASSIGN_OR_RETURN(servers.pictures, MakePictures(*servers.service));
   SL_ASSIGN_OR_RETURN(servers.http,
                       MakeHttp("--http", config.http, kMostConnections, config.drain_us));
   SL_ASSIGN_OR_RETURN(servers.metrics,
@@ -182,6 +201,7 @@ absl::Status Serve(const ServeArguments& arguments) {
   }
   if (servers.http != nullptr) {
     SL_RETURN_IF_ERROR(serve::AddRestRoutes(*servers.service, {}, *servers.http));
+    SL_RETURN_IF_ERROR(serve::AddPictureRoutes(*servers.pictures, {}, *servers.http));
     SL_RETURN_IF_ERROR(servers.http->Start());
   }
   TellUser("info", Described(servers));
@@ -207,6 +227,7 @@ absl::Status Serve(const ServeArguments& arguments) {
   if (servers.grpc != nullptr) servers.grpc->Stop(config.drain_us);
   if (http_end.ok()) http_end->join();
   if (servers.http != nullptr) servers.http->Stop();  // where there was no thread for it
+  servers.pictures->Stop();
   servers.service->Stop();
   return absl::OkStatus();
 }

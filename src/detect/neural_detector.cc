@@ -172,9 +172,10 @@ class NeuralDetector final : public Detector {
         outputs,       entry,          mappings_[entry],
         picture.width, picture.height, floats ? reinterpret_cast<const float*>(fed) : nullptr};
     candidates_.clear();
-    const absl::Status decoded = head_->Decode(raw, spec_.confidence_threshold, &candidates_);
+    const float confidence = job.confidence < 0 ? spec_.confidence_threshold : job.confidence;
+    const absl::Status decoded = head_->Decode(raw, confidence, &candidates_);
     if (!decoded.ok()) return WithContext(decoded, info_.name);
-    head_->Suppress(raw, spec_.nms, spec_.confidence_threshold, &nms_, &candidates_);
+    head_->Suppress(raw, spec_.nms, confidence, &nms_, &candidates_);
     ClipToPicture(picture.width, picture.height, &candidates_);
     job.result->items.reserve(std::min(spec_.nms.max_detections, 1000));
     job.result->items.assign(candidates_.begin(), candidates_.end());

@@ -94,28 +94,45 @@ bool IsJpeg(ByteSpan bytes) {
 }
 
 absl::StatusOr<StoredImage> ReadJpegHeader(ByteSpan bytes) {
-  const TurboHandle turbo(tjInitDecompress());
-  if (!turbo) return ResourceExhausted("no memory for a JPEG decoder");
-  SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo.get(), bytes));
-  return StoredImage{parts.width, parts.height, OrientationOfExif(WalkSegments(bytes).exif)};
+  return JpegDecoder().ReadHeader(bytes);
 }
 
 absl::Status DecodeJpeg(ByteSpan bytes, const StoredImage& header, uint8_t* bgr) {
-  const TurboHandle turbo(tjInitDecompress());
-  if (!turbo) return ResourceExhausted("no memory for a JPEG decoder");
-  SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo.get(), bytes));
+  return JpegDecoder().Decode(bytes, header, 1, bgr);
+}
+
+void JpegDecoder::Destroy::operator()(void* handle) const { tjDestroy(handle); }
+
+absl::Status JpegDecoder::Prepare() {
+  if (!turbo_) turbo_.reset(tjInitDecompress());
+  return turbo_ ? absl::OkStatus() : ResourceExhausted("no memory for a JPEG decoder");
+}
+
+absl::StatusOr<StoredImage> JpegDecoder::ReadHeader(ByteSpan bytes) {
+  SL_RETURN_IF_ERROR(Prepare());
+  SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo_.get(), bytes));
+  return StoredImage{parts.width, parts.height, OrientationOfExif(WalkSegments(bytes).exif)};
+}
+
+absl::Status JpegDecoder::Decode(ByteSpan bytes, const StoredImage& header, int step,
+                                 uint8_t* bgr) {
+  SL_RETURN_IF_ERROR(Prepare());
+  const tjhandle turbo = turbo_.get();
+  SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo, bytes));
   if (IsCutOff(bytes)) return DataLoss("truncated JPEG: it has no end");
+  const int width = (header.width + step - 1) / step;
+  const int height = (header.height + step - 1) / step;
   const bool cmyk = parts.colorspace == TJCS_CMYK || parts.colorspace == TJCS_YCCK;
   std::vector<uint8_t> inks;
-  if (cmyk) inks.resize(static_cast<size_t>(header.width) * header.height * 4);
+  if (cmyk) inks.resize(static_cast<size_t>(width) * height * 4);
   // LIMITSCANS: a progressive file of thousands of scans would keep the decoder busy for hours.
-  const int code = tjDecompress2(turbo.get(), bytes.data(), bytes.size(), cmyk ? inks.data() : bgr,
-                                 header.width, header.width * (cmyk ? 4 : 3), header.height,
-                                 cmyk ? TJPF_CMYK : TJPF_BGR, TJFLAG_LIMITSCANS);
+  const int code =
+      tjDecompress2(turbo, bytes.data(), bytes.size(), cmyk ? inks.data() : bgr, width,
+                    width * (cmyk ? 4 : 3), height, cmyk ? TJPF_CMYK : TJPF_BGR, TJFLAG_LIMITSCANS);
   if (code != 0) {
-    const std::string_view text = tjGetErrorStr2(turbo.get());
+    const std::string_view text = tjGetErrorStr2(turbo);
     const bool cut_off = text.find("remature end") != std::string_view::npos;
-    if (tjGetErrorCode(turbo.get()) != TJERR_WARNING || cut_off) {
+    if (tjGetErrorCode(turbo) != TJERR_WARNING || cut_off) {
       return DataLoss("{} JPEG: {}", cut_off ? "truncated" : "damaged", text);
     }
     Log().debug("JPEG with a flaw: {}",

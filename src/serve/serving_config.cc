@@ -147,6 +147,22 @@ TakeValue Texts(std::vector<std::string>* to) {
   };
 }
 
+TakeValue Use(PictureUse* to) {
+  return [to](const YamlNode& node) -> std::string {
+    const bool is_text = node.kind == YamlNode::Kind::kScalar;
+    if (is_text && node.text == "on_demand") {
+      *to = PictureUse::kOnDemand;
+    } else if (is_text && node.text == "at_load") {
+      *to = PictureUse::kAtLoad;
+    } else if (is_text && node.text == "off") {
+      *to = PictureUse::kOff;
+    } else {
+      return "is on_demand, at_load or off";
+    }
+    return "";
+  };
+}
+
 // A path in the file starts at the file's folder; a name of a package is left as it is.
 std::string Placed(const std::string& reference, const std::filesystem::path& folder) {
   const bool is_path = reference.find('/') != std::string::npos || reference.ends_with(".onnx") ||
@@ -173,6 +189,8 @@ void ReadModel(const YamlNode& node, const std::filesystem::path& folder, Reader
       {"queue", Whole(1, 1 << 20, &settings.queue)},
       {"priority", Whole(1, kPriorityLevels, &settings.priority)},
       {"timeout", Duration(&settings.timeout_us)},
+      {"pictures", Use(&settings.pictures.use)},
+      {"shrink", Flag(&settings.pictures.shrink)},
   };
   reader.ReadMap(node, keys, "a model");
   if (model.empty()) return reader.Fail(node.at, "a model has the key \"model\"");

@@ -35,6 +35,9 @@ struct DetectJob {
   const Frame* frame = nullptr;
   Detections* result = nullptr;  // `items` is cleared and filled; capacity is reused
   absl::Status status;
+  // Least confidence of this frame's objects; below 0: the detector's own. For neural models; others
+  // take no notice.
+  float confidence = -1;
   DropReason failure = DropReason::kInferenceError;  // which step it was, when `status` is an error
 };
 

@@ -249,17 +249,23 @@ void WriteConfig(const ServedModel& model, ::inference::ModelConfig& message) {
   message.set_backend(std::string(model.backend()));
   message.mutable_version_policy()->mutable_latest()->set_num_versions(1);
   message.set_max_batch_size(model.max_batch());
-  message.set_default_model_filename("model.onnx");
   WritePorts<::inference::ModelInput>(model.inputs(), in_rows, [&] { return message.add_input(); });
   WritePorts<::inference::ModelOutput>(model.outputs(), in_rows,
                                        [&] { return message.add_output(); });
+  message.mutable_model_transaction_policy()->set_decoupled(false);
+  if (model.is_ensemble()) {
+    auto& step = *message.mutable_ensemble_scheduling()->add_step();
+    step.set_model_name(model.ensemble_of());
+    step.set_model_version(-1);
+    return;
+  }
+  message.set_default_model_filename("model.onnx");
   auto& group = *message.add_instance_group();
   group.set_name(model.name());
   group.set_count(model.instances());
   ::inference::ModelInstanceGroup::Kind kind = ::inference::ModelInstanceGroup::KIND_AUTO;
   ::inference::ModelInstanceGroup::Kind_Parse(std::string(InstanceKindOf(model)), &kind);
   group.set_kind(kind);
-  message.mutable_model_transaction_policy()->set_decoupled(false);
   if (!in_rows) return;
   auto& batching = *message.mutable_dynamic_batching();
   for (const int size : settings.preferred_batches) batching.add_preferred_batch_size(size);

@@ -5,6 +5,7 @@
 namespace sightline::serve {
 
 std::string PlatformOf(const ServedModel& model) {
+  if (model.is_ensemble()) return std::string(ServedModel::kEnsemble);
   switch (model.format()) {
     case ModelFormat::kOnnx:
       return std::string(model.backend()) + "_onnx";

@@ -19,6 +19,13 @@ absl::Status Unknown(std::string_view name) {
   return NotFound("Request for unknown model: '{}' is not found", ShownText(name, kLongestShown));
 }
 
+// Whether it is known that the model looks at pictures: before the first one the package alone says so.
+bool IsForPictures(const ServedModel* model) {
+  if (model == nullptr) return false;
+  const std::shared_ptr<ModelCompanion> companion = model->companion();
+  return companion != nullptr ? companion->works() : model->options().is_described;
+}
+
 }  // namespace
 
 std::string_view ToString(ModelState state) {
@@ -192,10 +199,21 @@ absl::Status ModelRepository::LoadNow(const std::string& name) {
     wanted.version = std::to_string(version);
     wanted.file = file;
     wanted.labels = files->labels;
+    wanted.is_described = files->is_described;
+    wanted.backend = choice.backend;
     wanted.settings = choice.settings;
     wanted.clock = options_.clock;
     auto model = ServedModel::Open(wanted, **backend);
     if (!model.ok()) return fail(model.status(), version);
+    if (before_served_) {
+      const auto replaced = Find(name, "");
+      const absl::Status prepared =
+          before_served_(*model, replaced.ok() ? replaced->get() : nullptr);
+      if (!prepared.ok()) {
+        (*model)->Stop();
+        return fail(prepared, version);
+      }
+    }
     loaded.emplace(version, *std::move(model));
   }
   // In one step: whoever comes from now on has the new ones.
@@ -206,9 +224,12 @@ absl::Status ModelRepository::LoadNow(const std::string& name) {
     auto& versions = entries_[name].versions;
     for (auto& [version, entry] : versions) {
       if (entry.model != nullptr) retired.push_back(std::move(entry.model));
-      entry = {nullptr, ModelState::kUnavailable, "unloaded"};
+      entry = {nullptr, nullptr, ModelState::kUnavailable, "unloaded"};
     }
-    for (auto& [version, model] : loaded) versions[version] = {model, ModelState::kReady, ""};
+    for (auto& [version, model] : loaded) {
+      versions[version] = {model, make_pictures_ ? make_pictures_(model) : nullptr,
+                           ModelState::kReady, ""};
+    }
   }
   for (const auto& model : retired) model->Stop();
   Log().info("model {} is ready, version {}", name, loaded.rbegin()->first);
@@ -224,7 +245,7 @@ absl::Status ModelRepository::UnloadNow(const std::string& name) {
     for (auto& [version, entry] : entries_[name].versions) {
       if (entry.model == nullptr) continue;
       retired.emplace_back(version, std::move(entry.model));
-      entry = {nullptr, ModelState::kUnloading, ""};
+      entry = {nullptr, nullptr, ModelState::kUnloading, ""};
     }
   }
   for (const auto& [version, model] : retired) {
@@ -248,12 +269,12 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ModelRepository::Find(std::string_v
     }
   }
   const MutexLock lock(mutex_);
-  const auto at = entries_.find(name);
-  if (at == entries_.end()) return Unknown(name);
-  const auto& versions = at->second.versions;
+  const Found entry = FindEntry(name);
+  if (entry.entry == nullptr) return Unknown(name);
+  const auto& versions = entry.entry->versions;
   if (version.empty()) {
     for (auto newest = versions.rbegin(); newest != versions.rend(); ++newest) {
-      if (newest->second.model != nullptr) return newest->second.model;
+      if (entry.Of(newest->second) != nullptr) return entry.Of(newest->second);
     }
     return Unavailable("Request for unknown model: '{}' has no available versions", name);
   }
@@ -261,19 +282,29 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ModelRepository::Find(std::string_v
   if (found == versions.end()) {
     return NotFound("Request for unknown model: '{}' version {} is not found", name, number);
   }
-  if (found->second.model != nullptr) return found->second.model;
+  if (entry.Of(found->second) != nullptr) return entry.Of(found->second);
   return Unavailable("Request for unknown model: '{}' version {} is not at ready state", name,
                      number);
+}
+
+ModelRepository::Found ModelRepository::FindEntry(std::string_view name) const {
+  const auto at = entries_.find(name);
+  if (at != entries_.end()) return {&at->second, false};
+  if (!make_pictures_ || !name.ends_with(kPicturesEnding)) return {};
+  name.remove_suffix(kPicturesEnding.size());
+  const auto base = entries_.find(name);
+  if (base == entries_.end()) return {};
+  return {&base->second, true};
 }
 
 absl::StatusOr<std::vector<std::shared_ptr<ServedModel>>> ModelRepository::Versions(
     std::string_view name) const {
   const MutexLock lock(mutex_);
-  const auto at = entries_.find(name);
-  if (at == entries_.end()) return Unknown(name);
+  const Found found = FindEntry(name);
+  if (found.entry == nullptr) return Unknown(name);
   std::vector<std::shared_ptr<ServedModel>> ready;
-  for (const auto& [version, entry] : at->second.versions) {
-    if (entry.model != nullptr) ready.push_back(entry.model);
+  for (const auto& [version, one] : found.entry->versions) {
+    if (found.Of(one) != nullptr) ready.push_back(found.Of(one));
   }
   if (!ready.empty()) return ready;
   return Unavailable("Request for unknown model: '{}' has no available versions", name);
@@ -285,6 +316,7 @@ std::vector<std::shared_ptr<ServedModel>> ModelRepository::All() const {
   for (const auto& [name, entry] : entries_) {
     for (const auto& [version, one] : entry.versions) {
       if (one.model != nullptr) all.push_back(one.model);
+      if (IsForPictures(one.model.get()) && one.pictures != nullptr) all.push_back(one.pictures);
     }
   }
   return all;
@@ -306,6 +338,9 @@ std::vector<ModelIndexEntry> ModelRepository::Index(bool ready_only) const {
       if (entry.versions.empty()) index.push_back({name, "", ModelState::kUnknown, ""});
       for (const auto& [version, one] : entry.versions) {
         index.push_back({name, std::to_string(version), one.state, one.reason});
+        if (one.pictures == nullptr || !IsForPictures(one.model.get())) continue;
+        index.push_back(
+            {name + std::string(kPicturesEnding), std::to_string(version), one.state, ""});
       }
     }
   }

@@ -62,10 +62,23 @@ class ModelRepository {
  public:
   using LoadDone = std::function<void(const absl::Status&)>;  // on the thread "models"
 
+  // What is done with a model's version before it is served: `replaced` is the one that it takes the place
+  // of, or null. An error keeps it from being served. On the thread "models".
+  using BeforeServed = std::function<absl::Status(const std::shared_ptr<ServedModel>& fresh,
+                                                  const ServedModel* replaced)>;
+  // The model that answers under NAME and this ending what NAME finds in pictures; null: there is none.
+  static constexpr std::string_view kPicturesEnding = "_pictures";
+  using MakePictures =
+      std::function<std::shared_ptr<ServedModel>(const std::shared_ptr<ServedModel>& base)>;
+
   // ResourceExhausted without a thread; InvalidArgument for two choices of one name.
   static absl::StatusOr<std::unique_ptr<ModelRepository>> Create(
       ModelRepositoryOptions options, std::vector<ServedModelChoice> choices);
   ~ModelRepository();  // Stop()s
+
+  // Before anything is loaded.
+  void UseForPictures(BeforeServed before) { before_served_ = std::move(before); }
+  void ServePicturesAs(MakePictures make) { make_pictures_ = std::move(make); }
 
   // Loads all that was chosen, in order; `done` has the first error, after all were tried.
   void LoadChosen(LoadDone done);
@@ -98,7 +111,8 @@ class ModelRepository {
 
  private:
   struct Version {
-    std::shared_ptr<ServedModel> model;  // null: not loaded
+    std::shared_ptr<ServedModel> model;     // null: not loaded
+    std::shared_ptr<ServedModel> pictures;  // of that, or null
     ModelState state = ModelState::kUnknown;
     std::string reason;
   };
@@ -116,12 +130,23 @@ class ModelRepository {
   ModelRepository(ModelRepositoryOptions options) : options_(std::move(options)) {}
   void Loop() EXCLUDES(mutex_);
   void Post(Task task) EXCLUDES(mutex_);
+  // Of the entry of that name, or of NAME_pictures; null where there is neither.
+  struct Found {
+    const Entry* entry = nullptr;
+    bool pictures = false;
+    const std::shared_ptr<ServedModel>& Of(const Version& version) const {
+      return pictures ? version.pictures : version.model;
+    }
+  };
+  Found FindEntry(std::string_view name) const REQUIRES(mutex_);
   absl::Status LoadNow(const std::string& name) EXCLUDES(mutex_);
   absl::Status UnloadNow(const std::string& name) EXCLUDES(mutex_);
   void Mark(const std::string& name, int64_t version, ModelState state, std::string reason)
       EXCLUDES(mutex_);
 
   const ModelRepositoryOptions options_;
+  BeforeServed before_served_;
+  MakePictures make_pictures_;
   mutable Mutex mutex_;
   CondVar work_;
   std::map<std::string, Entry, std::less<>> entries_ GUARDED_BY(mutex_);

@@ -65,6 +65,8 @@ absl::StatusOr<int> MaxBatchOf(int wanted, InferenceSession& session) {
       wanted);
 }
 
+std::atomic<uint64_t> next_load{1};
+
 int64_t RowsOf(const InferCall& call, int max_batch) {
   return max_batch > 0 ? call.input(0).shape[0] : 1;
 }
@@ -85,6 +87,47 @@ void InferCall::Done(const absl::Status& status) {
   request.inputs.clear();
   request.backing.reset();
   answer(std::move(response));
+}
+
+ServedModel::ServedModel(const ModelVersionOptions& options)
+    : options_(options), load_(next_load.fetch_add(1, std::memory_order_relaxed)) {}
+
+std::shared_ptr<ServedModel> ServedModel::MakeEnsemble(const ServedModel& base,
+                                                       EnsembleOptions ensemble) {
+  ModelVersionOptions options = base.options_;
+  options.name = std::move(ensemble.name);
+  options.labels = nullptr;
+  std::shared_ptr<ServedModel> model(new ServedModel(options));
+  model->ensemble_of_ = std::move(ensemble.of);
+  model->inputs_ = std::move(ensemble.inputs);
+  model->outputs_ = std::move(ensemble.outputs);
+  model->max_batch_ = ensemble.max_batch;
+  model->instances_ = base.instances_;
+  model->run_ = std::move(ensemble.run);
+  return model;
+}
+
+std::shared_ptr<ModelCompanion> ServedModel::companion() const {
+  const MutexLock lock(companion_mutex_);
+  return companion_;
+}
+
+bool ServedModel::SetCompanion(std::shared_ptr<ModelCompanion> companion) {
+  const MutexLock lock(companion_mutex_);
+  if (stopped_ || companion_ != nullptr) return false;
+  companion_ = std::move(companion);
+  return true;
+}
+
+void ServedModel::End(bool discard) {
+  if (batcher_ != nullptr) batcher_->Stop(discard);
+  std::shared_ptr<ModelCompanion> companion;
+  {
+    const MutexLock lock(companion_mutex_);
+    stopped_ = true;
+    companion = companion_;
+  }
+  if (companion != nullptr) companion->Stop(discard);
 }
 
 absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Open(const ModelVersionOptions& options,
@@ -151,8 +194,12 @@ absl::Status ServedModel::Submit(std::shared_ptr<ServedModel> model,
   accepted.response.model = model->name();
   accepted.response.version = model->version();
   accepted.response.id = accepted.request.id;
-  Batcher& batcher = *model->batcher_;
   accepted.model = model;
+  if (model->is_ensemble()) {
+    model->run_(std::move(call));
+    return absl::OkStatus();
+  }
+  Batcher& batcher = *model->batcher_;
   InferCall* const job = call.release();  // from here on it may be done at any moment
   const absl::Status status = batcher.TrySubmit(job);
   if (!status.ok()) {

@@ -6,11 +6,13 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "infer/backend.h"
 #include "infer/batcher.h"
 #include "infer/model_format.h"
@@ -20,6 +22,13 @@
 #include "types/detections.h"
 
 namespace sightline::serve {
+
+// When a model's detectors for whole pictures (serve/pictures) are opened: a second set of sessions.
+enum class PictureUse : uint8_t { kOnDemand, kAtLoad, kOff };
+struct PictureSettings {
+  PictureUse use = PictureUse::kOnDemand;
+  bool shrink = true;  // JPEGs are decoded no larger than needed
+};
 
 // How a model is run. All defaults are chosen.
 struct ModelSettings {
@@ -34,6 +43,7 @@ struct ModelSettings {
   int priority = kUsualPriority;
   int64_t timeout_us = 0;  // of requests that say nothing; 0 = none
   std::vector<std::string> providers = {};
+  PictureSettings pictures = {};
 };
 inline constexpr int kUsualMaxBatch = 32;
 inline constexpr int kAnyBatch = 0;  // for backends: what comes in a run is not known
@@ -43,17 +53,48 @@ struct ModelVersionOptions {
   std::string version;  // "1"
   std::string file;
   std::shared_ptr<const LabelSet> labels = {};  // may be null
+  bool is_described = false;                    // by a model.yaml
+  std::string backend = {};                     // as wished; "" = the one that suits the file
   ModelSettings settings = {};
   const Clock* clock = &Clock::Real();  // outlives the model
 };
 
+// What else was opened of a model's files, for other kinds of requests. It ends with the model.
+class ModelCompanion {
+ public:
+  virtual ~ModelCompanion() = default;
+  // As ServedModel::Stop(), or with `discard` Discard().
+  virtual void Stop(bool discard) = 0;
+  // False: it could not be opened, and tells everyone why.
+  virtual bool works() const = 0;
+};
+
+class ServedModel;
+
+// A model that has no sessions of its own: its requests are answered by others.
+struct EnsembleOptions {
+  std::string name;
+  std::string of;  // the model that answers
+  std::vector<TensorInfo> inputs;
+  std::vector<TensorInfo> outputs;
+  int max_batch = 0;
+  // Takes a request that fits; answers it by InferCall::Done(), which ends it.
+  std::function<void(std::unique_ptr<InferCall>)> run;
+};
+
 class ServedModel {
  public:
+  static constexpr std::string_view kEnsemble = "ensemble";
+
   // Opens the sessions and runs each once on zeros. Errors are those of the backend, and
   // InvalidArgument for settings that the model cannot have.
   // Cost: loading the model, and some inferences.
   static absl::StatusOr<std::shared_ptr<ServedModel>> Open(const ModelVersionOptions& options,
                                                            InferenceBackend& backend);
+
+  // `base` is the model that answers; its version and settings are the ensemble's.
+  static std::shared_ptr<ServedModel> MakeEnsemble(const ServedModel& base,
+                                                   EnsembleOptions ensemble);
 
   const std::string& name() const { return options_.name; }
   const std::string& version() const { return options_.version; }
@@ -67,6 +108,16 @@ class ServedModel {
   const ModelSettings& settings() const { return options_.settings; }
   int instances() const { return instances_; }
   const LabelSet* labels() const { return options_.labels.get(); }
+  const ModelVersionOptions& options() const { return options_; }
+  // Differs between all that were opened in this process.
+  uint64_t load() const { return load_; }
+  bool is_ensemble() const { return !ensemble_of_.empty(); }
+  const std::string& ensemble_of() const { return ensemble_of_; }  // the model that answers
+
+  // Null until there is one.
+  std::shared_ptr<ModelCompanion> companion() const EXCLUDES(companion_mutex_);
+  // False, and nothing is kept, after Stop() or where there is one.
+  bool SetCompanion(std::shared_ptr<ModelCompanion> companion) EXCLUDES(companion_mutex_);
 
   // Takes the request; the answer comes by `call->done`. When it is refused `call` is left as it was:
   // InvalidArgument for what does not fit the model; ResourceExhausted when too many wait; Unavailable
@@ -74,22 +125,24 @@ class ServedModel {
   static absl::Status Submit(std::shared_ptr<ServedModel> model, std::unique_ptr<InferCall>& call);
 
   // Answers what waits, then refuses. Idempotent; not on a thread of its own.
-  void Stop() { batcher_->Stop(/*discard=*/false); }
+  void Stop() EXCLUDES(companion_mutex_) { End(/*discard=*/false); }
   // The same, but what waits is answered Cancelled.
-  void Discard() { batcher_->Stop(/*discard=*/true); }
+  void Discard() EXCLUDES(companion_mutex_) { End(/*discard=*/true); }
 
   ModelStatistics& statistics() { return statistics_; }
   const ModelStatistics& statistics() const { return statistics_; }
-  BatcherCounts batcher_counts() const { return batcher_->Counts(); }
+  BatcherCounts batcher_counts() const { return batcher_ ? batcher_->Counts() : BatcherCounts(); }
   const Clock& clock() const { return *options_.clock; }
 
  private:
-  explicit ServedModel(const ModelVersionOptions& options) : options_(options) {}
+  explicit ServedModel(const ModelVersionOptions& options);
+  void End(bool discard) EXCLUDES(companion_mutex_);
   absl::Status Prepare(InferCall& call) const;
   absl::Status PrepareInput(size_t port, const InferInput& input, InferCall& call) const;
   absl::Status PrepareOutputs(InferCall& call) const;
 
   const ModelVersionOptions options_;
+  const uint64_t load_;
   std::string backend_;
   ModelFormat format_ = ModelFormat::kOnnx;
   std::vector<TensorInfo> inputs_;
@@ -97,7 +150,12 @@ class ServedModel {
   int max_batch_ = 0;
   int instances_ = 0;
   ModelStatistics statistics_;
-  std::unique_ptr<Batcher> batcher_;  // last: its threads use what stands above
+  mutable Mutex companion_mutex_;
+  std::shared_ptr<ModelCompanion> companion_ GUARDED_BY(companion_mutex_);
+  bool stopped_ GUARDED_BY(companion_mutex_) = false;
+  std::string ensemble_of_;
+  std::function<void(std::unique_ptr<InferCall>)> run_;  // of an ensemble
+  std::unique_ptr<Batcher> batcher_;                     // last: its threads use what stands above
 };
 
 }  // namespace sightline::serve

@@ -79,8 +79,9 @@ struct PictureModelId {
   std::string version;
   // Differs between all loads of all models in this process: also when the same version is loaded anew.
   uint64_t load = 0;
-  // SHA-256 of the model file: the same in all processes. "" where it could not be read.
-  std::string file_sha256;
+  // Of the model's file and of all settings that change its results, the same in all processes; "" until
+  // it has looked at its first picture.
+  std::string identity;
 };
 
 class PictureService {
@@ -94,7 +95,7 @@ class PictureService {
   // Internal (the model failed).
   virtual void Answer(PictureRequest&& request, PictureDone done) = 0;
 
-  // NotFound, Unavailable and InvalidArgument as above. Cost: a lock; of the file's hash nothing.
+  // NotFound, Unavailable and InvalidArgument as above. Cost: a lock or two.
   virtual absl::StatusOr<PictureModelId> Identify(std::string_view model,
                                                   std::string_view version) const = 0;
 };

@@ -143,7 +143,12 @@ std::string ConfigJson(const ServedModel& model) {
                  {"parameters", Json::object()},
                  {"model_warmup", Json::array()},
                  {"model_transaction_policy", {{"decoupled", false}}}};
-  if (in_rows) {
+  if (model.is_ensemble()) {
+    config["ensemble_scheduling"] = {
+        {"step", Json::array({{{"model_name", model.ensemble_of()}, {"model_version", -1}}})}};
+    config["instance_group"] = Json::array();
+    config["default_model_filename"] = "";
+  } else if (in_rows) {
     config["dynamic_batching"] = {{"preferred_batch_size", settings.preferred_batches},
                                   {"max_queue_delay_microseconds", settings.max_delay_us},
                                   {"preserve_ordering", false},

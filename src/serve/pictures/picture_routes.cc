@@ -1,0 +1,174 @@
+#include "serve/pictures/picture_routes.h"
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "serve/pictures/picture_json.h"
+#include "serve/pictures/picture_task.h"
+#include "serve/pictures/picture_upload.h"
+#include "serve/rest/rest_routes.h"
+#include "store/jsonl_format.h"
+
+namespace sightline::serve {
+namespace {
+
+constexpr int kUnsupportedType = 415;
+
+HttpResponse JsonAnswer(std::string body) {
+  return {.status = 200, .content_type = "application/json", .body = std::move(body)};
+}
+
+HttpResponse Refusal(const absl::Status& status) {
+  if (absl::IsUnimplemented(status)) return ErrorResponse(kUnsupportedType, MessageOf(status));
+  return ErrorAnswer(status);
+}
+
+HttpResponse OneAnswer(absl::StatusOr<PictureAnswer>&& result, DrawnAs drawn) {
+  if (!result.ok()) return ErrorAnswer(result.status());
+  HttpResponse response;
+  if (drawn == DrawnAs::kNone) {
+    response = JsonAnswer(PictureJson(*result));
+  } else {
+    response.content_type = drawn == DrawnAs::kPng ? "image/png" : "image/jpeg";
+    response.body = std::move(result->drawn);
+  }
+  response.headers.emplace_back("Server-Timing", TimingText(result->times));
+  return response;
+}
+
+// The answers to several pictures of one request; the last one to come writes.
+struct PictureList {
+  std::string model;
+  std::vector<std::string> names;
+  std::vector<absl::StatusOr<PictureAnswer>> results;
+  std::vector<int> statuses;  // of HTTP, of those that failed
+  std::atomic<size_t> left{0};
+};
+
+HttpResponse ListAnswer(PictureList& list) {
+  std::string json = "{\"model\":";
+  AppendJsonString(list.model, json);
+  json += ",\"results\":[";
+  const absl::StatusOr<PictureAnswer>* first_error = nullptr;
+  bool any = false;
+  for (size_t i = 0; i < list.results.size(); ++i) {
+    const absl::StatusOr<PictureAnswer>& result = list.results[i];
+    json += i == 0 ? "{" : ",{";
+    if (!list.names[i].empty()) {
+      json += "\"name\":";
+      AppendJsonString(list.names[i], json);
+      json += ",";
+    }
+    if (result.ok()) {
+      any = true;
+      AppendPictureMembers(*result, json);
+    } else {
+      if (first_error == nullptr) first_error = &result;
+      AppendErrorMembers(result.status(), Refusal(result.status()).status, json);
+    }
+    json += "}";
+  }
+  json += "]";
+  if (any) return JsonAnswer(json + "}");
+  HttpResponse response = Refusal(first_error->status());
+  json += ",\"error\":";
+  AppendJsonString(MessageOf(first_error->status()), json);
+  response.body = json + "}";
+  return response;
+}
+
+class PictureRoutes {
+ public:
+  explicit PictureRoutes(PictureService& pictures) : pictures_(pictures) {}
+
+  void Answer(PictureTask task, HttpRequest&& http, const HttpReply& reply) {
+    const DrawnAs drawn = DrawnAsOf(http.Header("accept"));
+    absl::StatusOr<PictureUpload> upload = ReadUpload(http);
+    if (!upload.ok()) return reply(Refusal(upload.status()));
+    PictureRequest request;
+    request.model = http.Parameter("model");
+    request.version = http.Parameter("version");
+    request.backing = upload->backing;
+    request.task = task;
+    request.options = std::move(upload->options);
+    request.drawn = drawn;
+    request.priority = upload->priority;
+    request.timeout_us = upload->timeout_us;
+    if (upload->is_list) return AnswerList(std::move(request), *upload, reply);
+    request.bytes = upload->pictures[0].bytes;
+    if (PictureTypeOf(request.bytes).empty()) return reply(Refusal(WrongType()));
+    pictures_.Answer(std::move(request), [reply, drawn](absl::StatusOr<PictureAnswer>&& result) {
+      reply(OneAnswer(std::move(result), drawn));
+    });
+  }
+
+ private:
+  static absl::Status WrongType() {
+    return Unimplemented("no picture by its first bytes: {}", kTakenTypes);
+  }
+
+  void AnswerList(PictureRequest&& common, const PictureUpload& upload, const HttpReply& reply) {
+    if (common.drawn != DrawnAs::kNone && upload.pictures.size() > 1) {
+      return reply(ErrorAnswer(InvalidArgument(
+          "Accept asks for a drawn picture, and {} were sent: send one", upload.pictures.size())));
+    }
+    if (common.drawn != DrawnAs::kNone) {
+      const DrawnAs drawn = common.drawn;
+      common.bytes = upload.pictures[0].bytes;
+      if (PictureTypeOf(common.bytes).empty()) return reply(Refusal(WrongType()));
+      return pictures_.Answer(std::move(common),
+                              [reply, drawn](absl::StatusOr<PictureAnswer>&& result) {
+                                reply(OneAnswer(std::move(result), drawn));
+                              });
+    }
+    const auto known = pictures_.Identify(common.model, common.version);
+    if (!known.ok()) return reply(ErrorAnswer(known.status()));
+    const auto list = std::make_shared<PictureList>();
+    list->model = common.model;
+    for (const UploadedPicture& picture : upload.pictures) list->names.push_back(picture.name);
+    list->results.assign(upload.pictures.size(), WrongType());
+    list->left.store(upload.pictures.size());
+    for (size_t i = 0; i < upload.pictures.size(); ++i) {
+      const auto done = [list, reply, i](absl::StatusOr<PictureAnswer>&& result) {
+        list->results[i] = std::move(result);
+        if (list->left.fetch_sub(1) == 1) reply(ListAnswer(*list));
+      };
+      if (PictureTypeOf(upload.pictures[i].bytes).empty()) {
+        done(WrongType());
+        continue;
+      }
+      PictureRequest request = common;
+      request.bytes = upload.pictures[i].bytes;
+      pictures_.Answer(std::move(request), done);
+    }
+  }
+
+  PictureService& pictures_;
+};
+
+}  // namespace
+
+absl::Status AddPictureRoutes(PictureService& pictures, const PictureRouteOptions& options,
+                              HttpServer& server) {
+  using enum PictureTask;
+  const auto routes = std::make_shared<PictureRoutes>(pictures);
+  for (const PictureTask task : {kDetect, kClassify, kSegment, kPose, kEmbed}) {
+    const std::string path = fmt::format("/v1/{}/{{model}}", ToString(task));
+    for (const std::string& pattern : {path, path + "/versions/{version}"}) {
+      RouteOptions route;
+      route.max_body_bytes = options.max_request_bytes;
+      SL_RETURN_IF_ERROR(server.RouteAsync(
+          "POST", pattern,
+          [routes, task](HttpRequest&& request, const HttpReply& reply) {
+            routes->Answer(task, std::move(request), reply);
+          },
+          route));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace sightline::serve
