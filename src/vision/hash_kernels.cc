@@ -207,9 +207,27 @@ void Divide(const float* sums, int width, float divisor, float* to) {
   }
 }
 
+float Dot(const float* a, const float* b, int length) {
+  const DF df;
+  VF sums[4];  // that do not wait for each other
+  for (VF& sum : sums) sum = hn::Zero(df);
+  int i = 0;
+  for (; i + 4 * kLanes <= length; i += 4 * kLanes) {
+    for (int k = 0; k < 4; ++k) {
+      const VF product =
+          hn::Mul(hn::LoadU(df, a + i + k * kLanes), hn::LoadU(df, b + i + k * kLanes));
+      sums[k] = hn::Add(sums[k], product);
+    }
+  }
+  const VF sum = hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]));
+  float total = hn::GetLane(hn::SumOfLanes(df, sum));
+  for (; i < length; ++i) total += a[i] * b[i];
+  return total;
+}
+
 const HashKernels* KernelsOfHashes() {
   static constexpr HashKernels kKernels = {Grey, Luma,  WidenGrey, ToColumns, ToRows,
-                                           Box,  BoxAt, Slide,     Divide};
+                                           Box,  BoxAt, Slide,     Divide,    Dot};
   return &kKernels;
 }
 

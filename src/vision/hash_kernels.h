@@ -33,6 +33,9 @@ struct HashKernels {
   void (*slide)(const float* add, const float* subtract, int width, float* sums);
   // to = sums / divisor
   void (*divide)(const float* sums, int width, float divisor, float* to);
+
+  // The sum of products of two rows; of any length, in an order of its own.
+  float (*dot)(const float* a, const float* b, int length);
 };
 
 const HashKernels& BestHashKernels();

@@ -45,7 +45,7 @@ class ResultCache::Core : public std::enable_shared_from_this<ResultCache::Core>
   Core(std::shared_ptr<CacheStore> store, const ResultCacheOptions& options)
       : store_(std::move(store)), options_(options) {}
 
-  void Get(const CacheKey& key, Compute compute, Done done, int64_t deadline_us);
+  void Get(const CacheKey& key, Compute compute, Done done, int64_t deadline_us, CacheHit kind);
   void Find(const CacheKey& key, CacheHit kind, CacheStore::Found found);
   void Put(const CacheKey& key, CachedBytes value) { store_->Put(key, std::move(value)); }
   int64_t ReleaseLate();
@@ -120,10 +120,11 @@ Counter& ResultCache::Core::CounterOf(CacheHit hit) {
   return misses_;
 }
 
-void ResultCache::Core::Get(const CacheKey& key, Compute compute, Done done, int64_t deadline_us) {
+void ResultCache::Core::Get(const CacheKey& key, Compute compute, Done done, int64_t deadline_us,
+                            CacheHit kind) {
   if (CachedBytes bytes = store_->FindNow(key)) {
-    exact_.Add();
-    return done(CachedAnswer{std::move(bytes), CacheHit::kExact});
+    CounterOf(kind).Add();
+    return done(CachedAnswer{std::move(bytes), kind});
   }
   Caller caller{std::move(compute), std::move(done), deadline_us};
   Part& part = PartOf(key);
@@ -147,10 +148,10 @@ void ResultCache::Core::Get(const CacheKey& key, Compute compute, Done done, int
     return;
   }
   // Once more: it may have come between the first look and here. From here on nobody else writes it.
-  store_->Find(key, [self = shared_from_this(), key,
+  store_->Find(key, [self = shared_from_this(), key, kind,
                      caller = std::make_shared<Caller>(std::move(caller))](CachedBytes bytes) {
     if (bytes == nullptr) return self->Lead(key, std::move(*caller));
-    self->Answer(key, std::move(bytes), CacheHit::kExact, std::move(caller->done));
+    self->Answer(key, std::move(bytes), kind, std::move(caller->done));
   });
 }
 
@@ -313,8 +314,9 @@ ResultCache::ResultCache(std::shared_ptr<CacheStore> store, const ResultCacheOpt
 
 ResultCache::~ResultCache() = default;
 
-void ResultCache::Get(const CacheKey& key, Compute compute, Done done, int64_t deadline_us) {
-  core_->Get(key, std::move(compute), std::move(done), deadline_us);
+void ResultCache::Get(const CacheKey& key, Compute compute, Done done, int64_t deadline_us,
+                      CacheHit kind) {
+  core_->Get(key, std::move(compute), std::move(done), deadline_us, kind);
 }
 
 void ResultCache::Find(const CacheKey& key, CacheHit kind, CacheStore::Found found) {

@@ -65,8 +65,9 @@ class ResultCache {
   ~ResultCache();
 
   // `deadline_us` on the monotonic clock, 0 = none: how long to wait for another's computation at most
-  // (DeadlineExceeded). The own `compute` keeps to it by itself.
-  void Get(const CacheKey& key, Compute compute, Done done, int64_t deadline_us = 0);
+  // (DeadlineExceeded). The own `compute` keeps to it by itself. `kind`: as what a hit counts.
+  void Get(const CacheKey& key, Compute compute, Done done, int64_t deadline_us = 0,
+           CacheHit kind = CacheHit::kExact);
   // Null where it is not there. Counts a hit of that kind, and no miss.
   void Find(const CacheKey& key, CacheHit kind, CacheStore::Found found);
   void Put(const CacheKey& key, CachedBytes value);

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "serve/inference/cached_infer.h"
+
 namespace sightline::serve {
 namespace {
 
@@ -29,6 +31,14 @@ constexpr MetricInfo kPending = {"nv_inference_pending_request_count", kGauge,
                                  "Instantaneous number of pending requests awaiting execution"};
 constexpr MetricInfo kTracesLeftOut = {"sightline_serve_traces_left_out_total", kCounter,
                                        "Traces of requests that were not written for want of room"};
+constexpr MetricInfo kCacheHits = {"nv_cache_num_hits_per_model", kCounter,
+                                   "Number of cache hits per model"};
+constexpr MetricInfo kCacheHitUs = {"nv_cache_hit_duration_per_model", kCounter,
+                                    "Total cache hit duration per model, in microseconds"};
+constexpr MetricInfo kCacheMisses = {"nv_cache_num_misses_per_model", kCounter,
+                                     "Number of cache misses per model"};
+constexpr MetricInfo kCacheMissUs = {"nv_cache_miss_duration_per_model", kCounter,
+                                     "Total cache miss duration per model, in microseconds"};
 constexpr MetricInfo kReady = {"sightline_serve_ready", kGauge,
                                "1 while every model is ready and the server is not ending"};
 
@@ -48,6 +58,11 @@ void CollectModel(const ServedModel& model, MetricWriter& writer) {
   write(kInferUs, counts.compute_infer.us);
   write(kOutputUs, counts.compute_output.us);
   write(kPending, model.batcher_counts().queue.depth);
+  if (model.settings().cache.kind == CacheKind::kOff) return;
+  write(kCacheHits, counts.cache_hit.count);
+  write(kCacheHitUs, counts.cache_hit.us);
+  write(kCacheMisses, counts.cache_miss.count);
+  write(kCacheMissUs, counts.cache_miss.us);
 }
 
 }  // namespace
@@ -60,6 +75,8 @@ absl::StatusOr<std::unique_ptr<InferenceService>> InferenceService::Create(
   }
   std::unique_ptr<InferenceService> service(new InferenceService(
       std::move(options.version), options.shared_memory, std::move(traces), *options.models.clock));
+  SL_ASSIGN_OR_RETURN(service->caches_,
+                      ModelCaches::Create(std::move(options.cache_store), service->clock_));
   SL_ASSIGN_OR_RETURN(service->repository_, ModelRepository::Create(std::move(options.models),
                                                                     std::move(options.choices)));
   return service;
@@ -75,8 +92,23 @@ bool InferenceService::Ready() const {
 }
 
 void InferenceService::Infer(InferRequest&& request, InferDone done) {
+  const int64_t received_us = clock_.NowMonotonicUs();
+  if (auto model = repository_->Find(request.model, request.version); model.ok()) {
+    ModelCache* const cache = caches_->Find((*model)->name(), (*model)->settings().cache);
+    if (cache != nullptr) {
+      const auto around = [this, received_us](InferRequest&& rest, InferDone rest_done) {
+        Run(std::move(rest), std::move(rest_done), received_us);
+      };
+      return InferThroughCache({*std::move(model), cache, around}, std::move(request),
+                               std::move(done), received_us);
+    }
+  }
+  Run(std::move(request), std::move(done), received_us);
+}
+
+void InferenceService::Run(InferRequest&& request, InferDone done, int64_t received_us) {
   auto call = std::make_unique<InferCall>();
-  call->times.received_us = clock_.NowMonotonicUs();
+  call->times.received_us = received_us;
   call->request = std::move(request);
   call->done = std::move(done);
   std::shared_ptr<ServedModel> refused_by;
@@ -131,6 +163,7 @@ void InferenceService::CollectMetrics(MetricWriter& writer) const {
     writer.Write(kTracesLeftOut, {}, static_cast<double>(traces_->left_out()));
   }
   for (const auto& model : repository_->All()) CollectModel(*model, writer);
+  caches_->CollectMetrics(writer);
 }
 
 }  // namespace sightline::serve

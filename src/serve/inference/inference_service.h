@@ -12,6 +12,7 @@
 
 #include "base/metrics.h"
 #include "base/status.h"
+#include "serve/cache/model_caches.h"
 #include "serve/inference/infer_message.h"
 #include "serve/inference/model_repository.h"
 #include "serve/inference/request_traces.h"
@@ -26,6 +27,8 @@ struct InferenceServiceOptions {
   std::vector<ServedModelChoice> choices;
   bool shared_memory = false;  // whether clients may register regions
   std::string trace_file;      // request_traces.h; "": traces cannot be switched on
+  // Of the caches of models that have one; empty: in memory.
+  ModelCaches::MakeStore cache_store = {};
 };
 
 class InferenceService {
@@ -58,6 +61,7 @@ class InferenceService {
   const ModelRepository& repository() const { return *repository_; }
   SharedMemory& shared_memory() { return shared_memory_; }
   ServiceSettings& settings() { return settings_; }
+  ModelCaches& caches() { return *caches_; }
 
   // Unimplemented: clients may ask for a model to be loaded, not say how.
   static absl::Status RefuseLoadParameter(std::string_view parameter);
@@ -73,6 +77,8 @@ class InferenceService {
         shared_memory_(shared_memory),
         traces_(std::move(traces)),
         settings_(traces_ != nullptr ? traces_->file() : "") {}
+  // Past the cache.
+  void Run(InferRequest&& request, InferDone done, int64_t received_us);
 
   const std::string version_;
   const Clock& clock_;
@@ -80,6 +86,7 @@ class InferenceService {
   SharedMemory shared_memory_;
   const std::unique_ptr<RequestTraces> traces_;  // may be null
   ServiceSettings settings_;
+  std::unique_ptr<ModelCaches> caches_;
   std::unique_ptr<ModelRepository> repository_;
 };
 

@@ -19,6 +19,17 @@ void ModelStatistics::Failed(int64_t received_us, int64_t now_us) {
   counts_.fail.Add(now_us - received_us);
 }
 
+void ModelStatistics::CacheHit(int64_t received_us, int64_t now_us) {
+  const MutexLock lock(mutex_);
+  counts_.success.Add(now_us - received_us);
+  counts_.cache_hit.Add(now_us - received_us);
+}
+
+void ModelStatistics::CacheMissed(int64_t received_us, int64_t now_us) {
+  const MutexLock lock(mutex_);
+  counts_.cache_miss.Add(now_us - received_us);
+}
+
 void ModelStatistics::Executed(int64_t rows, const CallTimes& times) {
   const MutexLock lock(mutex_);
   ++counts_.executions;

@@ -48,6 +48,10 @@ class ModelStatistics {
   void Succeeded(int64_t rows, const CallTimes& times, int64_t now_us, int64_t now_utc_us)
       EXCLUDES(mutex_);
   void Failed(int64_t received_us, int64_t now_us) EXCLUDES(mutex_);
+  // A request that the cache answered: a success without an inference.
+  void CacheHit(int64_t received_us, int64_t now_us) EXCLUDES(mutex_);
+  // One that it did not answer, which goes on to the model.
+  void CacheMissed(int64_t received_us, int64_t now_us) EXCLUDES(mutex_);
   void Executed(int64_t rows, const CallTimes& times) EXCLUDES(mutex_);
   ModelCounts Counts() const EXCLUDES(mutex_);
 

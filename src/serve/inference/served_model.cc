@@ -8,6 +8,7 @@
 #include "base/ascii_text.h"
 #include "base/log.h"
 #include "infer/tensor_memory.h"
+#include "serve/inference/model_content.h"
 #include "serve/inference/row_probe.h"
 #include "serve/inference/tensor_runner.h"
 #include "serve/inference/tensor_types.h"
@@ -144,6 +145,8 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Open(const ModelVersio
   }
   model->backend_ = backend.name();
   model->format_ = FormatOf(options.file);
+  const bool has_cache = settings.cache.kind != CacheKind::kOff;
+  const std::string content = has_cache ? ModelContent(options, backend.name()) : "";
   std::vector<std::unique_ptr<BatchRunner>> runners;
   SessionOptions opening{.model_file = options.file,
                          .intra_op_threads = settings.threads,
@@ -179,6 +182,8 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Open(const ModelVersio
   batching.default_priority = settings.priority;
   batching.clock = options.clock;
   SL_ASSIGN_OR_RETURN(model->batcher_, Batcher::Create(batching, std::move(runners)));
+  if (!has_cache) return model;
+  model->content_ = ModelContent(options, backend.name()) == content ? content : UniqueContent();
   return model;
 }
 
@@ -206,6 +211,14 @@ absl::Status ServedModel::Submit(std::shared_ptr<ServedModel> model,
     call.reset(job);
     call->model = nullptr;
   }
+  return status;
+}
+
+absl::Status ServedModel::Check(InferRequest& request) const {
+  InferCall call;
+  call.request = std::move(request);
+  const absl::Status status = Prepare(call);
+  request = std::move(call.request);
   return status;
 }
 

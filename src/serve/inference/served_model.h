@@ -16,6 +16,7 @@
 #include "infer/backend.h"
 #include "infer/batcher.h"
 #include "infer/model_format.h"
+#include "serve/cache/model_cache.h"
 #include "serve/inference/infer_call.h"
 #include "serve/inference/infer_message.h"
 #include "serve/inference/model_statistics.h"
@@ -44,6 +45,7 @@ struct ModelSettings {
   int64_t timeout_us = 0;  // of requests that say nothing; 0 = none
   std::vector<std::string> providers = {};
   PictureSettings pictures = {};
+  CacheSettings cache = {};
 };
 inline constexpr int kUsualMaxBatch = 32;
 inline constexpr int kAnyBatch = 0;  // for backends: what comes in a run is not known
@@ -118,11 +120,18 @@ class ServedModel {
   std::shared_ptr<ModelCompanion> companion() const EXCLUDES(companion_mutex_);
   // False, and nothing is kept, after Stop() or where there is one.
   bool SetCompanion(std::shared_ptr<ModelCompanion> companion) EXCLUDES(companion_mutex_);
+  // What its answers depend on beside the request: its file's bytes, labels, runtime and providers, as a
+  // hash. Of a file that changed while it was loaded, or whose weights lie in others, a word that no
+  // other load has. "" without a cache.
+  const std::string& content() const { return content_; }
 
   // Takes the request; the answer comes by `call->done`. When it is refused `call` is left as it was:
   // InvalidArgument for what does not fit the model; ResourceExhausted when too many wait; Unavailable
   // after Stop().
   static absl::Status Submit(std::shared_ptr<ServedModel> model, std::unique_ptr<InferCall>& call);
+
+  // Whether the request fits the model: InvalidArgument, as Submit().
+  absl::Status Check(InferRequest& request) const;
 
   // Answers what waits, then refuses. Idempotent; not on a thread of its own.
   void Stop() EXCLUDES(companion_mutex_) { End(/*discard=*/false); }
@@ -145,6 +154,7 @@ class ServedModel {
   const uint64_t load_;
   std::string backend_;
   ModelFormat format_ = ModelFormat::kOnnx;
+  std::string content_;
   std::vector<TensorInfo> inputs_;
   std::vector<TensorInfo> outputs_;
   int max_batch_ = 0;
