@@ -73,6 +73,7 @@ int main(int argc, char** argv) {
   cli::AddSimCommand(app, exit_code);
   cli::AddEvalCommand(app, exit_code);
   cli::AddServeCommand(app, exit_code);
+  cli::AddKeysCommand(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

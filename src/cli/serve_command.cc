@@ -37,12 +37,13 @@ struct ServeArguments {
   std::vector<std::string> models;
   std::string config;
   std::string trace_file;
-  std::optional<std::string> http, grpc, metrics, drain;
+  std::optional<std::string> http, grpc, metrics, drain, keys, access_log;
   std::optional<int> instances;
   bool shared_memory = false;
 };
 
 std::atomic<bool> stop{false};
+std::atomic<bool> reopen{false};
 
 constexpr std::chrono::milliseconds kLook{20};  // for signals
 constexpr size_t kMostConnections = 16384;      // chosen
@@ -54,6 +55,7 @@ struct Servers {
   // In the order in which they use each other.
   std::unique_ptr<serve::InferenceService> service;
   std::unique_ptr<serve::ServedPictures> pictures;
+  std::unique_ptr<serve::AccessGate> gate;
   std::unique_ptr<serve::HttpServer> http;
   std::unique_ptr<serve::HttpServer> metrics;
   std::unique_ptr<serve::GrpcServer> grpc;
@@ -62,7 +64,8 @@ struct Servers {
 // Null for "off".
 absl::StatusOr<std::unique_ptr<serve::HttpServer>> MakeHttp(const std::string& option,
                                                             const std::string& where,
-                                                            size_t connections, int64_t drain_us) {
+                                                            size_t connections, int64_t drain_us,
+                                                            serve::HttpGate* gate) {
   if (where == "off") return std::unique_ptr<serve::HttpServer>();
   const absl::StatusOr<ListenAddress> address = ParseListenAddress(where);
   if (!address.ok()) return WithContext(address.status(), option);
@@ -70,6 +73,7 @@ absl::StatusOr<std::unique_ptr<serve::HttpServer>> MakeHttp(const std::string& o
   options.tcp = *address;
   options.max_connections = connections;
   options.stop_timeout_us = drain_us;
+  options.gate = gate;
   auto server = serve::HttpServer::Create(options);
   if (!server.ok()) return WithContext(server.status(), option);
   return server;
@@ -77,9 +81,11 @@ absl::StatusOr<std::unique_ptr<serve::HttpServer>> MakeHttp(const std::string& o
 
 // Null for "off".
 absl::StatusOr<std::unique_ptr<serve::GrpcServer>> MakeGrpc(serve::InferenceService& service,
-                                                            const std::string& where) {
+                                                            const std::string& where,
+                                                            serve::AccessGate* gate) {
   if (where == "off") return std::unique_ptr<serve::GrpcServer>();
   serve::GrpcServerOptions options;
+  options.gate = gate;
   const absl::StatusOr<ListenAddress> address = ParseListenAddress(where);
   if (!address.ok()) return WithContext(address.status(), "--grpc");
   options.address = *address;
@@ -112,6 +118,8 @@ absl::StatusOr<serve::ServingConfig> ConfigOf(const ServeArguments& arguments) {
   config.grpc = arguments.grpc.value_or(config.grpc);
   config.metrics = arguments.metrics.value_or(config.metrics);
   config.shared_memory |= arguments.shared_memory;
+  config.access.keys = arguments.keys.value_or(config.access.keys);
+  config.access.access_log = arguments.access_log.value_or(config.access.access_log);
   if (arguments.drain) {
     const absl::StatusOr<int64_t> drain_us = ParseDurationUs(*arguments.drain);
     SL_RETURN_IF_ERROR(WithContext(drain_us.status(), "--drain"));
@@ -157,6 +165,17 @@ absl::StatusOr<std::unique_ptr<serve::ServedPictures>> MakePictures(
   return pictures;
 }
 
+// Who may do what, and what is told of it.
+absl::StatusOr<std::unique_ptr<serve::AccessGate>> MakeGate(const serve::ServingConfig& config,
+                                                            serve::InferenceService& service) {
+  serve::AccessParts parts;
+  parts.version = SIGHTLINE_VERSION;
+  parts.overload = [&service](std::string_view model, std::string_view version) {
+    return service.OverloadUs(model, version);
+  };
+  return serve::AccessGate::Open(config.access, std::move(parts));
+}
+
 // Waits until all models are loaded; false when somebody says stop meanwhile.
 absl::StatusOr<bool> LoadModels(serve::InferenceService& service) {
   const auto loaded = std::make_shared<std::promise<absl::Status>>();
@@ -186,17 +205,18 @@ absl::Status Serve(const ServeArguments& arguments) {
   Servers servers;
   SL_ASSIGN_OR_RETURN(servers.service, MakeService(config));
   SL_ASSIGN_OR_RETURN(servers.pictures, MakePictures(*servers.service));
-  SL_ASSIGN_OR_RETURN(servers.http,
-                      MakeHttp("--http", config.http, kMostConnections, config.drain_us));
-  SL_ASSIGN_OR_RETURN(servers.metrics,
-                      MakeHttp("--metrics", config.metrics, kMostScrapers, kScrapeUs));
-  SL_ASSIGN_OR_RETURN(servers.grpc, MakeGrpc(*servers.service, config.grpc));
+  SL_ASSIGN_OR_RETURN(servers.gate, MakeGate(config, *servers.service));
+  SL_ASSIGN_OR_RETURN(servers.http, MakeHttp("--http", config.http, kMostConnections,
+                                             config.drain_us, servers.gate.get()));
+  SL_ASSIGN_OR_RETURN(servers.metrics, MakeHttp("--metrics", config.metrics, kMostScrapers,
+                                                kScrapeUs, servers.gate.get()));
+  SL_ASSIGN_OR_RETURN(servers.grpc, MakeGrpc(*servers.service, config.grpc, servers.gate.get()));
   if (servers.http == nullptr && servers.grpc == nullptr) {
     return InvalidArgument("nothing is left to serve on: --http and --grpc are off");
   }
   if (servers.metrics != nullptr) {
-    SL_RETURN_IF_ERROR(
-        serve::AddServingMetrics(*servers.service, servers.http.get(), *servers.metrics));
+    SL_RETURN_IF_ERROR(serve::AddServingMetrics(*servers.service, servers.http.get(),
+                                                *servers.metrics, servers.gate.get()));
     SL_RETURN_IF_ERROR(servers.metrics->Start());
   }
   if (servers.http != nullptr) {
@@ -212,6 +232,7 @@ absl::Status Serve(const ServeArguments& arguments) {
     const bool is_ready = servers.service->Ready();
     if (servers.grpc != nullptr && is_ready != was_ready) servers.grpc->SetServing(is_ready);
     was_ready = is_ready;
+    if (reopen.exchange(false)) servers.gate->ReopenLog();
     std::this_thread::sleep_for(kLook);
   }
   servers.service->BeginDrain();
@@ -270,14 +291,23 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
       ->add_option("--drain", arguments->drain,
                    "how long answers on their way have at the end (SIGTERM, Ctrl-C) [30s]")
       ->check(NotEmpty());
+  serve
+      ->add_option("--keys", arguments->keys,
+                   "a file of `sightline keys`: nobody may do anything without a key of it")
+      ->check(NotEmpty());
+  serve
+      ->add_option("--access-log", arguments->access_log,
+                   "a line of JSON for each request, to this file (opened anew at SIGHUP) or to "
+                   "stdout")
+      ->check(NotEmpty());
   serve->footer(
       "Examples:\n"
       "  sightline serve --model yolox_nano --model faces=ultraface.onnx\n"
       "  curl localhost:8000/v2/models/yolox_nano\n"
       "Without --model nothing is loaded until a client asks for a package of the model store.\n"
-      "docs/serving.md says what is answered and how.");
+      "docs/serving.md and docs/serving_access.md say what is answered, how and to whom.");
   serve->callback([arguments, &exit_code] {
-    const StopSignal signal({.stop = [] { stop = true; }});
+    const StopSignal signal({.stop = [] { stop = true; }, .reload = [] { reopen = true; }});
     exit_code = Report(Serve(*arguments));
   });
 }

@@ -163,6 +163,40 @@ TakeValue Use(PictureUse* to) {
   };
 }
 
+// A number, or one a second: "100", "0.5/s".
+TakeValue Rate(double most, double* to) {
+  return [=](const YamlNode& node) -> std::string {
+    if (node.kind != YamlNode::Kind::kScalar || !ParseRate(node.text, most, to)) {
+      return fmt::format("is a number above 0 and up to {}, such as 100/s", most);
+    }
+    return "";
+  };
+}
+
+TakeValue Share(double* to) {
+  return [=](const YamlNode& node) -> std::string {
+    double value = 0;
+    const char* const end = node.text.data() + node.text.size();
+    const auto [stop, error] = std::from_chars(node.text.data(), end, value);
+    if (node.kind != YamlNode::Kind::kScalar || error != std::errc() || stop != end ||
+        !(value >= 0 && value <= 1)) {
+      return "is a number from 0 to 1";
+    }
+    *to = value;
+    return "";
+  };
+}
+
+// Relative to the file's folder.
+TakeValue FileAt(const std::filesystem::path& folder, std::string* to) {
+  return [=](const YamlNode& node) -> std::string {
+    if (node.kind != YamlNode::Kind::kScalar || node.text.empty()) return "is a file";
+    const bool is_stream = node.text == "stdout";
+    *to = is_stream ? node.text : (folder / node.text).lexically_normal().string();
+    return "";
+  };
+}
+
 // A path in the file starts at the file's folder; a name of a package is left as it is.
 std::string Placed(const std::string& reference, const std::filesystem::path& folder) {
   const bool is_path = reference.find('/') != std::string::npos || reference.ends_with(".onnx") ||
@@ -191,6 +225,7 @@ void ReadModel(const YamlNode& node, const std::filesystem::path& folder, Reader
       {"timeout", Duration(&settings.timeout_us)},
       {"pictures", Use(&settings.pictures.use)},
       {"shrink", Flag(&settings.pictures.shrink)},
+      {"max_wait", Duration(&settings.max_wait_us)},
   };
   reader.ReadMap(node, keys, "a model");
   if (model.empty()) return reader.Fail(node.at, "a model has the key \"model\"");
@@ -213,13 +248,24 @@ absl::StatusOr<ServingConfig> ParseServingConfig(std::string_view text, const st
       for (const YamlNode* item : node.items) ReadModel(*item, folder, reader, config);
       return "";
     };
-    const Key keys[] = {{"http", Text(&config.http)},
-                        {"grpc", Text(&config.grpc)},
-                        {"metrics", Text(&config.metrics)},
-                        {"shared_memory", Flag(&config.shared_memory)},
-                        {"trace_file", Text(&config.trace_file)},
-                        {"drain", Duration(&config.drain_us)},
-                        {"models", models}};
+    const Key keys[] = {
+        {"http", Text(&config.http)},
+        {"grpc", Text(&config.grpc)},
+        {"metrics", Text(&config.metrics)},
+        {"shared_memory", Flag(&config.shared_memory)},
+        {"trace_file", FileAt(folder, &config.trace_file)},
+        {"drain", Duration(&config.drain_us)},
+        {"models", models},
+        {"keys", FileAt(folder, &config.access.keys)},
+        {"open_health", Flag(&config.access.open_health)},
+        {"open_metrics", Flag(&config.access.open_metrics)},
+        {"model_control", Flag(&config.access.model_control)},
+        {"address_rate", Rate(1e9, &config.access.address_limits.rate_per_s)},
+        {"address_burst", Rate(1e9, &config.access.address_limits.burst)},
+        {"address_concurrency", Whole(1, 1 << 20, &config.access.address_limits.concurrency)},
+        {"access_log", FileAt(folder, &config.access.access_log)},
+        {"otlp", Text(&config.access.otlp)},
+        {"trace_sampling", Share(&config.access.trace_sampling)}};
     reader.ReadMap(*document->root, keys, "the file");
   }
   if (errors.empty()) return config;

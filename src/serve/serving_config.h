@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "serve/access/access_gate.h"
 #include "serve/inference/model_repository.h"
 
 namespace sightline::serve {
@@ -23,6 +24,7 @@ struct ServingConfig {
   bool shared_memory = false;
   std::string trace_file;
   int64_t drain_us = 30'000'000;
+  AccessOptions access;
   std::vector<ServedModelChoice> models;
 };
 

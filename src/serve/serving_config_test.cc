@@ -15,6 +15,16 @@ grpc: off
 metrics: 9000
 shared_memory: true
 drain: 5s
+keys: keys.json
+open_health: true
+open_metrics: true
+model_control: false
+address_rate: 20/s
+address_burst: 40
+address_concurrency: 4
+access_log: /var/log/access.log
+otlp: http://collector:4318/v1/traces
+trace_sampling: 0.25
 models:
   - model: yolox_nano
   - model: models/faces.onnx
@@ -30,6 +40,7 @@ models:
     queue: 100
     priority: 3
     timeout: 1s
+    max_wait: 50ms
 )",
                                          "/etc/sightline/serve.yaml");
   ASSERT_TRUE(config.ok()) << config.status();
@@ -54,6 +65,17 @@ models:
   EXPECT_EQ(faces.settings.queue, 100u);
   EXPECT_EQ(faces.settings.priority, 3);
   EXPECT_EQ(faces.settings.timeout_us, 1'000'000);
+  EXPECT_EQ(faces.settings.max_wait_us, 50'000);
+  EXPECT_EQ(config->access.keys, "/etc/sightline/keys.json");
+  EXPECT_TRUE(config->access.open_health);
+  EXPECT_TRUE(config->access.open_metrics);
+  EXPECT_FALSE(config->access.model_control);
+  EXPECT_EQ(config->access.address_limits.rate_per_s, 20);
+  EXPECT_EQ(config->access.address_limits.burst, 40);
+  EXPECT_EQ(config->access.address_limits.concurrency, 4);
+  EXPECT_EQ(config->access.access_log, "/var/log/access.log");
+  EXPECT_EQ(config->access.otlp, "http://collector:4318/v1/traces");
+  EXPECT_EQ(config->access.trace_sampling, 0.25);
 }
 
 TEST(ServingConfig, MistakesAreToldWithTheirPlace) {
@@ -69,6 +91,8 @@ TEST(ServingConfig, MistakesAreToldWithTheirPlace) {
   EXPECT_THAT(told("models:\n  - model: a\n    queue: 0\n"), HasSubstr("from 1"));
   EXPECT_THAT(told("shared_memory: yes\n"), HasSubstr("true or false"));
   EXPECT_THAT(told("drain: soon\n"), HasSubstr("30s"));
+  EXPECT_THAT(told("address_rate: 0\n"), HasSubstr("100/s"));
+  EXPECT_THAT(told("trace_sampling: 2\n"), HasSubstr("from 0 to 1"));
   EXPECT_THAT(told("[]\n"), HasSubstr("a map"));
   EXPECT_THAT(told("http: 1\nhttp: 2\n"), HasSubstr("s.yaml:2"));
 }
@@ -78,6 +102,8 @@ TEST(ServingConfig, NothingIsTheDefaults) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->http, "8000");
   EXPECT_FALSE(config->shared_memory);
+  EXPECT_EQ(config->access.keys, "");
+  EXPECT_TRUE(config->access.model_control);
   EXPECT_TRUE(config->models.empty());
 }
 

@@ -30,8 +30,10 @@ void CollectHttp(const HttpServerStats& stats, MetricWriter& text) {
   text.Write(kBodiesRefused, {}, static_cast<double>(stats.bodies_refused));
 }
 
-HttpResponse Metrics(const InferenceService& service, const HttpServer* api) {
+HttpResponse Metrics(const InferenceService& service, const HttpServer* api,
+                     const AccessGate* gate) {
   PrometheusText text;
+  if (gate != nullptr) gate->CollectMetrics(text);
   service.CollectMetrics(text);
   if (api != nullptr) CollectHttp(api->stats(), text);
   CollectProcessMetrics(service.version(), text);
@@ -41,9 +43,12 @@ HttpResponse Metrics(const InferenceService& service, const HttpServer* api) {
 }  // namespace
 
 absl::Status AddServingMetrics(const InferenceService& service, const HttpServer* api,
-                               HttpServer& server) {
-  return server.Route("GET", "/metrics",
-                      [&service, api](const HttpRequest&) { return Metrics(service, api); });
+                               HttpServer& server, const AccessGate* gate) {
+  RouteOptions options;
+  options.role = RouteRole::kMetrics;
+  return server.Route(
+      "GET", "/metrics",
+      [&service, api, gate](const HttpRequest&) { return Metrics(service, api, gate); }, options);
 }
 
 }  // namespace sightline::serve

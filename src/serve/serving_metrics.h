@@ -5,14 +5,15 @@
 #include <string>
 
 #include "base/status.h"
+#include "serve/access/access_gate.h"
 #include "serve/http/http_server.h"
 #include "serve/inference/inference_service.h"
 
 namespace sightline::serve {
 
-// `api` is the server whose requests are counted; null: there is none. All outlive the server's thread.
+// `api` is the server whose requests are counted, `gate` what guards it; null: there is none. All outlive the server's thread.
 // Before the server's Start().
 absl::Status AddServingMetrics(const InferenceService& service, const HttpServer* api,
-                               HttpServer& server);
+                               HttpServer& server, const AccessGate* gate = nullptr);
 
 }  // namespace sightline::serve

@@ -9,7 +9,9 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "serve/grpc/grpc_gate_internal.h"
 #include "serve/grpc/grpc_service_internal.h"
 
 namespace sightline::serve {
@@ -27,7 +29,7 @@ std::string GrpcAddressOf(const ListenAddress& address) {
 class GrpcServer::Impl {
  public:
   Impl(InferenceService& service, const GrpcServerOptions& options)
-      : service_(service, options.max_requests_bytes) {}
+      : service_(service, options.gate, options.max_requests_bytes) {}
 
   absl::Status Start(const GrpcServerOptions& options) {
     static std::once_flag plugins;
@@ -44,8 +46,18 @@ class GrpcServer::Impl {
     // Two servers on one port would share its calls, silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     int port = 0;
-    builder.AddListeningPort(GrpcAddressOf(options.address), grpc::InsecureServerCredentials(),
-                             &port);
+    std::shared_ptr<grpc::ServerCredentials> credentials;
+    if (options.gate != nullptr && options.gate->checks_callers()) {
+      credentials = PlainCredentials(NewGateProcessor(*options.gate));
+    } else {
+      credentials = grpc::InsecureServerCredentials();
+    }
+    if (options.gate != nullptr && options.gate->records()) {
+      std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> recorders;
+      recorders.push_back(NewCallRecorder(*options.gate));
+      builder.experimental().SetInterceptorCreators(std::move(recorders));
+    }
+    builder.AddListeningPort(GrpcAddressOf(options.address), credentials, &port);
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port == 0) {

@@ -17,6 +17,7 @@
 
 #include "base/listen_address.h"
 #include "base/status.h"
+#include "serve/access/access_gate.h"
 #include "serve/inference/inference_service.h"
 
 namespace sightline::serve {
@@ -27,6 +28,7 @@ struct GrpcServerOptions {
   size_t max_memory_bytes = size_t{512} << 20;  // of the library's buffers; chosen
   // Of requests that are being answered, as they lie in memory; more are refused. Chosen.
   size_t max_requests_bytes = size_t{512} << 20;
+  AccessGate* gate = nullptr;  // who may call what; null: everyone everything. Outlives the server
 };
 
 class GrpcServer {

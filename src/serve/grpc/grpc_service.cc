@@ -2,6 +2,7 @@
 #include <chrono>
 #include <utility>
 
+#include "serve/grpc/grpc_gate_internal.h"
 #include "serve/grpc/grpc_messages_internal.h"
 #include "serve/grpc/grpc_service_internal.h"
 
@@ -88,6 +89,15 @@ absl::StatusOr<std::shared_ptr<const ByteRoom::Taken>> TakeRoomFor(
   return taken;
 }
 
+absl::Status GrpcService::CheckModel(Context* context, const std::string& model) const {
+  if (model.empty()) return absl::OkStatus();
+  const auto refusal = GrpcCall(calls_.gate, "")
+                           .Enter(*context, model, RouteRole::kViewer,
+                                  /*is_unary=*/false);
+  if (!refusal) return absl::OkStatus();
+  return {static_cast<absl::StatusCode>(refusal->error_code()), refusal->error_message()};
+}
+
 Reactor* GrpcService::ServerLive(Context* context, const ::inference::ServerLiveRequest*,
                                  ::inference::ServerLiveResponse* response) {
   response->set_live(true);
@@ -102,6 +112,8 @@ Reactor* GrpcService::ServerReady(Context* context, const ::inference::ServerRea
 
 Reactor* GrpcService::ModelReady(Context* context, const ::inference::ModelReadyRequest* request,
                                  ::inference::ModelReadyResponse* response) {
+  const absl::Status allowed = CheckModel(context, request->name());
+  if (!allowed.ok()) return End(context, allowed);
   const auto model = service_.repository().Find(request->name(), request->version());
   response->set_ready(model.ok());
   const bool is_wrong = model.status().code() == absl::StatusCode::kInvalidArgument;
@@ -119,6 +131,8 @@ Reactor* GrpcService::ServerMetadata(Context* context, const ::inference::Server
 Reactor* GrpcService::ModelMetadata(Context* context,
                                     const ::inference::ModelMetadataRequest* request,
                                     ::inference::ModelMetadataResponse* response) {
+  const absl::Status allowed = CheckModel(context, request->name());
+  if (!allowed.ok()) return End(context, allowed);
   const auto model = service_.repository().Find(request->name(), request->version());
   if (!model.ok()) return End(context, model.status());
   const auto versions = service_.repository().Versions(request->name());
@@ -129,26 +143,43 @@ Reactor* GrpcService::ModelMetadata(Context* context,
 
 Reactor* GrpcService::ModelInfer(Context* context, const ::inference::ModelInferRequest* request,
                                  ::inference::ModelInferResponse* response) {
+  const auto call = std::make_shared<GrpcCall>(calls_.gate, GrpcCall::kModelInfer);
+  Reactor* const reactor = context->DefaultReactor();
+  const auto end = [call, reactor, request, response](const grpc::Status& status) {
+    if (call->is_recorded()) {
+      call->Ended(status.error_code(), request->ByteSizeLong(), response->ByteSizeLong());
+    }
+    reactor->Finish(status);
+  };
+  const auto refuse = [&](const grpc::Status& status) {
+    end(status);
+    return reactor;
+  };
+  const auto refusal = call->Enter(*context, request->model_name(), RouteRole::kInfer,
+                                   /*is_unary=*/true);
+  if (refusal) return refuse(*refusal);
   auto room = TakeRoomFor(*request, *calls_.room);
-  if (!room.ok()) return End(context, room.status());
+  if (!room.ok()) return refuse(GrpcStatusOf(room.status()));
   auto read = ReadRequest(*request, service_.shared_memory());
-  if (!read.ok()) return End(context, read.status());
+  if (!read.ok()) return refuse(GrpcStatusOf(read.status()));
   if (!LimitToDeadline(*context, *read)) {
-    return End(context, DeadlineExceeded("the deadline of the call has passed"));
+    return refuse(GrpcStatusOf(DeadlineExceeded("the deadline of the call has passed")));
   }
+  call->Mark(*read);
   // The context lives until Finish(), which comes after the last question.
   read->gone = [context] { return context->IsCancelled(); };
-  Reactor* const reactor = context->DefaultReactor();
-  service_.Infer(*std::move(read), [reactor, response, room = *std::move(room)](
-                                       absl::StatusOr<InferResponse>&& result) {
-    if (result.ok()) WriteResponse(*std::move(result), *response);
-    reactor->Finish(GrpcStatusOf(result.status()));
-  });
+  service_.Infer(*std::move(read),
+                 [end, response, room = *std::move(room)](absl::StatusOr<InferResponse>&& result) {
+                   if (result.ok()) WriteResponse(*std::move(result), *response);
+                   end(GrpcStatusOf(result.status()));
+                 });
   return reactor;
 }
 
 Reactor* GrpcService::ModelConfig(Context* context, const ::inference::ModelConfigRequest* request,
                                   ::inference::ModelConfigResponse* response) {
+  const absl::Status allowed = CheckModel(context, request->name());
+  if (!allowed.ok()) return End(context, allowed);
   const auto model = service_.repository().Find(request->name(), request->version());
   if (!model.ok()) return End(context, model.status());
   WriteConfig(**model, *response->mutable_config());
@@ -158,6 +189,8 @@ Reactor* GrpcService::ModelConfig(Context* context, const ::inference::ModelConf
 Reactor* GrpcService::ModelStatistics(Context* context,
                                       const ::inference::ModelStatisticsRequest* request,
                                       ::inference::ModelStatisticsResponse* response) {
+  const absl::Status allowed = CheckModel(context, request->name());
+  if (!allowed.ok()) return End(context, allowed);
   const auto models = service_.repository().Select(request->name(), request->version());
   if (!models.ok()) return End(context, models.status());
   for (const auto& model : *models) WriteStatistics(*model, *response->add_model_stats());
@@ -180,6 +213,8 @@ Reactor* GrpcService::RepositoryIndex(Context* context,
 Reactor* GrpcService::RepositoryModelLoad(Context* context,
                                           const ::inference::RepositoryModelLoadRequest* request,
                                           ::inference::RepositoryModelLoadResponse*) {
+  const absl::Status allowed = CheckModel(context, request->model_name());
+  if (!allowed.ok()) return End(context, allowed);
   if (request->parameters_size() > 0) {
     return End(context,
                InferenceService::RefuseLoadParameter(request->parameters().begin()->first));
@@ -194,6 +229,8 @@ Reactor* GrpcService::RepositoryModelLoad(Context* context,
 Reactor* GrpcService::RepositoryModelUnload(
     Context* context, const ::inference::RepositoryModelUnloadRequest* request,
     ::inference::RepositoryModelUnloadResponse*) {
+  const absl::Status allowed = CheckModel(context, request->model_name());
+  if (!allowed.ok()) return End(context, allowed);
   Reactor* const reactor = context->DefaultReactor();
   service_.repository().Unload(request->model_name(), [reactor](const absl::Status& status) {
     reactor->Finish(GrpcStatusOf(status));

@@ -10,6 +10,7 @@
 
 #include "base/mutex.h"
 #include "open_inference.grpc.pb.h"
+#include "serve/access/access_gate.h"
 #include "serve/inference/byte_room.h"
 #include "serve/inference/inference_service.h"
 
@@ -37,6 +38,7 @@ class OpenStreams {
 // What all calls share.
 struct GrpcCalls {
   InferenceService& service;
+  AccessGate* const gate;  // may be null
   const std::shared_ptr<ByteRoom>
       room;  // of requests that are being answered, as they lie in memory
   OpenStreams streams;
@@ -48,8 +50,12 @@ absl::StatusOr<std::shared_ptr<const ByteRoom::Taken>> TakeRoomFor(
 
 class GrpcService final : public ::inference::GRPCInferenceService::CallbackService {
  public:
-  GrpcService(InferenceService& service, size_t max_requests_bytes)
-      : calls_{.service = service, .room = ByteRoom::Make(max_requests_bytes), .streams = {}} {}
+  // `gate` may be null.
+  GrpcService(InferenceService& service, AccessGate* gate, size_t max_requests_bytes)
+      : calls_{.service = service,
+               .gate = gate,
+               .room = ByteRoom::Make(max_requests_bytes),
+               .streams = {}} {}
 
   // Streams end when what they have asked is answered.
   void BeginDrain() { calls_.streams.EndAll(); }
@@ -83,6 +89,9 @@ class GrpcService final : public ::inference::GRPCInferenceService::CallbackServ
   ModelStreamInfer(grpc::CallbackServerContext* context) override;
 
  private:
+  // OK when the caller's key is for that model.
+  absl::Status CheckModel(grpc::CallbackServerContext* context, const std::string& model) const;
+
   GrpcCalls calls_;
   InferenceService& service_ = calls_.service;
 };

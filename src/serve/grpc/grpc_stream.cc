@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/mutex.h"
+#include "serve/grpc/grpc_gate_internal.h"
 #include "serve/grpc/grpc_messages_internal.h"
 #include "serve/grpc/grpc_server.h"
 #include "serve/grpc/grpc_service_internal.h"
@@ -104,8 +105,11 @@ class InferStream final
   void Ask(const std::shared_ptr<Slot>& slot) {
     const auto at = slot->request.parameters().find("triton_enable_empty_final_response");
     const bool wants_final = at != slot->request.parameters().end() && at->second.bool_param();
-    const auto answer = [self = self_, slot, wants_final](absl::StatusOr<InferResponse>&& result) {
+    const auto call = std::make_shared<GrpcCall>(calls_.gate, GrpcCall::kModelStreamInfer);
+    const auto answer = [self = self_, slot, wants_final,
+                         call](absl::StatusOr<InferResponse>&& result) {
       auto& response = *slot->response.mutable_infer_response();
+      const absl::Status status = result.status();
       if (result.ok()) {
         WriteResponse(*std::move(result), response);
       } else {
@@ -117,17 +121,28 @@ class InferStream final
       if (wants_final) {
         (*response.mutable_parameters())["triton_final_response"].set_bool_param(true);
       }
+      if (call->is_recorded()) {
+        call->Ended(GrpcStatusOf(status).error_code(), slot->request.ByteSizeLong(),
+                    response.ByteSizeLong());
+      }
       {
         const MutexLock lock(self->mutex_);
         slot->answered = true;
       }
       self->GoOn();
     };
+    const auto refusal = call->Enter(*context_, slot->request.model_name(), RouteRole::kInfer,
+                                     /*is_unary=*/false);
+    if (refusal) {
+      return answer(absl::Status(static_cast<absl::StatusCode>(refusal->error_code()),
+                                 refusal->error_message()));
+    }
     auto room = TakeRoomFor(slot->request, *calls_.room);
     if (!room.ok()) return answer(room.status());
     slot->room = *std::move(room);
     auto read = ReadRequest(slot->request, calls_.service.shared_memory());
     if (!read.ok()) return answer(read.status());
+    call->Mark(*read);
     read->gone = [this] { return context_->IsCancelled(); };  // `answer` holds the stream
     calls_.service.Infer(*std::move(read), answer);
   }

@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "serve/inference/shared_memory.h"
+#include "serve/request_context.h"
 #include "types/tensor.h"
 
 namespace sightline::serve {
@@ -62,6 +63,7 @@ struct InferRequest {
   // Whether nobody waits for the answer any more: then it is not computed. From any thread, at any time
   // before the answer. Empty: somebody always does.
   std::function<bool()> gone = {};
+  std::shared_ptr<RequestContext> context;  // where its times are noted; may be null
 };
 
 struct InferOutput {

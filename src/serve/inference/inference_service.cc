@@ -39,6 +39,11 @@ constexpr MetricInfo kCacheMisses = {"nv_cache_num_misses_per_model", kCounter,
                                      "Number of cache misses per model"};
 constexpr MetricInfo kCacheMissUs = {"nv_cache_miss_duration_per_model", kCounter,
                                      "Total cache miss duration per model, in microseconds"};
+constexpr MetricInfo kOverload = {"sightline_serve_overload_refused_total", kCounter,
+                                  "Requests refused because they would have waited too long"};
+constexpr MetricInfo kExpectedWait = {
+    "sightline_serve_expected_wait_seconds", kGauge,
+    "How long a request of the usual priority is expected to wait"};
 constexpr MetricInfo kReady = {"sightline_serve_ready", kGauge,
                                "1 while every model is ready and the server is not ending"};
 
@@ -58,6 +63,12 @@ void CollectModel(const ServedModel& model, MetricWriter& writer) {
   write(kInferUs, counts.compute_infer.us);
   write(kOutputUs, counts.compute_output.us);
   write(kPending, model.batcher_counts().queue.depth);
+  if (!model.is_ensemble()) {
+    write(kOverload, model.admission().refused());
+    writer.Write(
+        kExpectedWait, {{"model", model.name()}, {"version", model.version()}},
+        static_cast<double>(model.admission().ExpectedWaitUs(model.settings().priority)) / 1e6);
+  }
   if (model.settings().cache.kind == CacheKind::kOff) return;
   write(kCacheHits, counts.cache_hit.count);
   write(kCacheHitUs, counts.cache_hit.us);
@@ -134,6 +145,14 @@ void InferenceService::Run(InferRequest&& request, InferDone done, int64_t recei
     refused_by->statistics().Failed(call->times.received_us, clock_.NowMonotonicUs());
   }
   call->done(std::move(status));
+}
+
+int64_t InferenceService::OverloadUs(std::string_view model, std::string_view version) const {
+  const auto found = repository_->Find(model, version);
+  if (!found.ok()) return 0;
+  const int64_t over_us = (*found)->OverloadUs();
+  if (over_us > 0) (*found)->admission().Refused();
+  return over_us;
 }
 
 std::vector<std::string> InferenceService::Extensions() const {

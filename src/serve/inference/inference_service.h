@@ -54,6 +54,10 @@ class InferenceService {
   // (not begun in time), Internal (the model failed).
   void Infer(InferRequest&& request, InferDone done);
 
+  // How much longer than allowed a request for that model would wait, in us; 0: it need not, or there is
+  // no such model. Counted as a refusal.
+  int64_t OverloadUs(std::string_view model, std::string_view version) const;
+
   // The names of extensions, as metadata lists them.
   std::vector<std::string> Extensions() const;
   const std::string& version() const { return version_; }

@@ -80,6 +80,12 @@ void InferCall::Done(const absl::Status& status) {
   const int64_t now_us = clock.NowMonotonicUs();
   const InferDone answer = std::move(done);
   if (traces != nullptr) traces->Write(model->name(), model->version(), times, now_us);
+  if (!model->is_ensemble()) model->admission().Answered(priority, rows, now_us);
+  if (request.context != nullptr) {
+    request.context->submitted_us.store(times.received_us, std::memory_order_relaxed);
+    request.context->began_us.store(times.began_us, std::memory_order_relaxed);
+    request.context->computed_us.store(times.emptied_us, std::memory_order_relaxed);
+  }
   if (!status.ok()) {
     model->statistics().Failed(times.received_us, now_us);
     return answer(status);
@@ -173,6 +179,7 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Open(const ModelVersio
                                                 .statistics = &model->statistics_,
                                                 .clock = options.clock}));
   }
+  model->admission_ = std::make_unique<Admission>(model->instances_);
   BatcherOptions batching;
   batching.name = options.name;
   batching.queue_capacity = settings.queue;
@@ -191,10 +198,14 @@ absl::Status ServedModel::Submit(std::shared_ptr<ServedModel> model,
                                  std::unique_ptr<InferCall>& call) {
   SL_RETURN_IF_ERROR(model->Prepare(*call));
   InferCall& accepted = *call;
-  accepted.priority = accepted.request.priority;
+  accepted.priority =
+      accepted.request.priority > 0 ? accepted.request.priority : model->options_.settings.priority;
   accepted.source = accepted.request.source;
   const int64_t timeout_us = accepted.request.timeout_us > 0 ? accepted.request.timeout_us
                                                              : model->options_.settings.timeout_us;
+  if (!model->is_ensemble()) {
+    SL_RETURN_IF_ERROR(model->CheckWait(accepted.priority, timeout_us));
+  }
   accepted.deadline_us = timeout_us > 0 ? accepted.times.received_us + timeout_us : 0;
   accepted.response.model = model->name();
   accepted.response.version = model->version();
@@ -204,10 +215,15 @@ absl::Status ServedModel::Submit(std::shared_ptr<ServedModel> model,
     model->run_(std::move(call));
     return absl::OkStatus();
   }
+  Admission& admission = *model->admission_;
+  const int priority = accepted.priority;
+  const int64_t rows = accepted.rows;
+  admission.Accepted(priority, rows, model->clock().NowMonotonicUs());
   Batcher& batcher = *model->batcher_;
   InferCall* const job = call.release();  // from here on it may be done at any moment
   const absl::Status status = batcher.TrySubmit(job);
   if (!status.ok()) {
+    admission.Answered(priority, rows, model->clock().NowMonotonicUs());
     call.reset(job);
     call->model = nullptr;
   }
@@ -220,6 +236,22 @@ absl::Status ServedModel::Check(InferRequest& request) const {
   const absl::Status status = Prepare(call);
   request = std::move(call.request);
   return status;
+}
+
+int64_t ServedModel::OverloadUs() const {
+  const int64_t limit_us = options_.settings.max_wait_us;
+  if (limit_us <= 0 || is_ensemble()) return 0;
+  return std::max<int64_t>(0, admission_->ExpectedWaitUs(options_.settings.priority) - limit_us);
+}
+
+absl::Status ServedModel::CheckWait(int priority, int64_t timeout_us) {
+  int64_t limit_us = options_.settings.max_wait_us;
+  if (timeout_us > 0) limit_us = limit_us > 0 ? std::min(limit_us, timeout_us) : timeout_us;
+  if (limit_us <= 0) return absl::OkStatus();
+  const int64_t expected_us = admission_->ExpectedWaitUs(priority);
+  if (expected_us <= limit_us) return absl::OkStatus();
+  admission_->Refused();
+  return Overloaded(name(), expected_us, limit_us);
 }
 
 absl::Status ServedModel::Prepare(InferCall& call) const {

@@ -17,6 +17,7 @@
 #include "infer/batcher.h"
 #include "infer/model_format.h"
 #include "serve/cache/model_cache.h"
+#include "serve/inference/admission.h"
 #include "serve/inference/infer_call.h"
 #include "serve/inference/infer_message.h"
 #include "serve/inference/model_statistics.h"
@@ -43,6 +44,9 @@ struct ModelSettings {
   size_t queue = 256;           // requests that wait; more are refused
   int priority = kUsualPriority;
   int64_t timeout_us = 0;  // of requests that say nothing; 0 = none
+  // Requests that would wait longer before they are begun are refused at once (admission.h); 0 = only
+  // those that have a timeout, by that.
+  int64_t max_wait_us = 0;
   std::vector<std::string> providers = {};
   PictureSettings pictures = {};
   CacheSettings cache = {};
@@ -141,6 +145,12 @@ class ServedModel {
   ModelStatistics& statistics() { return statistics_; }
   const ModelStatistics& statistics() const { return statistics_; }
   BatcherCounts batcher_counts() const { return batcher_ ? batcher_->Counts() : BatcherCounts(); }
+  // None of an ensemble.
+  Admission& admission() { return *admission_; }
+  const Admission& admission() const { return *admission_; }
+  // How much longer than max_wait_us a request of the usual priority would wait; 0: it need not, or there
+  // is no such limit.
+  int64_t OverloadUs() const;
   const Clock& clock() const { return *options_.clock; }
 
  private:
@@ -149,6 +159,8 @@ class ServedModel {
   absl::Status Prepare(InferCall& call) const;
   absl::Status PrepareInput(size_t port, const InferInput& input, InferCall& call) const;
   absl::Status PrepareOutputs(InferCall& call) const;
+  // ResourceExhausted when a request of that priority would wait too long.
+  absl::Status CheckWait(int priority, int64_t timeout_us);
 
   const ModelVersionOptions options_;
   const uint64_t load_;
@@ -165,6 +177,7 @@ class ServedModel {
   bool stopped_ GUARDED_BY(companion_mutex_) = false;
   std::string ensemble_of_;
   std::function<void(std::unique_ptr<InferCall>)> run_;  // of an ensemble
+  std::unique_ptr<Admission> admission_;                 // none of an ensemble
   std::unique_ptr<Batcher> batcher_;                     // last: its threads use what stands above
 };
 

@@ -1,11 +1,13 @@
 #include "serve/rest/rest_routes.h"
 
+#include <algorithm>
 #include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/json_text.h"
+#include "serve/inference/admission.h"
 #include "serve/inference/byte_room.h"
 #include "serve/rest/body_coding.h"
 #include "serve/rest/body_threads.h"
@@ -53,6 +55,18 @@ int HttpStatusOf(const absl::Status& status) {
     default:
       return 500;
   }
+}
+
+// What a caller must be allowed to do for a route.
+RouteRole RoleOf(std::string_view method, std::string_view path) {
+  const bool is_get = method == "GET";
+  if (path.starts_with("/v2/health/")) return RouteRole::kHealth;
+  if (path.ends_with("/infer")) return RouteRole::kInfer;
+  if (path.ends_with("/load") || path.ends_with("/unload")) return RouteRole::kControl;
+  if (path.find("sharedmemory") != std::string_view::npos) return RouteRole::kAdmin;
+  if (is_get || path == "/v2/repository/index") return RouteRole::kViewer;
+  if (path.ends_with("/trace/setting") || path == "/v2/logging") return RouteRole::kControl;
+  return RouteRole::kAdmin;
 }
 
 // What keeps the tensors of a body that was unpacked.
@@ -241,6 +255,9 @@ class RestRoutes {
   void Infer(HttpRequest& http, JsonReader& reader, const HttpReply& reply) {
     absl::StatusOr<RestInferRequest> read = Read(http, reader);
     if (!read.ok()) return reply(ErrorAnswer(read.status()));
+    if (http.context != nullptr) read->request.source = http.context->source;
+    read->request.context = std::move(http.context);
+    read->request.gone = [reply] { return reply.left(); };
     BinaryChoice choice{read->binary_by_default, std::move(read->binary)};
     const BodyCoding coding = ChooseCoding(http.Header("accept-encoding"));
     // The answer may come after these routes have gone.
@@ -306,7 +323,8 @@ class RouteList {
   template <typename Handler>
   void Add(std::string_view method, std::string_view path, Handler handler) {
     if (!status_.ok()) return;
-    const RouteOptions options = method == "GET" ? RouteOptions() : Control();
+    RouteOptions options = method == "GET" ? RouteOptions() : Control();
+    options.role = RoleOf(method, path);
     status_ = server_.Route(
         method, path,
         [routes = routes_, handler](const HttpRequest& r) { return handler(*routes, r); }, options);
@@ -316,6 +334,7 @@ class RouteList {
     if (!status_.ok()) return;
     RouteOptions options;
     options.max_body_bytes = most_bytes;
+    options.role = RoleOf("POST", path);
     status_ = server_.RouteAsync(
         "POST", path,
         [routes = routes_, handler](HttpRequest&& request, const HttpReply& reply) {
@@ -340,7 +359,10 @@ class RouteList {
 
 HttpResponse ErrorAnswer(const absl::Status& status) {
   HttpResponse answer = ErrorResponse(HttpStatusOf(status), MessageOf(status));
-  if (answer.status == 503) answer.headers.emplace_back("Retry-After", "1");
+  if (answer.status == 503) {
+    const int64_t after_s = (RetryAfterUsOf(status) + 999'999) / 1'000'000;
+    answer.headers.emplace_back("Retry-After", std::to_string(std::max<int64_t>(1, after_s)));
+  }
   return answer;
 }
 

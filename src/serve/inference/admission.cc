@@ -1,0 +1,81 @@
+#include "serve/inference/admission.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <string>
+
+#include "absl/strings/cord.h"
+
+namespace sightline::serve {
+namespace {
+
+constexpr const char* kRetryAfter = "sightline/retry_after_us";
+
+size_t Level(int priority) { return static_cast<size_t>(std::clamp(priority, 1, kPriorityLevels)); }
+
+}  // namespace
+
+void Admission::Accepted(int priority, int64_t rows, int64_t now_us) {
+  const MutexLock lock(mutex_);
+  rows_[Level(priority)] += rows;
+  if (++requests_ >= instances_ && !busy_) {
+    busy_ = true;
+    counted_us_ = now_us;
+  }
+}
+
+void Admission::Answered(int priority, int64_t rows, int64_t now_us) {
+  const MutexLock lock(mutex_);
+  rows_[Level(priority)] -= rows;
+  --requests_;
+  if (busy_) {
+    busy_us_ += static_cast<double>(std::max<int64_t>(0, now_us - counted_us_));
+    busy_rows_ += static_cast<double>(rows);
+    counted_us_ = now_us;
+    if (busy_us_ > 2 * kWindowUs) {
+      busy_rows_ *= kWindowUs / busy_us_;
+      busy_us_ = kWindowUs;
+    }
+  }
+  busy_ = requests_ >= instances_;
+}
+
+void Admission::Refused() {
+  const MutexLock lock(mutex_);
+  ++refused_;
+}
+
+int64_t Admission::ExpectedWaitUs(int priority) const {
+  const MutexLock lock(mutex_);
+  if (requests_ < instances_ || busy_us_ <= 0 || busy_rows_ <= 0) return 0;
+  int64_t ahead = 0;
+  for (size_t level = 1; level <= Level(priority); ++level) ahead += rows_[level];
+  return static_cast<int64_t>(static_cast<double>(ahead) * busy_us_ / busy_rows_);
+}
+
+uint64_t Admission::refused() const {
+  const MutexLock lock(mutex_);
+  return refused_;
+}
+
+absl::Status Overloaded(std::string_view model, int64_t expected_us, int64_t limit_us) {
+  absl::Status status = ResourceExhausted(
+      "a request for model '{}' would wait for {} ms, and may for {} ms; try again later", model,
+      expected_us / 1000, limit_us / 1000);
+  const int64_t after_us = std::max<int64_t>(1, expected_us - limit_us);
+  status.SetPayload(kRetryAfter, absl::Cord(std::to_string(after_us)));
+  return status;
+}
+
+int64_t RetryAfterUsOf(const absl::Status& status) {
+  const auto payload = status.GetPayload(kRetryAfter);
+  if (!payload) return 0;
+  const std::string text(*payload);
+  int64_t us = 0;
+  std::from_chars(text.data(), text.data() + text.size(), us);
+  return us;
+}
+
+}  // namespace sightline::serve

@@ -1,0 +1,54 @@
+// Whether a request would be begun in time: refused at once it can be asked elsewhere, refused late it has
+// cost everyone.
+//
+// The expected wait is the rows that are ahead (waiting or running, no less urgent) by the rate at which
+// rows were answered lately while every instance had work: batches, and whatever else the machine does,
+// are in it. While an instance is idle, and before anything was measured, nothing is expected to wait.
+//
+// Threads: safe; a lock for some additions. Source: Little's law; how much is "lately" is chosen.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/mutex.h"
+#include "base/status.h"
+#include "infer/batcher.h"
+
+namespace sightline::serve {
+
+class Admission {
+ public:
+  // `instances` work at once.
+  explicit Admission(int instances) : instances_(instances) {}
+
+  // A request of so many rows was accepted, or answered, whatever the answer. `priority` 1 to
+  // kPriorityLevels.
+  void Accepted(int priority, int64_t rows, int64_t now_us) EXCLUDES(mutex_);
+  void Answered(int priority, int64_t rows, int64_t now_us) EXCLUDES(mutex_);
+  void Refused() EXCLUDES(mutex_);
+
+  // Until a request of that priority would be begun, in us.
+  int64_t ExpectedWaitUs(int priority) const EXCLUDES(mutex_);
+  uint64_t refused() const EXCLUDES(mutex_);
+
+ private:
+  static constexpr double kWindowUs = 1e6;  // of busy time; older ones fade
+
+  const int instances_;
+  mutable Mutex mutex_;
+  std::array<int64_t, kPriorityLevels + 1> rows_ GUARDED_BY(mutex_) = {};  // in flight, by priority
+  int64_t requests_ GUARDED_BY(mutex_) = 0;
+  bool busy_ GUARDED_BY(mutex_) = false;  // since counted_us_
+  int64_t counted_us_ GUARDED_BY(mutex_) = 0;
+  double busy_us_ GUARDED_BY(mutex_) = 0;
+  double busy_rows_ GUARDED_BY(mutex_) = 0;
+  uint64_t refused_ GUARDED_BY(mutex_) = 0;
+};
+
+// ResourceExhausted, with when to try again.
+absl::Status Overloaded(std::string_view model, int64_t expected_us, int64_t limit_us);
+// What Overloaded() said; 0 for other errors.
+int64_t RetryAfterUsOf(const absl::Status& status);
+
+}  // namespace sightline::serve
