@@ -14,6 +14,7 @@
 #include "base/thread.h"
 #include "base/time.h"
 #include "base/whole_file.h"
+#include "serve/access/api_key.h"
 
 namespace sightline::serve {
 namespace {
@@ -26,7 +27,7 @@ std::string AccessLine(const AccessRecord& record) {
   nlohmann::ordered_json line = {{"time", FormatUtc(record.began_utc_us)},
                                  {"protocol", record.protocol}};
   const auto text = [&](const char* name, const std::string& value) {
-    if (!value.empty()) line[name] = WithoutSecrets(value);
+    if (!value.empty()) line[name] = WithoutSecrets(WithoutKeys(value));
   };
   text("method", record.method);
   text("route", record.route);

@@ -75,6 +75,21 @@ std::string_view KeyIdOf(std::string_view key) {
   return good ? id : std::string_view();
 }
 
+std::string WithoutKeys(std::string_view text) {
+  std::string shown;
+  while (true) {
+    const size_t at = text.find(kPrefix);
+    const size_t secret = at + kPrefix.size() + kKeyIdSize + 1;
+    if (at == std::string_view::npos || secret > text.size()) return shown.append(text);
+    shown.append(text.substr(0, at + kPrefix.size()));
+    text.remove_prefix(at + kPrefix.size());
+    if (!IsKeyId(text.substr(0, kKeyIdSize)) || text[kKeyIdSize] != '_') continue;
+    shown.append(text.substr(0, kKeyIdSize + 1)).append("...");
+    text.remove_prefix(kKeyIdSize + 1);
+    text.remove_prefix(std::min(text.find_first_not_of(kBase64), text.size()));
+  }
+}
+
 std::string HashOfKey(std::string_view key) {
   std::array<uint8_t, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;

@@ -27,6 +27,10 @@ absl::StatusOr<std::string> MakeApiKey();
 std::string_view KeyIdOf(std::string_view key);
 bool IsKeyId(std::string_view text);
 
+// The text with "slk_ID_..." for every secret in it, whole or cut: clients put keys where they do not
+// belong.
+std::string WithoutKeys(std::string_view text);
+
 // 64 hexadecimal digits.
 std::string HashOfKey(std::string_view key);
 

@@ -38,6 +38,18 @@ TEST(ApiKey, WhatIsNoKeyHasNoId) {
   EXPECT_EQ(KeyIdOf(upper), "");
 }
 
+TEST(ApiKey, SecretsAreCutOutOfTexts) {
+  const std::string key = *MakeApiKey();
+  const std::string shown = key.substr(0, 17) + "...";
+  EXPECT_EQ(WithoutKeys(""), "");
+  EXPECT_EQ(WithoutKeys("a slk_ b slk_x"), "a slk_ b slk_x");
+  EXPECT_EQ(WithoutKeys(key), shown);
+  EXPECT_EQ(WithoutKeys("/v2/" + key + "/x " + key + key), "/v2/" + shown + "/x " + shown);
+  EXPECT_EQ(WithoutKeys(key.substr(0, 30)), shown) << "a part is a secret, too";
+  EXPECT_EQ(WithoutKeys(key.substr(0, 17)), shown);
+  EXPECT_EQ(WithoutKeys("slk_slk_" + key), "slk_slk_" + shown);
+}
+
 TEST(ApiKey, TheHashIsSha256) {
   // FIPS 180-2, appendix B.1.
   EXPECT_EQ(HashOfKey("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

@@ -9,6 +9,7 @@
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "serve/access/api_key.h"
 #include "serve/access/trace_context.h"
 
 namespace sightline::serve {
@@ -55,7 +56,8 @@ Json RequestSpan(const AccessRecord& record) {
     attributes.push_back(Attribute("rpc.grpc.status_code", int64_t{record.status}));
   }
   if (!record.client.empty()) attributes.push_back(Attribute("client.address", record.client));
-  if (!record.model.empty()) attributes.push_back(Attribute("sightline.model", record.model));
+  if (!record.model.empty())
+    attributes.push_back(Attribute("sightline.model", WithoutKeys(record.model)));
   if (!record.key_id.empty()) attributes.push_back(Attribute("sightline.key_id", record.key_id));
   attributes.push_back(Attribute("sightline.request_id", record.request_id));
   span["attributes"] = std::move(attributes);
