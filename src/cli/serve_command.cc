@@ -170,8 +170,8 @@ absl::StatusOr<std::unique_ptr<serve::AccessGate>> MakeGate(const serve::Serving
                                                             serve::InferenceService& service) {
   serve::AccessParts parts;
   parts.version = SIGHTLINE_VERSION;
-  parts.overload = [&service](std::string_view model, std::string_view version) {
-    return service.OverloadUs(model, version);
+  parts.reserve = [&service](std::string_view model, std::string_view version) {
+    return service.Reserve(model, version);
   };
   return serve::AccessGate::Open(config.access, std::move(parts));
 }

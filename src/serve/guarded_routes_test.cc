@@ -75,8 +75,8 @@ class GuardedRoutesTest : public ::testing::Test {
     service_->Start([&](const absl::Status& status) { loaded.set_value(status); });
     ASSERT_TRUE(loaded.get_future().get().ok());
     AccessParts parts;
-    parts.overload = [this](std::string_view model, std::string_view version) {
-      return service_->OverloadUs(model, version);
+    parts.reserve = [this](std::string_view model, std::string_view version) {
+      return service_->Reserve(model, version);
     };
     auto gate = AccessGate::Open(access_, std::move(parts));
     ASSERT_TRUE(gate.ok()) << gate.status();

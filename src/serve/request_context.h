@@ -30,6 +30,7 @@ struct RequestContext {
   std::shared_ptr<const std::vector<std::string>> models;
   // Put on the answer, whatever it is: names and values of headers.
   std::vector<std::pair<std::string, std::string>> answer_headers;
+  bool reserved = false;     // the model was asked for room when the head came
   std::string_view refused;  // why the gate let it not in, a word of the program; "": it did
   std::shared_ptr<const void> ticket;
 

@@ -54,7 +54,7 @@ class AccessGateTest : public ::testing::Test {
     parts.version = "1";
     parts.clock = &clock_;
     parts.watch_keys = false;
-    parts.overload = [this](std::string_view model, std::string_view) {
+    parts.reserve = [this](std::string_view model, std::string_view) {
       return model == "busy" ? busy_us_ : 0;
     };
     auto made = AccessGate::Open(options_, std::move(parts));

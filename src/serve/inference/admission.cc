@@ -47,10 +47,24 @@ void Admission::Refused() {
   ++refused_;
 }
 
-int64_t Admission::ExpectedWaitUs(int priority) const {
+void Admission::Reserve(int64_t now_us) {
   const MutexLock lock(mutex_);
-  if (requests_ < instances_ || busy_us_ <= 0 || busy_rows_ <= 0) return 0;
-  int64_t ahead = 0;
+  reserved_us_.push_back(now_us);
+}
+
+void Admission::Redeem() {
+  const MutexLock lock(mutex_);
+  if (!reserved_us_.empty()) reserved_us_.pop_front();
+}
+
+int64_t Admission::ExpectedWaitUs(int priority, int64_t now_us) {
+  const MutexLock lock(mutex_);
+  while (!reserved_us_.empty() && reserved_us_.front() <= now_us - kReservedUs) {
+    reserved_us_.pop_front();
+  }
+  const auto reserved = static_cast<int64_t>(reserved_us_.size());
+  if (requests_ + reserved < instances_ || busy_us_ <= 0 || busy_rows_ <= 0) return 0;
+  int64_t ahead = reserved;
   for (size_t level = 1; level <= Level(priority); ++level) ahead += rows_[level];
   return static_cast<int64_t>(static_cast<double>(ahead) * busy_us_ / busy_rows_);
 }

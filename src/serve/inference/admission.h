@@ -5,11 +5,16 @@
 // rows were answered lately while every instance had work: batches, and whatever else the machine does,
 // are in it. While an instance is idle, and before anything was measured, nothing is expected to wait.
 //
-// Threads: safe; a lock for some additions. Source: Little's law; how much is "lately" is chosen.
+// A request whose body is still on its way has a reservation, so that not everyone whose head comes while
+// bodies are read is let in. Reservations count for kReservedUs: who sends slowly keeps out nobody.
+//
+// Threads: safe; a lock for some additions. Memory: 8 bytes a reservation. Source: Little's law; how much is "lately" is chosen.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <deque>
+#include <string_view>
 
 #include "base/mutex.h"
 #include "base/status.h"
@@ -27,10 +32,15 @@ class Admission {
   void Accepted(int priority, int64_t rows, int64_t now_us) EXCLUDES(mutex_);
   void Answered(int priority, int64_t rows, int64_t now_us) EXCLUDES(mutex_);
   void Refused() EXCLUDES(mutex_);
+  // A request whose head came, and which will be Accepted() after Redeem(), or never.
+  void Reserve(int64_t now_us) EXCLUDES(mutex_);
+  void Redeem() EXCLUDES(mutex_);
 
-  // Until a request of that priority would be begun, in us.
-  int64_t ExpectedWaitUs(int priority) const EXCLUDES(mutex_);
+  // Until a request of that priority would be begun, in us. Reservations are of one row.
+  int64_t ExpectedWaitUs(int priority, int64_t now_us) EXCLUDES(mutex_);
   uint64_t refused() const EXCLUDES(mutex_);
+
+  static constexpr int64_t kReservedUs = 100'000;  // chosen: a body on a fast network
 
  private:
   static constexpr double kWindowUs = 1e6;  // of busy time; older ones fade
@@ -43,6 +53,7 @@ class Admission {
   int64_t counted_us_ GUARDED_BY(mutex_) = 0;
   double busy_us_ GUARDED_BY(mutex_) = 0;
   double busy_rows_ GUARDED_BY(mutex_) = 0;
+  std::deque<int64_t> reserved_us_ GUARDED_BY(mutex_);  // when they were made
   uint64_t refused_ GUARDED_BY(mutex_) = 0;
 };
 

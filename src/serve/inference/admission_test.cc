@@ -9,12 +9,14 @@
 namespace sightline::serve {
 namespace {
 
+constexpr int64_t kNowUs = 0;  // where there are no reservations
+
 TEST(Admission, NothingWaitsWhereNothingWasMeasured) {
   Admission admission(1);
-  EXPECT_EQ(admission.ExpectedWaitUs(8), 0);
+  EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 0);
   admission.Accepted(8, 1, 0);
   admission.Accepted(8, 1, 0);
-  EXPECT_EQ(admission.ExpectedWaitUs(8), 0);
+  EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 0);
 }
 
 TEST(Admission, WhatIsAheadWaitsByTheRate) {
@@ -22,7 +24,7 @@ TEST(Admission, WhatIsAheadWaitsByTheRate) {
   for (int i = 0; i < 10; ++i) admission.Accepted(8, 1, 0);
   admission.Answered(8, 1, 4000);
   admission.Answered(8, 1, 8000);  // one every 4 ms
-  EXPECT_EQ(admission.ExpectedWaitUs(8), 8 * 4000);
+  EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 8 * 4000);
 }
 
 TEST(Admission, AnIdleInstanceMakesNobodyWait) {
@@ -30,7 +32,8 @@ TEST(Admission, AnIdleInstanceMakesNobodyWait) {
   admission.Accepted(8, 1, 0);
   admission.Accepted(8, 1, 0);
   admission.Answered(8, 1, 60'000'000);  // a minute
-  EXPECT_EQ(admission.ExpectedWaitUs(8), 0) << "a slow run must not close the door for ever";
+  EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 0)
+      << "a slow run must not close the door for ever";
 }
 
 TEST(Admission, RowsCountAndNotRequests) {
@@ -38,7 +41,7 @@ TEST(Admission, RowsCountAndNotRequests) {
   admission.Accepted(8, 10, 0);
   admission.Accepted(8, 30, 0);
   admission.Answered(8, 10, 10'000);  // 1 ms a row
-  EXPECT_EQ(admission.ExpectedWaitUs(8), 30'000);
+  EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 30'000);
 }
 
 TEST(Admission, TheUrgentWaitForTheUrgentAlone) {
@@ -47,10 +50,10 @@ TEST(Admission, TheUrgentWaitForTheUrgentAlone) {
   for (int i = 0; i < 9; ++i) admission.Accepted(8, 1, 0);
   for (int i = 0; i < 3; ++i) admission.Accepted(12, 1, 0);
   admission.Answered(8, 1, 1000);
-  EXPECT_EQ(admission.ExpectedWaitUs(1), 1000);
-  EXPECT_EQ(admission.ExpectedWaitUs(8), 9000);
-  EXPECT_EQ(admission.ExpectedWaitUs(16), 12'000);
-  EXPECT_EQ(admission.ExpectedWaitUs(99), 12'000);
+  EXPECT_EQ(admission.ExpectedWaitUs(1, kNowUs), 1000);
+  EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 9000);
+  EXPECT_EQ(admission.ExpectedWaitUs(16, kNowUs), 12'000);
+  EXPECT_EQ(admission.ExpectedWaitUs(99, kNowUs), 12'000);
 }
 
 TEST(Admission, IdleTimeIsNoServiceTime) {
@@ -62,7 +65,7 @@ TEST(Admission, IdleTimeIsNoServiceTime) {
     now_us += 1'000'000;  // and then nobody comes for a second
   }
   admission.Accepted(8, 1, now_us);
-  EXPECT_EQ(admission.ExpectedWaitUs(8), 2000);
+  EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 2000);
 }
 
 TEST(Admission, TheRateFollowsTheMachine) {
@@ -78,7 +81,25 @@ TEST(Admission, TheRateFollowsTheMachine) {
   run(1000, 5000);
   run(10'000, 1000);  // ten seconds: the window is one to two
   admission.Accepted(8, 1, now_us);
-  EXPECT_NEAR(static_cast<double>(admission.ExpectedWaitUs(8)), 10'000, 100);
+  EXPECT_NEAR(static_cast<double>(admission.ExpectedWaitUs(8, kNowUs)), 10'000, 100);
+}
+
+TEST(Admission, BodiesOnTheirWayCountForAWhile) {
+  Admission admission(1);
+  admission.Accepted(8, 1, 0);
+  admission.Answered(8, 1, 1000);  // 1 ms a row
+  int64_t now_us = 1000;
+  for (int i = 0; i < 5; ++i) admission.Reserve(now_us);
+  EXPECT_EQ(admission.ExpectedWaitUs(8, now_us), 5000);
+  admission.Redeem();
+  admission.Accepted(8, 3, now_us);
+  EXPECT_EQ(admission.ExpectedWaitUs(8, now_us), 7000);
+  admission.Reserve(now_us + 1);
+  now_us += Admission::kReservedUs;
+  EXPECT_EQ(admission.ExpectedWaitUs(8, now_us), 4000) << "the first five are forgotten";
+  EXPECT_EQ(admission.ExpectedWaitUs(8, now_us + 1), 3000);
+  admission.Redeem();  // of one that was forgotten
+  EXPECT_EQ(admission.ExpectedWaitUs(8, now_us + 1), 3000);
 }
 
 TEST(Admission, ErrorsSayWhenToComeBack) {
@@ -119,7 +140,7 @@ Simulated Simulate(double load, int64_t limit_us) {
       free_us = -1;
     } else {
       next_us += gap_us;
-      if (admission.ExpectedWaitUs(8) <= limit_us) {
+      if (admission.ExpectedWaitUs(8, now_us) <= limit_us) {
         admission.Accepted(8, 1, now_us);
         waiting.push_back(now_us);
       }

@@ -47,7 +47,7 @@ constexpr MetricInfo kExpectedWait = {
 constexpr MetricInfo kReady = {"sightline_serve_ready", kGauge,
                                "1 while every model is ready and the server is not ending"};
 
-void CollectModel(const ServedModel& model, MetricWriter& writer) {
+void CollectModel(ServedModel& model, MetricWriter& writer) {
   const ModelCounts counts = model.statistics().Counts();
   const auto write = [&](const MetricInfo& metric, uint64_t value) {
     writer.Write(metric, {{"model", model.name()}, {"version", model.version()}},
@@ -65,9 +65,10 @@ void CollectModel(const ServedModel& model, MetricWriter& writer) {
   write(kPending, model.batcher_counts().queue.depth);
   if (!model.is_ensemble()) {
     write(kOverload, model.admission().refused());
-    writer.Write(
-        kExpectedWait, {{"model", model.name()}, {"version", model.version()}},
-        static_cast<double>(model.admission().ExpectedWaitUs(model.settings().priority)) / 1e6);
+    writer.Write(kExpectedWait, {{"model", model.name()}, {"version", model.version()}},
+                 static_cast<double>(model.admission().ExpectedWaitUs(
+                     model.settings().priority, model.clock().NowMonotonicUs())) /
+                     1e6);
   }
   if (model.settings().cache.kind == CacheKind::kOff) return;
   write(kCacheHits, counts.cache_hit.count);
@@ -147,12 +148,9 @@ void InferenceService::Run(InferRequest&& request, InferDone done, int64_t recei
   call->done(std::move(status));
 }
 
-int64_t InferenceService::OverloadUs(std::string_view model, std::string_view version) const {
+int64_t InferenceService::Reserve(std::string_view model, std::string_view version) const {
   const auto found = repository_->Find(model, version);
-  if (!found.ok()) return 0;
-  const int64_t over_us = (*found)->OverloadUs();
-  if (over_us > 0) (*found)->admission().Refused();
-  return over_us;
+  return found.ok() ? (*found)->Reserve() : 0;
 }
 
 std::vector<std::string> InferenceService::Extensions() const {

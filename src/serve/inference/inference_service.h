@@ -54,9 +54,8 @@ class InferenceService {
   // (not begun in time), Internal (the model failed).
   void Infer(InferRequest&& request, InferDone done);
 
-  // How much longer than allowed a request for that model would wait, in us; 0: it need not, or there is
-  // no such model. Counted as a refusal.
-  int64_t OverloadUs(std::string_view model, std::string_view version) const;
+  // For a request whose head came: ServedModel::Reserve() of that model; 0 when there is no such model.
+  int64_t Reserve(std::string_view model, std::string_view version) const;
 
   // The names of extensions, as metadata lists them.
   std::vector<std::string> Extensions() const;

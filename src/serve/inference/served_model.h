@@ -148,9 +148,9 @@ class ServedModel {
   // None of an ensemble.
   Admission& admission() { return *admission_; }
   const Admission& admission() const { return *admission_; }
-  // How much longer than max_wait_us a request of the usual priority would wait; 0: it need not, or there
-  // is no such limit.
-  int64_t OverloadUs() const;
+  // For a request of the usual priority whose head came: how much longer than max_wait_us it would wait,
+  // which is counted as a refusal; else 0, and where there is such a limit a reservation.
+  int64_t Reserve();
   const Clock& clock() const { return *options_.clock; }
 
  private:
@@ -160,7 +160,7 @@ class ServedModel {
   absl::Status PrepareInput(size_t port, const InferInput& input, InferCall& call) const;
   absl::Status PrepareOutputs(InferCall& call) const;
   // ResourceExhausted when a request of that priority would wait too long.
-  absl::Status CheckWait(int priority, int64_t timeout_us);
+  absl::Status CheckWait(const InferCall& call, int64_t timeout_us);
 
   const ModelVersionOptions options_;
   const uint64_t load_;
