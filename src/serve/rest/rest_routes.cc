@@ -155,7 +155,7 @@ class RestRoutes {
   }
 
   HttpResponse Ready() const {
-    if (service_.Ready()) return Nothing();
+    if (service_.Ready()) return Json(R"({"ready":true})");  // which KServe's client reads
     return ErrorResponse(400,
                          "not ready: models are being loaded or have failed, or the server is "
                          "ending; POST /v2/repository/index tells");
@@ -170,7 +170,7 @@ class RestRoutes {
   }
   HttpResponse ModelReady(const HttpRequest& request) const {
     const auto model = Find(request);
-    if (model.ok()) return Nothing();
+    if (model.ok()) return Json(R"({"ready":true})");
     return ErrorResponse(400, MessageOf(model.status()));
   }
   HttpResponse ModelConfig(const HttpRequest& request) const {
@@ -374,7 +374,7 @@ absl::Status AddRestRoutes(InferenceService& service, const RestOptions& options
   RouteList list(server, std::make_shared<RestRoutes>(service, options, std::move(threads)));
   list.Add("GET", "/v2", [](RestRoutes& r, Request) { return r.Metadata(); });
   list.Add("GET", "/v2/", [](RestRoutes& r, Request) { return r.Metadata(); });
-  list.Add("GET", "/v2/health/live", [](RestRoutes&, Request) { return Nothing(); });
+  list.Add("GET", "/v2/health/live", [](RestRoutes&, Request) { return Json(R"({"live":true})"); });
   list.Add("GET", "/v2/health/ready", [](RestRoutes& r, Request) { return r.Ready(); });
   list.Add("GET", "/v2/models/stats",
            [](RestRoutes& r, Request q) { return r.ModelStatistics(q); });
