@@ -153,6 +153,26 @@ def run_load(arguments, server=None, at_begin=None):
     return report
 
 
+def busy_cores(seconds=1.0):
+    """How many cores are busy now."""
+    def read():
+        numbers = list(map(int, pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:]))
+        return sum(numbers) - numbers[3] - numbers[4]
+    before = read()
+    time.sleep(seconds)
+    return (read() - before) * TICK_S / seconds
+
+
+def wait_for_quiet(patience_s=60, most_cores=0.15):
+    """Waits until nothing else runs on this machine, and says so where that does not come."""
+    end = time.monotonic() + patience_s
+    busy = busy_cores()
+    while busy > most_cores and time.monotonic() < end:
+        busy = busy_cores()
+    if busy > most_cores:
+        print(f"note: {busy:.2f} cores of this machine are busy with other things", flush=True)
+
+
 def post(url, body, headers=None, timeout_s=60):
     """Status, headers, body, whatever the status."""
     request = urllib.request.Request(url, data=body, headers=headers or {}, method="POST")

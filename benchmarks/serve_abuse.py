@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 
-from measured_server import median, run_load, sightline, table
+from measured_server import median, run_load, sightline, table, wait_for_quiet
 
 MOST = 20000
 HEAD = (b"POST /v2/models/loaded/infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -95,6 +95,7 @@ def main():
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if limit < args.idle + args.slow + 100:
         sys.exit(f"serve_abuse.py: needs {args.idle + args.slow + 100} open files (ulimit -Hn is {limit})")
+    wait_for_quiet()
     with sightline("--model", f"loaded={args.model}", *args.serve, program=args.program) as server:
         load = ["--http", server.http, "--model", "loaded", *(word for t in args.tensor for word in ("--tensor", t)), "--rate", args.rate,
                 "--connections", 200, "--seconds", args.seconds, "--warmup", 1]

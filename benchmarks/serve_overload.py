@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 
-from measured_server import ROOT, run_load, sightline, table
+from measured_server import ROOT, run_load, sightline, table, wait_for_quiet
 
 STEP_S = 0.25
 
@@ -71,6 +71,7 @@ def main():
         load = ["--model", "loaded", *(word for t in args.tensor for word in ("--tensor", t))]
     else:
         sys.exit("serve_overload.py: --faces DATA, or --model FILE and --tensor NAME=SHAPE")
+    wait_for_quiet()
     with sightline("--model", f"loaded={model}", *args.serve, program=args.program) as server:
         load = ["--http", server.http, *load]
         closed = run_load([*load, "--connections", args.connections, "--seconds", args.seconds, "--warmup", 2], server)["phases"]["load"]

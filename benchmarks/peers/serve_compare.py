@@ -21,7 +21,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from measured_server import ROOT, MeasuredServer, free_port, median, post, run_load, sightline, table  # noqa: E402
+from measured_server import ROOT, MeasuredServer, free_port, median, post, run_load, sightline, table, wait_for_quiet  # noqa: E402
 
 ENVIRONMENTS = ROOT / "build" / "peers_serve"
 PYTHON_SERVERS = ("uvicorn", "litserve", "bentoml", "mlserver", "ray")
@@ -303,6 +303,7 @@ def main():
         return install()
     if args.what == "faces" and not args.data:
         sys.exit("serve_compare.py: --data FOLDER with models/ and media/")
+    wait_for_quiet()
     return {"faces": faces, "tensors": tensors}[args.what](args)
 
 

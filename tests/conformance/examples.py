@@ -77,7 +77,7 @@ def main():
         folder = pathlib.Path(name)
         subprocess.run([sys.executable, ROOT / "tests" / "integration" / "street_pictures.py", PROGRAM[0], folder / "street", "1"],
                        check=True, capture_output=True, timeout=600)
-        shutil.copy(sorted(folder.glob("street/**/*.jpg"))[0], folder / "people.jpg")
+        subprocess.run(["ffmpeg", "-v", "error", "-i", sorted(folder.glob("street/**/*.png"))[0], "-q:v", "2", folder / "people.jpg"], check=True)
         with Served(PROGRAM, "--model", "street", "--model", MODELS / "add_sub.onnx") as server:
             found = curl(server.address["HTTP"], folder)
             cpp(server.address["HTTP"], folder)
