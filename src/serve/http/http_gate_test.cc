@@ -155,6 +155,33 @@ TEST_F(HttpGateTest, ARefusalWithoutABodyKeepsTheConnection) {
   EXPECT_EQ(StatusOf(client.Ask(Post("/models/a/run", "x-pass: 1\r\n", "b"))), 200);
 }
 
+TEST_F(HttpGateTest, ABodyThatNobodyWantsIsPassedOver) {
+  RawClient client = Client();
+  const std::string large(100'000, 'x');
+  EXPECT_EQ(StatusOf(client.Ask(Post("/models/a/run", "", large))), 401);
+  EXPECT_EQ(StatusOf(client.Ask(Post("/models/a/run", "", "small"))), 401);
+  // Two at once: what is passed over ends where the next begins.
+  ASSERT_TRUE(
+      client.Say(Post("/models/a/run", "", large) + Post("/models/a/run", "x-pass: 1\r\n", "b")));
+  EXPECT_EQ(StatusOf(client.HearAnswer()), 401);
+  EXPECT_EQ(BodyOf(client.HearAnswer()), "r4b");
+  // The answer does not wait for the body.
+  ASSERT_TRUE(client.Say("POST /models/a/run HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nha"));
+  EXPECT_EQ(StatusOf(client.HearAnswer()), 401);
+  ASSERT_TRUE(client.Say("lf!"));
+  EXPECT_EQ(StatusOf(client.Ask(Post("/models/a/run", "x-pass: 1\r\n", "b"))), 200);
+  // One of a length that nobody knows, or a long one, ends the connection.
+  ASSERT_TRUE(
+      client.Say("POST /models/a/run HTTP/1.1\r\nHost: h\r\n"
+                 "Transfer-Encoding: chunked\r\n\r\n"));
+  EXPECT_THAT(client.HearAll(), HasSubstr("Connection: close\r\n"));
+  RawClient other = Client();
+  ASSERT_TRUE(
+      other.Say("POST /models/a/run HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n"));
+  EXPECT_THAT(other.HearAll(), HasSubstr("Connection: close\r\n"));
+  EXPECT_EQ(handled_, 2);
+}
+
 TEST_F(HttpGateTest, PathsThatAreNotThereAreAskedForToo) {
   RawClient client = Client();
   EXPECT_EQ(StatusOf(client.Get("/secret")), 401);

@@ -195,7 +195,7 @@ void HttpSession::OnHead(ErrorCode error) {
       route.options.max_body_bytes.value_or(no_body ? 0 : host_.options().max_body_bytes);
   const auto length = parser.content_length();
   const bool chunked = parser.chunked();
-  if (IsRefusedByGate(chunked || length.value_or(0) > 0)) return;
+  if (IsRefusedByGate(length.value_or(0), chunked)) return;
   if (route.refused()) {
     // What is refused whatever its body says is not worth reading it.
     if (chunked || (length && *length > 0)) {
@@ -221,7 +221,7 @@ void HttpSession::OnHead(ErrorCode error) {
   if (stream_.WriteNow({&bytes, 1}, error) == kContinue.size()) ReadBody();
 }
 
-bool HttpSession::IsRefusedByGate(bool has_body) {
+bool HttpSession::IsRefusedByGate(size_t body_bytes, bool chunked) {
   HttpGate* const gate = host_.options().gate;
   if (gate == nullptr) return false;
   HttpRequest& request = turn_->request;
@@ -231,8 +231,12 @@ bool HttpSession::IsRefusedByGate(bool has_body) {
   request.client = client_;
   std::optional<HttpResponse> refusal = exchange_.Begin(*gate, request, turn_->route, began_us_);
   if (!refusal) return false;
-  // A body that nobody reads would be taken for the next request.
-  Send(*std::move(refusal), !has_body && KeepsAlive(), IsHead());
+  // A body that nobody reads would be taken for the next request. One that is not long is passed over once
+  // the answer is sent: clients under a limit come again, and a new connection costs more than that.
+  const bool keep_alive =
+      !chunked && body_bytes <= kLingerBytes && request.Header("expect").empty() && KeepsAlive();
+  pass_over_bytes_ = keep_alive ? body_bytes : 0;
+  Send(*std::move(refusal), keep_alive, IsHead());
   return true;
 }
 
@@ -453,12 +457,32 @@ void HttpSession::OnSent(ErrorCode error) {
     exchange_.End();
   }
   if (error) return;
-  if (keep_alive_ && !host_.stopping()) return AwaitRequest();
+  if (keep_alive_ && !host_.stopping()) {
+    phase_ = Phase::kRequest;
+    began_us_ = host_.NowUs();
+    lingered_bytes_ = 0;
+    return PassOver();
+  }
   phase_ = Phase::kLinger;
   stream_.ShutdownWrites();
   SetDeadline(host_.NowUs() + kLingerUs);
   turn_.reset();
   if (!host_.stopping()) Linger();
+}
+
+void HttpSession::PassOver() {
+  const size_t have = std::min(buffer_.size(), pass_over_bytes_);
+  buffer_.consume(have);
+  pass_over_bytes_ -= have;
+  lingered_bytes_ += have;
+  if (pass_over_bytes_ == 0) return AwaitRequest();
+  AllowTime(host_.options().request_timeout_us, lingered_bytes_);
+  stream_.async_read_some(buffer_.prepare(std::min(pass_over_bytes_, buffer_.max_size())),
+                          [self = Self()](ErrorCode error, size_t bytes) {
+                            if (error) return;
+                            self->buffer_.commit(bytes);
+                            self->PassOver();
+                          });
 }
 
 void HttpSession::Linger() {

@@ -57,7 +57,7 @@ class HttpSession final : public HttpConnection {
   void ReadHead();
   void OnHead(ErrorCode error);
   // Asks the gate; true when it refused, and its answer is on its way.
-  bool IsRefusedByGate(bool has_body);
+  bool IsRefusedByGate(size_t body_bytes, bool chunked);
   void ReadBody();
   void ReadRest(size_t length);
   void ReadChunks();
@@ -73,6 +73,8 @@ class HttpSession final : public HttpConnection {
   bool NeedRoom(size_t bytes);
   // Gives back what is beyond.
   void ShrinkRoom(size_t bytes);
+  // Reads what is left of the body of a request that was refused, then the next request.
+  void PassOver();
   void Linger();
   bool KeepsAlive() const;
   bool IsHead() const { return turn_->request.method == "HEAD"; }
@@ -94,6 +96,7 @@ class HttpSession final : public HttpConnection {
   int64_t deadline_us_ = HttpConnectionHost::kNever;
   size_t room_bytes_ = 0;         // taken for the body
   size_t answer_room_bytes_ = 0;  // taken for the answer
+  size_t pass_over_bytes_ = 0;    // of the body that nobody wants
   size_t lingered_bytes_ = 0;
   Phase phase_ = Phase::kIdle;
   const bool from_unix_socket_;
