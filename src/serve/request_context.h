@@ -30,7 +30,6 @@ struct RequestContext {
   std::shared_ptr<const std::vector<std::string>> models;
   // Put on the answer, whatever it is: names and values of headers.
   std::vector<std::pair<std::string, std::string>> answer_headers;
-  bool reserved = false;     // the model was asked for room when the head came
   std::string_view refused;  // why the gate let it not in, a word of the program; "": it did
   std::shared_ptr<const void> ticket;
 
@@ -42,6 +41,8 @@ struct RequestContext {
     return false;
   }
 
+  // The model holds room for it since its head came (admission.h); taken back by the first inference.
+  std::atomic<bool> reserved{false};
   // On the monotonic clock, in us; 0: it never came to that. Of the last inference of the request.
   std::atomic<int64_t> submitted_us{0};  // to the model's queue
   std::atomic<int64_t> began_us{0};      // the batch that it was in

@@ -177,7 +177,7 @@ std::optional<HttpResponse> AccessGate::Admit(HttpRequest& head, std::string_vie
   head.context = std::move(entry.context);
   if (!entry.refusal && needed == RouteRole::kInfer && parts_.reserve && !model.empty()) {
     const int64_t over_us = parts_.reserve(model, head.Parameter("version"));
-    head.context->reserved = over_us <= 0;
+    head.context->reserved = over_us < 0;
     if (over_us > 0) {
       entry.refusal = Refusal{RefusalKind::kOverload,
                               "too many requests wait for this model; try again later", over_us};

@@ -43,8 +43,8 @@ struct AccessOptions {
 // What the gate needs of the rest. All may be empty.
 struct AccessParts {
   std::string version;  // of the program
-  // Asks the model for room: how long its queue is beyond what may be waited for, in us; 0: it is not, or
-  // nobody knows, and the request comes.
+  // Asks the model for room: how long its queue is beyond what may be waited for, in us; below 0: it keeps
+  // room for the request; 0: nobody knows, and the request comes.
   std::function<int64_t(std::string_view model, std::string_view version)> reserve = {};
   const Clock* clock = &Clock::Real();
   bool watch_keys = true;  // KeyTable::Open

@@ -149,7 +149,11 @@ void InferenceService::Run(InferRequest&& request, InferDone done, int64_t recei
 }
 
 int64_t InferenceService::Reserve(std::string_view model, std::string_view version) const {
-  const auto found = repository_->Find(model, version);
+  auto found = repository_->Find(model, version);
+  // Who asks an ensemble waits for what it is made of.
+  if (found.ok() && (*found)->is_ensemble()) {
+    found = repository_->Find((*found)->ensemble_of(), (*found)->version());
+  }
   return found.ok() ? (*found)->Reserve() : 0;
 }
 

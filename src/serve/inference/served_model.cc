@@ -204,7 +204,8 @@ absl::Status ServedModel::Submit(std::shared_ptr<ServedModel> model,
   const int64_t timeout_us = accepted.request.timeout_us > 0 ? accepted.request.timeout_us
                                                              : model->options_.settings.timeout_us;
   if (!model->is_ensemble()) {
-    SL_RETURN_IF_ERROR(model->CheckWait(accepted, timeout_us));
+    SL_RETURN_IF_ERROR(
+        model->CheckWait(accepted.priority, timeout_us, accepted.request.context.get()));
   }
   accepted.deadline_us = timeout_us > 0 ? accepted.times.received_us + timeout_us : 0;
   accepted.response.model = model->name();
@@ -248,18 +249,18 @@ int64_t ServedModel::Reserve() {
     return expected_us - limit_us;
   }
   admission_->Reserve(now_us);
-  return 0;
+  return kReserved;
 }
 
-absl::Status ServedModel::CheckWait(const InferCall& call, int64_t timeout_us) {
+absl::Status ServedModel::CheckWait(int priority, int64_t timeout_us, RequestContext* context) {
   int64_t limit_us = options_.settings.max_wait_us;
-  if (limit_us > 0 && call.request.context != nullptr && call.request.context->reserved) {
+  if (limit_us > 0 && context != nullptr && context->reserved.exchange(false)) {
     admission_->Redeem();
     limit_us = 0;  // was looked at when its head came
   }
   if (timeout_us > 0) limit_us = limit_us > 0 ? std::min(limit_us, timeout_us) : timeout_us;
   if (limit_us <= 0) return absl::OkStatus();
-  const int64_t expected_us = admission_->ExpectedWaitUs(call.priority, clock().NowMonotonicUs());
+  const int64_t expected_us = admission_->ExpectedWaitUs(priority, clock().NowMonotonicUs());
   if (expected_us <= limit_us) return absl::OkStatus();
   admission_->Refused();
   return Overloaded(name(), expected_us, limit_us);

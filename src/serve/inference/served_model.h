@@ -149,8 +149,12 @@ class ServedModel {
   Admission& admission() { return *admission_; }
   const Admission& admission() const { return *admission_; }
   // For a request of the usual priority whose head came: how much longer than max_wait_us it would wait,
-  // which is counted as a refusal; else 0, and where there is such a limit a reservation.
+  // which is counted as a refusal; kReserved; or 0 where there is no such limit.
+  static constexpr int64_t kReserved = -1;
   int64_t Reserve();
+  // For one that is about to be submitted: ResourceExhausted when it would wait too long, by max_wait_us or
+  // its own limit (0: none). `context` may be null; a reservation of it is redeemed. None of an ensemble.
+  absl::Status CheckWait(int priority, int64_t timeout_us, RequestContext* context);
   const Clock& clock() const { return *options_.clock; }
 
  private:
@@ -159,8 +163,6 @@ class ServedModel {
   absl::Status Prepare(InferCall& call) const;
   absl::Status PrepareInput(size_t port, const InferInput& input, InferCall& call) const;
   absl::Status PrepareOutputs(InferCall& call) const;
-  // ResourceExhausted when a request of that priority would wait too long.
-  absl::Status CheckWait(const InferCall& call, int64_t timeout_us);
 
   const ModelVersionOptions options_;
   const uint64_t load_;

@@ -158,6 +158,7 @@ void Run(const std::string& base, PictureService& pictures, std::unique_ptr<Infe
   common.model = base;
   common.version = now.model->version();
   common.source = now.request.source;
+  common.context = now.request.context;
   common.priority = now.request.priority;
   common.timeout_us = now.request.timeout_us;
   common.backing = ensemble;
@@ -165,6 +166,7 @@ void Run(const std::string& base, PictureService& pictures, std::unique_ptr<Infe
   ensemble->left.store(rows);
   for (size_t i = 0; i < rows; ++i) {
     PictureRequest request = common;
+    request.is_part = i > 0;
     request.bytes = TakeString(strings);
     pictures.Answer(std::move(request), [ensemble, i](absl::StatusOr<PictureAnswer>&& answer) {
       ensemble->answers[i] = std::move(answer);

@@ -43,6 +43,12 @@ void PictureCall::Done(const absl::Status& status) {
   const Clock& clock = model->clock();
   const int64_t now_us = clock.NowMonotonicUs();
   const PictureDone tell = std::move(done);
+  model->admission().Answered(priority, /*rows=*/1, now_us);
+  if (RequestContext* const context = request.context.get(); context != nullptr) {
+    context->submitted_us.store(times.received_us, std::memory_order_relaxed);
+    context->began_us.store(times.began_us, std::memory_order_relaxed);
+    context->computed_us.store(times.emptied_us, std::memory_order_relaxed);
+  }
   if (!status.ok()) {
     model->statistics().Failed(times.received_us, now_us);
     return tell(status);
@@ -107,15 +113,22 @@ absl::Status PictureModel::Submit(std::shared_ptr<ServedModel> model,
   call->answer.model = model->name();
   call->answer.version = model->version();
   SL_RETURN_IF_ERROR(Prepare(*call));
-  call->priority = call->request.priority;
+  call->priority = call->request.priority > 0 ? call->request.priority : model->settings().priority;
   call->source = call->request.source;
   const int64_t timeout_us =
       call->request.timeout_us > 0 ? call->request.timeout_us : model->settings().timeout_us;
+  if (!call->request.is_part) {
+    SL_RETURN_IF_ERROR(model->CheckWait(call->priority, timeout_us, call->request.context.get()));
+  }
   call->deadline_us = timeout_us > 0 ? call->times.received_us + timeout_us : 0;
-  call->model = std::move(model);
+  const int priority = call->priority;
+  ServedModel& kept = *model;
+  kept.admission().Accepted(priority, /*rows=*/1, kept.clock().NowMonotonicUs());
+  call->model = model;
   PictureCall* const job = call.release();  // from here on it may be done at any moment
   const absl::Status status = batcher_->TrySubmit(job);
   if (!status.ok()) {
+    kept.admission().Answered(priority, /*rows=*/1, kept.clock().NowMonotonicUs());
     call.reset(job);
     call->model = nullptr;
   }

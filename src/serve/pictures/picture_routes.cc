@@ -90,6 +90,8 @@ class PictureRoutes {
     if (!upload.ok()) return reply(Refusal(upload.status()));
     PictureRequest request;
     request.model = http.Parameter("model");
+    if (http.context != nullptr) request.source = http.context->source;
+    request.context = http.context;
     request.version = http.Parameter("version");
     request.backing = upload->backing;
     request.task = task;
@@ -141,6 +143,7 @@ class PictureRoutes {
         continue;
       }
       PictureRequest request = common;
+      request.is_part = i > 0;
       request.bytes = upload.pictures[i].bytes;
       pictures_.Answer(std::move(request), done);
     }
@@ -160,6 +163,7 @@ absl::Status AddPictureRoutes(PictureService& pictures, const PictureRouteOption
     for (const std::string& pattern : {path, path + "/versions/{version}"}) {
       RouteOptions route;
       route.max_body_bytes = options.max_request_bytes;
+      route.role = RouteRole::kInfer;
       SL_RETURN_IF_ERROR(server.RouteAsync(
           "POST", pattern,
           [routes, task](HttpRequest&& request, const HttpReply& reply) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "serve/request_context.h"
 #include "types/detections.h"
 
 namespace sightline::serve {
@@ -48,6 +49,9 @@ struct PictureRequest {
   uint32_t source = 0;             // who asks, for fairness
   int priority = 0;                // 1 is the most urgent; 0 = the model's default
   int64_t timeout_us = 0;          // not begun after so long; 0 = the model's
+  // A part of a request that was let in: the model's max_wait is not looked at again.
+  bool is_part = false;
+  std::shared_ptr<RequestContext> context = {};  // where its times are noted; may be null
 };
 
 // Of one request. decode_us to postprocess_us are those of its part of the run.
