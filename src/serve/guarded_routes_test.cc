@@ -19,6 +19,7 @@
 #include "serve/access/api_key.h"
 #include "serve/http/test_http_client.h"
 #include "serve/inference/test_backend.h"
+#include "serve/pictures/picture_routes.h"
 #include "serve/rest/rest_routes.h"
 #include "serve/serving_metrics.h"
 
@@ -26,6 +27,15 @@ namespace sightline::serve {
 namespace {
 
 using ::testing::HasSubstr;
+
+// The routes of pictures, before nothing.
+class NoPictures final : public PictureService {
+ public:
+  void Answer(PictureRequest&&, PictureDone done) override { done(NotFound("no model")); }
+  absl::StatusOr<PictureModelId> Identify(std::string_view, std::string_view) const override {
+    return NotFound("no model");
+  }
+};
 
 class GuardedRoutesTest : public ::testing::Test {
  protected:
@@ -86,6 +96,7 @@ class GuardedRoutesTest : public ::testing::Test {
     http.gate = gate_.get();
     server_ = *HttpServer::Create(http);
     ASSERT_TRUE(AddRestRoutes(*service_, {}, *server_).ok());
+    ASSERT_TRUE(AddPictureRoutes(pictures_, {}, *server_).ok());
     ASSERT_TRUE(AddServingMetrics(*service_, server_.get(), *server_, gate_.get()).ok());
     ASSERT_TRUE(server_->Start().ok());
   }
@@ -117,6 +128,7 @@ class GuardedRoutesTest : public ::testing::Test {
   std::map<KeyRole, std::string> keys_;
   std::shared_ptr<TestModelState> state_ = std::make_shared<TestModelState>();
   TestBackend backend_{state_};
+  NoPictures pictures_;
   std::unique_ptr<InferenceService> service_;
   std::unique_ptr<AccessGate> gate_;
   std::unique_ptr<HttpServer> server_;
@@ -159,6 +171,7 @@ TEST_F(GuardedRoutesTest, RolesAreThoseOfTheDocument) {
   EXPECT_EQ(roles["/v2/repository/index"], Roles{RouteRole::kViewer});
   EXPECT_EQ(roles["/v2/models/{model}/infer"], Roles{RouteRole::kInfer});
   EXPECT_EQ(roles["/v2/models/{model}/versions/{version}/infer"], Roles{RouteRole::kInfer});
+  EXPECT_EQ(roles["/v1/detect/{model}"], Roles{RouteRole::kInfer});
   EXPECT_EQ(roles["/v2/repository/models/{model}/load"], Roles{RouteRole::kControl});
   EXPECT_EQ(roles["/v2/repository/models/{model}/unload"], Roles{RouteRole::kControl});
   EXPECT_EQ(roles["/v2/systemsharedmemory/region/{region}/register"], Roles{RouteRole::kAdmin});

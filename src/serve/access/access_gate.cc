@@ -245,6 +245,10 @@ void AccessGate::Ended(const HttpExchange& exchange) {
 }
 
 void AccessGate::Record(AccessRecord record) {
+  // The words of clients, who put keys where they do not belong.
+  for (std::string* const text : {&record.route, &record.model, &record.request_id}) {
+    *text = WithoutKeys(*text);
+  }
   if (spans_ != nullptr && record.sampled) spans_->Add(record);
   if (log_ != nullptr) log_->Add(std::move(record));
 }

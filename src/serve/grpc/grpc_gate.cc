@@ -241,13 +241,15 @@ grpc::Status GrpcStatusOf(const Refusal& refusal) {
   return {code, refusal.message};
 }
 
-std::shared_ptr<grpc::AuthMetadataProcessor> NewGateProcessor(AccessGate& gate) {
-  return std::make_shared<GateProcessor>(gate);
-}
-
-std::shared_ptr<grpc::ServerCredentials> PlainCredentials(
-    std::shared_ptr<grpc::AuthMetadataProcessor> processor) {
-  return std::make_shared<PlainTcpCredentials>(std::move(processor));
+std::shared_ptr<grpc::ServerCredentials> GuardedCredentials(
+    std::shared_ptr<grpc::ServerCredentials> tls, AccessGate* gate) {
+  if (gate == nullptr || !gate->checks_callers()) {
+    return tls != nullptr ? tls : grpc::InsecureServerCredentials();
+  }
+  auto processor = std::make_shared<GateProcessor>(*gate);
+  if (tls == nullptr) return std::make_shared<PlainTcpCredentials>(std::move(processor));
+  tls->SetAuthMetadataProcessor(processor);
+  return tls;
 }
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> NewCallRecorder(

@@ -30,11 +30,10 @@ std::string ClientOfPeer(std::string_view peer);
 
 grpc::Status GrpcStatusOf(const Refusal& refusal);
 
-// Refuses calls by their metadata; for credentials that take one (TLS). The gate outlives the server.
-std::shared_ptr<grpc::AuthMetadataProcessor> NewGateProcessor(AccessGate& gate);
-// Plain TCP with such a processor, which gRPC's own insecure credentials do not take.
-std::shared_ptr<grpc::ServerCredentials> PlainCredentials(
-    std::shared_ptr<grpc::AuthMetadataProcessor> processor);
+// Credentials that refuse calls by their metadata, where the gate does. `tls` are those of TLS; null: plain
+// TCP. `gate` may be null, and outlives the server.
+std::shared_ptr<grpc::ServerCredentials> GuardedCredentials(
+    std::shared_ptr<grpc::ServerCredentials> tls, AccessGate* gate);
 // Records the calls that are none of inference, which record themselves.
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> NewCallRecorder(
     AccessGate& gate);

@@ -46,18 +46,13 @@ class GrpcServer::Impl {
     // Two servers on one port would share its calls, silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     int port = 0;
-    std::shared_ptr<grpc::ServerCredentials> credentials;
-    if (options.gate != nullptr && options.gate->checks_callers()) {
-      credentials = PlainCredentials(NewGateProcessor(*options.gate));
-    } else {
-      credentials = grpc::InsecureServerCredentials();
-    }
     if (options.gate != nullptr && options.gate->records()) {
       std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> recorders;
       recorders.push_back(NewCallRecorder(*options.gate));
       builder.experimental().SetInterceptorCreators(std::move(recorders));
     }
-    builder.AddListeningPort(GrpcAddressOf(options.address), credentials, &port);
+    builder.AddListeningPort(GrpcAddressOf(options.address),
+                             GuardedCredentials(/*tls=*/nullptr, options.gate), &port);
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port == 0) {
