@@ -21,6 +21,7 @@
 #include "cli/serve_command.h"
 #include "cli/stop_signal.h"
 #include "serve/grpc/grpc_server.h"
+#include "serve/http/tls_credentials.h"
 #include "serve/inference/inference_service.h"
 #include "serve/pictures/picture_ensemble.h"
 #include "serve/pictures/picture_routes.h"
@@ -38,14 +39,16 @@ struct ServeArguments {
   std::string config;
   std::string trace_file;
   std::optional<std::string> http, grpc, metrics, drain, keys, access_log;
+  std::optional<std::string> tls_certificate, tls_key, tls_client_ca;
   std::optional<int> instances;
   bool shared_memory = false;
 };
 
 std::atomic<bool> stop{false};
-std::atomic<bool> reopen{false};
+std::atomic<bool> reload{false};  // SIGHUP: certificates and the access log, at once
 
 constexpr std::chrono::milliseconds kLook{20};  // for signals
+constexpr int kLooksPerTlsLook = 250;           // for new certificates
 constexpr size_t kMostConnections = 16384;      // chosen
 constexpr size_t kOtherFiles = 1024;            // gRPC's connections, models, logs; chosen
 constexpr size_t kMostScrapers = 256;           // connections to --metrics; chosen
@@ -62,10 +65,9 @@ struct Servers {
 };
 
 // Null for "off".
-absl::StatusOr<std::unique_ptr<serve::HttpServer>> MakeHttp(const std::string& option,
-                                                            const std::string& where,
-                                                            size_t connections, int64_t drain_us,
-                                                            serve::HttpGate* gate) {
+absl::StatusOr<std::unique_ptr<serve::HttpServer>> MakeHttp(
+    const std::string& option, const std::string& where, size_t connections, int64_t drain_us,
+    std::shared_ptr<const serve::TlsCredentials> tls, serve::HttpGate* gate) {
   if (where == "off") return std::unique_ptr<serve::HttpServer>();
   const absl::StatusOr<ListenAddress> address = ParseListenAddress(where);
   if (!address.ok()) return WithContext(address.status(), option);
@@ -74,6 +76,7 @@ absl::StatusOr<std::unique_ptr<serve::HttpServer>> MakeHttp(const std::string& o
   options.max_connections = connections;
   options.stop_timeout_us = drain_us;
   options.gate = gate;
+  options.tls = std::move(tls);
   auto server = serve::HttpServer::Create(options);
   if (!server.ok()) return WithContext(server.status(), option);
   return server;
@@ -82,9 +85,11 @@ absl::StatusOr<std::unique_ptr<serve::HttpServer>> MakeHttp(const std::string& o
 // Null for "off".
 absl::StatusOr<std::unique_ptr<serve::GrpcServer>> MakeGrpc(serve::InferenceService& service,
                                                             const std::string& where,
+                                                            const serve::TlsFiles& tls,
                                                             serve::AccessGate* gate) {
   if (where == "off") return std::unique_ptr<serve::GrpcServer>();
   serve::GrpcServerOptions options;
+  options.tls = tls;
   options.gate = gate;
   const absl::StatusOr<ListenAddress> address = ParseListenAddress(where);
   if (!address.ok()) return WithContext(address.status(), "--grpc");
@@ -120,6 +125,9 @@ absl::StatusOr<serve::ServingConfig> ConfigOf(const ServeArguments& arguments) {
   config.shared_memory |= arguments.shared_memory;
   config.access.keys = arguments.keys.value_or(config.access.keys);
   config.access.access_log = arguments.access_log.value_or(config.access.access_log);
+  config.tls.certificate = arguments.tls_certificate.value_or(config.tls.certificate);
+  config.tls.key = arguments.tls_key.value_or(config.tls.key);
+  config.tls.client_ca = arguments.tls_client_ca.value_or(config.tls.client_ca);
   if (arguments.drain) {
     const absl::StatusOr<int64_t> drain_us = ParseDurationUs(*arguments.drain);
     SL_RETURN_IF_ERROR(WithContext(drain_us.status(), "--drain"));
@@ -190,6 +198,16 @@ absl::StatusOr<bool> LoadModels(serve::InferenceService& service) {
   return FailedPrecondition("{}", MessageOf(status));
 }
 
+// Connections that begin from now on have the new certificate.
+void RefreshTls(serve::TlsCredentials& tls) {
+  const absl::StatusOr<bool> changed = tls.Refresh();
+  if (!changed.ok()) {
+    Log().warn("the certificate in use stays: {}", MessageOf(changed.status()));
+  } else if (*changed) {
+    Log().info("the certificate {} was read again", tls.files().certificate);
+  }
+}
+
 // "serving HTTP at 127.0.0.1:8000, gRPC at 127.0.0.1:8001, metrics at 127.0.0.1:8002; ..."
 std::string Described(const Servers& servers) {
   std::vector<std::string> parts;
@@ -202,15 +220,21 @@ std::string Described(const Servers& servers) {
 absl::Status Serve(const ServeArguments& arguments) {
   SL_ASSIGN_OR_RETURN(const serve::ServingConfig config, ConfigOf(arguments));
   RaiseFileLimit(config.shared_memory);
+  std::shared_ptr<serve::TlsCredentials> tls;
+  if (!config.tls.empty()) {
+    SL_ASSIGN_OR_RETURN(tls, serve::TlsCredentials::Load(config.tls));
+    serve::GrpcServer::RequireTls13();
+  }
   Servers servers;
   SL_ASSIGN_OR_RETURN(servers.service, MakeService(config));
   SL_ASSIGN_OR_RETURN(servers.pictures, MakePictures(*servers.service));
   SL_ASSIGN_OR_RETURN(servers.gate, MakeGate(config, *servers.service));
-  SL_ASSIGN_OR_RETURN(servers.http, MakeHttp("--http", config.http, kMostConnections,
-                                             config.drain_us, servers.gate.get()));
+  serve::AccessGate* const gate = servers.gate.get();
+  SL_ASSIGN_OR_RETURN(
+      servers.http, MakeHttp("--http", config.http, kMostConnections, config.drain_us, tls, gate));
   SL_ASSIGN_OR_RETURN(servers.metrics, MakeHttp("--metrics", config.metrics, kMostScrapers,
-                                                kScrapeUs, servers.gate.get()));
-  SL_ASSIGN_OR_RETURN(servers.grpc, MakeGrpc(*servers.service, config.grpc, servers.gate.get()));
+                                                kScrapeUs, nullptr, gate));
+  SL_ASSIGN_OR_RETURN(servers.grpc, MakeGrpc(*servers.service, config.grpc, config.tls, gate));
   if (servers.http == nullptr && servers.grpc == nullptr) {
     return InvalidArgument("nothing is left to serve on: --http and --grpc are off");
   }
@@ -228,11 +252,13 @@ absl::Status Serve(const ServeArguments& arguments) {
   SL_ASSIGN_OR_RETURN(const bool loaded, LoadModels(*servers.service));
   if (loaded) TellUser("info", "ready");
   bool was_ready = false;
-  while (!stop.load(std::memory_order_relaxed)) {
+  for (int looks = 0; !stop.load(std::memory_order_relaxed); ++looks) {
+    const bool asked = reload.exchange(false, std::memory_order_relaxed);
+    if (asked) servers.gate->ReopenLog();
+    if (tls != nullptr && (asked || looks % kLooksPerTlsLook == 0)) RefreshTls(*tls);
     const bool is_ready = servers.service->Ready();
     if (servers.grpc != nullptr && is_ready != was_ready) servers.grpc->SetServing(is_ready);
     was_ready = is_ready;
-    if (reopen.exchange(false)) servers.gate->ReopenLog();
     std::this_thread::sleep_for(kLook);
   }
   servers.service->BeginDrain();
@@ -273,6 +299,16 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
   serve->add_option("--grpc", arguments->grpc, "the same for gRPC [8001]")->check(NotEmpty());
   serve->add_option("--metrics", arguments->metrics, "the same for GET /metrics [8002]")
       ->check(NotEmpty());
+  serve
+      ->add_option("--tls-cert", arguments->tls_certificate,
+                   "HTTP and gRPC over TLS 1.3 with this certificate (PEM, its chain behind it)")
+      ->check(NotEmpty());
+  serve->add_option("--tls-key", arguments->tls_key, "its key (PEM, no passphrase)")
+      ->check(NotEmpty());
+  serve
+      ->add_option("--tls-client-ca", arguments->tls_client_ca,
+                   "take clients alone whose certificates lead to this one (mTLS)")
+      ->check(NotEmpty());
   serve->add_option("--config", arguments->config, "a file with the same and more, for each model")
       ->check(NotEmpty());
   serve
@@ -307,7 +343,7 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
       "Without --model nothing is loaded until a client asks for a package of the model store.\n"
       "docs/serving.md and docs/serving_access.md say what is answered, how and to whom.");
   serve->callback([arguments, &exit_code] {
-    const StopSignal signal({.stop = [] { stop = true; }, .reload = [] { reopen = true; }});
+    const StopSignal signal({.stop = [] { stop = true; }, .reload = [] { reload = true; }});
     exit_code = Report(Serve(*arguments));
   });
 }

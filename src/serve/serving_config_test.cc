@@ -25,6 +25,7 @@ address_concurrency: 4
 access_log: /var/log/access.log
 otlp: http://collector:4318/v1/traces
 trace_sampling: 0.25
+tls: {certificate: tls/server.pem, key: /run/key.pem, client_ca: ca.pem}
 models:
   - model: yolox_nano
   - model: models/faces.onnx
@@ -49,6 +50,9 @@ models:
   EXPECT_EQ(config->metrics, "9000");
   EXPECT_TRUE(config->shared_memory);
   EXPECT_EQ(config->drain_us, 5'000'000);
+  EXPECT_EQ(config->tls.certificate, "/etc/sightline/tls/server.pem");
+  EXPECT_EQ(config->tls.key, "/run/key.pem");
+  EXPECT_EQ(config->tls.client_ca, "/etc/sightline/ca.pem");
   ASSERT_EQ(config->models.size(), 2u);
   EXPECT_EQ(config->models[0].reference, "yolox_nano");
   EXPECT_EQ(config->models[0].settings.max_batch, -1);
@@ -89,6 +93,7 @@ TEST(ServingConfig, MistakesAreToldWithTheirPlace) {
   EXPECT_THAT(told("models: 3\n"), HasSubstr("\"models\" is a list"));
   EXPECT_THAT(told("models:\n  - model: a\n    instances: many\n"), HasSubstr("s.yaml:3:16"));
   EXPECT_THAT(told("models:\n  - model: a\n    queue: 0\n"), HasSubstr("from 1"));
+  EXPECT_THAT(told("tls: {certificate: a}\n"), HasSubstr("the keys \"certificate\" and \"key\""));
   EXPECT_THAT(told("shared_memory: yes\n"), HasSubstr("true or false"));
   EXPECT_THAT(told("drain: soon\n"), HasSubstr("30s"));
   EXPECT_THAT(told("address_rate: 0\n"), HasSubstr("100/s"));

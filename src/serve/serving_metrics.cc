@@ -21,6 +21,19 @@ constexpr MetricInfo kBodies = {"sightline_http_bodies_bytes", kGauge,
 constexpr MetricInfo kBodiesRefused = {"sightline_http_bodies_refused_total", kCounter,
                                        "HTTP requests for whose bodies there was no room"};
 
+constexpr MetricInfo kAnswers = {"sightline_http_answers_bytes", kGauge,
+                                 "Large answers that wait to be read"};
+constexpr MetricInfo kAnswersRefused = {"sightline_http_answers_refused_total", kCounter,
+                                        "HTTP answers for which there was no room"};
+constexpr MetricInfo kTimedOut = {"sightline_http_timeouts_total", kCounter,
+                                  "HTTP connections closed because they were too slow"};
+constexpr MetricInfo kHandshakes = {"sightline_http_handshakes_failed_total", kCounter,
+                                    "TLS handshakes over HTTP that failed"};
+constexpr MetricInfo kFeeds = {"sightline_http_feeds", kGauge,
+                               "Clients that listen to server-sent events or a WebSocket"};
+constexpr MetricInfo kFeedLost = {"sightline_http_feed_messages_lost_total", kCounter,
+                                  "Messages lost by listening clients that read too slowly"};
+
 void CollectHttp(const HttpServerStats& stats, MetricWriter& text) {
   text.Write(kConnections, {}, static_cast<double>(stats.connections));
   text.Write(kRefused, {}, static_cast<double>(stats.refused));
@@ -28,6 +41,12 @@ void CollectHttp(const HttpServerStats& stats, MetricWriter& text) {
   text.Write(kErrors, {}, static_cast<double>(stats.errors));
   text.Write(kBodies, {}, static_cast<double>(stats.bodies_bytes));
   text.Write(kBodiesRefused, {}, static_cast<double>(stats.bodies_refused));
+  text.Write(kAnswers, {}, static_cast<double>(stats.answers_bytes));
+  text.Write(kAnswersRefused, {}, static_cast<double>(stats.answers_refused));
+  text.Write(kTimedOut, {}, static_cast<double>(stats.timed_out));
+  text.Write(kHandshakes, {}, static_cast<double>(stats.handshakes_failed));
+  text.Write(kFeeds, {}, static_cast<double>(stats.feeds));
+  text.Write(kFeedLost, {}, static_cast<double>(stats.feed_messages_lost));
 }
 
 HttpResponse Metrics(const InferenceService& service, const HttpServer* api,

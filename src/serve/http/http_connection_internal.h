@@ -44,6 +44,7 @@ class HttpConnectionHost {
   virtual void Answered(int status) = 0;
   virtual void TimedOut() = 0;
   virtual void HandshakeFailed() = 0;
+  virtual void CountAsleep(int change) = 0;
   virtual const std::shared_ptr<FeedCounts>& feed_counts() const = 0;
   // Of every connection, at its beginning and end.
   virtual void Began(HttpConnection& connection) = 0;

@@ -134,6 +134,7 @@ class HttpServer::Impl final : public HttpConnectionHost {
 
   HttpServerStats stats() const {
     return {.connections = open_.load(std::memory_order_relaxed),
+            .asleep = asleep_.load(std::memory_order_relaxed),
             .accepted = accepted_.load(std::memory_order_relaxed),
             .refused = refused_.load(std::memory_order_relaxed),
             .failed = failed_.load(std::memory_order_relaxed),
@@ -163,6 +164,9 @@ class HttpServer::Impl final : public HttpConnectionHost {
   }
   void TimedOut() override { timed_out_.fetch_add(1, std::memory_order_relaxed); }
   void HandshakeFailed() override { handshakes_failed_.fetch_add(1, std::memory_order_relaxed); }
+  void CountAsleep(int change) override {
+    asleep_.fetch_add(static_cast<uint64_t>(change), std::memory_order_relaxed);
+  }
   const std::shared_ptr<FeedCounts>& feed_counts() const override { return feed_counts_; }
   void Began(HttpConnection& connection) override {
     connection.place = connections_.size();
@@ -398,7 +402,7 @@ class HttpServer::Impl final : public HttpConnectionHost {
   std::atomic<size_t> bodies_bytes_{0};
   std::atomic<size_t> answers_bytes_{0};
   std::atomic<uint64_t> bodies_refused_{0}, answers_refused_{0}, timed_out_{0};
-  std::atomic<uint64_t> handshakes_failed_{0};
+  std::atomic<uint64_t> handshakes_failed_{0}, asleep_{0};
   const std::shared_ptr<FeedCounts> feed_counts_ = std::make_shared<FeedCounts>();
   std::atomic<uint64_t> open_{0}, accepted_{0}, refused_{0}, failed_{0}, requests_{0}, errors_{0};
   std::thread thread_;

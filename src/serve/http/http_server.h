@@ -51,6 +51,7 @@ struct HttpServerOptions {
   // may be behind min_bytes_per_s.
   int64_t request_timeout_us = 10'000'000;
   int64_t idle_timeout_us = 75'000'000;   // between requests; longer than scrapers wait
+  int64_t asleep_after_us = 2'000'000;    // an idle connection gives its buffers back
   int64_t write_timeout_us = 30'000'000;  // the same of an answer
   uint64_t min_bytes_per_s = 16 * 1024;
   int64_t stop_timeout_us = 1'000'000;  // what answers on their way get at Stop()
@@ -66,6 +67,7 @@ struct HttpServerOptions {
 // What the server has seen; counters never go back.
 struct HttpServerStats {
   uint64_t connections = 0;  // open now
+  uint64_t asleep = 0;       // of these, idle ones without buffers
   uint64_t accepted = 0;
   uint64_t refused = 0;         // beyond max_connections
   uint64_t failed = 0;          // not accepted for want of a descriptor or memory; tried again soon

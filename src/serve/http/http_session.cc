@@ -26,7 +26,6 @@ constexpr size_t kReadAtOnce = 4096;
 constexpr size_t kFirstPiece = size_t{16} * 1024;   // of a large body; chosen
 constexpr size_t kWriteAtOnce = size_t{1} << 20;    // before others have their turn; chosen
 constexpr size_t kSmallAnswer = size_t{16} * 1024;  // needs no room; chosen
-constexpr int64_t kAwakeUs = 2'000'000;             // until an idle connection gives memory back
 constexpr int64_t kLookUs = 100'000;                // for clients that left while they wait
 
 // Path and query of the target; the form with scheme and host, which servers must understand, too.
@@ -55,6 +54,7 @@ HttpSession::HttpSession(HttpConnectionHost& host, HttpStream&& stream, bool fro
 
 HttpSession::~HttpSession() {
   ShrinkRoom(0);
+  if (phase_ == Phase::kAsleep) host_.CountAsleep(-1);
   if (answer_room_bytes_ > 0) host_.GiveAnswerRoom(answer_room_bytes_);
   exchange_.End();
   host_.Ended(*this);
@@ -126,7 +126,7 @@ void HttpSession::AwaitRequest() {
   deadline_us_ = now_us + (refused_ ? kLingerUs
                            : first  ? host_.options().request_timeout_us
                                     : host_.options().idle_timeout_us);
-  host_.SetAlarm(*this, std::min(deadline_us_, now_us + kAwakeUs));
+  host_.SetAlarm(*this, std::min(deadline_us_, now_us + host_.options().asleep_after_us));
   ReadMore();
 }
 
@@ -146,6 +146,7 @@ void HttpSession::ReadMore() {
 // Ten thousand connections may wait for their next request; none of what a request needs is kept.
 void HttpSession::Sleep() {
   phase_ = Phase::kAsleep;
+  host_.CountAsleep(1);
   turn_.reset();
   buffer_.clear();
   buffer_.shrink_to_fit();
@@ -155,6 +156,7 @@ void HttpSession::Sleep() {
     if (error) return;
     self->turn_ = std::make_unique<Turn>(self->host_.options().max_head_bytes);
     self->phase_ = Phase::kIdle;
+    self->host_.CountAsleep(-1);
     // The bytes are there, so that this is not for long.
     self->host_.SetAlarm(*self, self->deadline_us_);
     self->ReadMore();

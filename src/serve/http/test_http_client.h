@@ -41,6 +41,12 @@ class RawClient {
       : fd_(std::exchange(other.fd_, -1)),
         connected_(other.connected_),
         rest_(std::move(other.rest_)) {}
+  RawClient& operator=(RawClient&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    std::swap(connected_, other.connected_);
+    std::swap(rest_, other.rest_);
+    return *this;
+  }
   ~RawClient() {
     if (fd_ >= 0) close(fd_);
   }
@@ -68,6 +74,25 @@ class RawClient {
     while (HearMore()) {
     }
     return std::exchange(rest_, {});
+  }
+
+  // Up to and with `mark`; what came when the other side closed.
+  std::string HearUntil(std::string_view mark) {
+    size_t at;
+    while ((at = rest_.find(mark)) == std::string::npos) {
+      if (!HearMore()) return std::exchange(rest_, {});
+    }
+    const std::string heard = rest_.substr(0, at + mark.size());
+    rest_.erase(0, heard.size());
+    return heard;
+  }
+  // So many bytes.
+  std::string HearBytes(size_t count) {
+    while (rest_.size() < count && HearMore()) {
+    }
+    const std::string heard = rest_.substr(0, count);
+    rest_.erase(0, heard.size());
+    return heard;
   }
 
   // The next answer: head, and as much body as it announces; what came when the other side closed.

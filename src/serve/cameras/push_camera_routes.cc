@@ -1,0 +1,135 @@
+#include "serve/cameras/push_camera_routes.h"
+
+#include <charconv>
+#include <utility>
+
+#include "base/time.h"
+
+namespace sightline::serve {
+namespace {
+
+int HttpStatusOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+      return 400;
+    case absl::StatusCode::kPermissionDenied:
+      return 403;
+    case absl::StatusCode::kNotFound:
+      return 404;
+    case absl::StatusCode::kResourceExhausted:
+      return 429;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+      return 503;
+    default:
+      return 500;
+  }
+}
+
+HttpResponse Refusal(const absl::Status& status) {
+  HttpResponse response = ErrorResponse(HttpStatusOf(status), MessageOf(status));
+  if (response.status == 429 || response.status == 503) {
+    response.headers.emplace_back("Retry-After", "1");
+  }
+  return response;
+}
+
+absl::StatusOr<bool> FlagOf(const HttpRequest& request, const char* name, bool otherwise) {
+  const std::optional<std::string> value = request.QueryValue(name);
+  if (!value) return otherwise;
+  if (*value != "true" && *value != "false") {
+    return InvalidArgument("{} is \"true\" or \"false\"", name);
+  }
+  return *value == "true";
+}
+
+absl::StatusOr<std::optional<float>> ConfidenceOf(const HttpRequest& request) {
+  const std::optional<std::string> value = request.QueryValue("confidence");
+  if (!value) return std::optional<float>();
+  float number = 0;
+  const char* const end = value->data() + value->size();
+  const auto [stop, error] = std::from_chars(value->data(), end, number);
+  if (error != std::errc() || stop != end || !(number >= 0 && number <= 1)) {
+    return InvalidArgument("confidence is a number from 0 to 1");
+  }
+  return std::optional<float>(number);
+}
+
+absl::StatusOr<PushedFrame> FrameOf(HttpRequest&& request) {
+  PushedFrame frame;
+  frame.picture.model = request.QueryValue("model").value_or("");
+  frame.picture.version = request.QueryValue("version").value_or("");
+  if (frame.picture.model.empty()) {
+    return InvalidArgument("which model? .../frames?model=NAME");
+  }
+  if (request.context != nullptr && !request.context->MayUse(frame.picture.model)) {
+    return absl::PermissionDeniedError("this key may not use that model");
+  }
+  if (request.body.empty()) return InvalidArgument("the body is to be a JPEG, PNG or WebP file");
+  SL_ASSIGN_OR_RETURN(frame.track, FlagOf(request, "track", true));
+  SL_ASSIGN_OR_RETURN(frame.picture.options.confidence, ConfidenceOf(request));
+  frame.capture_utc_us = Clock::Real().NowUtcUs();
+  if (const std::string_view time = request.Header("x-capture-time"); !time.empty()) {
+    const absl::StatusOr<int64_t> captured = ParseUtc(time);
+    SL_RETURN_IF_ERROR(WithContext(captured.status(), "X-Capture-Time"));
+    frame.capture_utc_us = *captured;
+  }
+  const auto body = std::make_shared<const std::string>(std::move(request.body));
+  frame.picture.bytes = *body;
+  frame.picture.backing = body;
+  if (request.context != nullptr) frame.picture.source = request.context->source;
+  return frame;
+}
+
+void Push(PushCameras& cameras, HttpRequest&& request, const HttpReply& reply) {
+  const std::string camera(request.Parameter("id"));
+  const absl::StatusOr<bool> wait = FlagOf(request, "wait", false);
+  if (!wait.ok()) return reply(Refusal(wait.status()));
+  absl::StatusOr<PushedFrame> frame = FrameOf(std::move(request));
+  if (!frame.ok()) return reply(Refusal(frame.status()));
+  PushCameras::Done done;
+  if (*wait) {
+    done = [reply](const absl::StatusOr<std::shared_ptr<const FeedMessage>>& result) {
+      if (!result.ok()) return reply(Refusal(result.status()));
+      reply({.content_type = "application/json", .body = (*result)->data + "\n"});
+    };
+  }
+  const absl::StatusOr<uint64_t> sequence =
+      cameras.Push(camera, *std::move(frame), std::move(done));
+  if (!sequence.ok()) return reply(Refusal(sequence.status()));
+  if (*wait) return;
+  reply({.status = 202,
+         .content_type = "application/json",
+         .body = fmt::format("{{\"sequence\":{}}}\n", *sequence)});
+}
+
+}  // namespace
+
+absl::Status AddPushCameraRoutes(PushCameras& cameras, const PushCameraRouteOptions& options,
+                                 HttpServer& server) {
+  RouteOptions frames;
+  frames.role = RouteRole::kInfer;
+  frames.max_body_bytes = options.max_picture_bytes;
+  SL_RETURN_IF_ERROR(server.RouteAsync(
+      "POST", "/v1/cameras/{id}/frames",
+      [&cameras](HttpRequest&& request, const HttpReply& reply) {
+        Push(cameras, std::move(request), reply);
+      },
+      frames));
+  RouteOptions results;
+  results.role = RouteRole::kInfer;
+  return server.RouteFeed(
+      "/v1/cameras/{id}/results",
+      [&cameras](const HttpRequest& request,
+                 const std::shared_ptr<HttpFeed>& feed) -> std::optional<HttpResponse> {
+        const ModelNames models = request.context == nullptr ? nullptr : request.context->models;
+        const absl::Status status = cameras.Listen(request.Parameter("id"), feed, models);
+        if (status.ok()) return std::nullopt;
+        return Refusal(status);
+      },
+      results);
+}
+
+}  // namespace sightline::serve
