@@ -20,6 +20,8 @@
 #include "cli/model_trial.h"
 #include "cli/serve_command.h"
 #include "cli/stop_signal.h"
+#include "serve/cameras/push_camera_routes.h"
+#include "serve/cameras/push_cameras.h"
 #include "serve/grpc/grpc_server.h"
 #include "serve/http/tls_credentials.h"
 #include "serve/inference/inference_service.h"
@@ -59,6 +61,7 @@ struct Servers {
   std::unique_ptr<serve::InferenceService> service;
   std::unique_ptr<serve::ServedPictures> pictures;
   std::unique_ptr<serve::AccessGate> gate;
+  std::unique_ptr<serve::PushCameras> cameras;
   std::unique_ptr<serve::HttpServer> http;
   std::unique_ptr<serve::HttpServer> metrics;
   std::unique_ptr<serve::GrpcServer> grpc;
@@ -246,6 +249,9 @@ absl::Status Serve(const ServeArguments& arguments) {
   if (servers.http != nullptr) {
     SL_RETURN_IF_ERROR(serve::AddRestRoutes(*servers.service, {}, *servers.http));
     SL_RETURN_IF_ERROR(serve::AddPictureRoutes(*servers.pictures, {}, *servers.http));
+    servers.cameras =
+        std::make_unique<serve::PushCameras>(*servers.pictures, serve::PushCameraOptions());
+    SL_RETURN_IF_ERROR(serve::AddPushCameraRoutes(*servers.cameras, {}, *servers.http));
     SL_RETURN_IF_ERROR(servers.http->Start());
   }
   TellUser("info", Described(servers));

@@ -257,13 +257,25 @@ absl::StatusOr<ServingConfig> ParseServingConfig(std::string_view text, const st
                  ? "has the keys \"certificate\" and \"key\""
                  : "";
     };
-    const Key keys[] = {{"tls", tls},
-                        {"http", Text(&config.http)},
-                        {"grpc", Text(&config.grpc)},
-                        {"metrics", Text(&config.metrics)},
-                        {"shared_memory", Flag(&config.shared_memory)},
-                        {"drain", Duration(&config.drain_us)},
-                        {"models", models}};
+    const Key keys[] = {
+        {"tls", tls},
+        {"http", Text(&config.http)},
+        {"grpc", Text(&config.grpc)},
+        {"metrics", Text(&config.metrics)},
+        {"shared_memory", Flag(&config.shared_memory)},
+        {"trace_file", FileAt(folder, &config.trace_file)},
+        {"drain", Duration(&config.drain_us)},
+        {"models", models},
+        {"keys", FileAt(folder, &config.access.keys)},
+        {"open_health", Flag(&config.access.open_health)},
+        {"open_metrics", Flag(&config.access.open_metrics)},
+        {"model_control", Flag(&config.access.model_control)},
+        {"address_rate", Rate(1e9, &config.access.address_limits.rate_per_s)},
+        {"address_burst", Rate(1e9, &config.access.address_limits.burst)},
+        {"address_concurrency", Whole(1, 1 << 20, &config.access.address_limits.concurrency)},
+        {"access_log", FileAt(folder, &config.access.access_log)},
+        {"otlp", Text(&config.access.otlp)},
+        {"trace_sampling", Share(&config.access.trace_sampling)}};
     reader.ReadMap(*document->root, keys, "the file");
   }
   if (errors.empty()) return config;

@@ -10,35 +10,29 @@
 #include <vector>
 
 #include "base/status.h"
-<<<<<<< HEAD
 #include "serve/access/access_gate.h"
-    =======
 #include "serve/http/tls_credentials.h"
-    >>>>>>> 8c88931 (Push cameras: pictures in, results as events or over a WebSocket; TLS of gRPC and of the command line; tests of TLS, feeds and slow clients)
 #include "serve/inference/model_repository.h"
 
-    namespace sightline::serve {
+namespace sightline::serve {
 
-  struct ServingConfig {
-    // [ADDRESS:]PORT, or "off".
-    std::string http = "8000";
-    std::string grpc = "8001";
-    std::string metrics = "8002";
-    // Whether clients may register shared memory: any object that this process's user may open.
-    bool shared_memory = false;
-<<<<<<< HEAD
-    std::string trace_file;
-=======
-    TlsFiles tls;  // of HTTP and gRPC, not of metrics; empty: none
->>>>>>> 8c88931 (Push cameras: pictures in, results as events or over a WebSocket; TLS of gRPC and of the command line; tests of TLS, feeds and slow clients)
-    int64_t drain_us = 30'000'000;
-    AccessOptions access;
-    std::vector<ServedModelChoice> models;
-  };
+struct ServingConfig {
+  // [ADDRESS:]PORT, or "off".
+  std::string http = "8000";
+  std::string grpc = "8001";
+  std::string metrics = "8002";
+  // Whether clients may register shared memory: any object that this process's user may open.
+  bool shared_memory = false;
+  std::string trace_file;
+  TlsFiles tls;  // of HTTP and gRPC, not of metrics; empty: none
+  int64_t drain_us = 30'000'000;
+  AccessOptions access;
+  std::vector<ServedModelChoice> models;
+};
 
-  // `file` stands in errors; its folder is where relative model files start. InvalidArgument with every
-  // mistake on a line of its own.
-  absl::StatusOr<ServingConfig> ParseServingConfig(std::string_view text, const std::string& file);
-  absl::StatusOr<ServingConfig> ReadServingConfig(const std::string& path);
+// `file` stands in errors; its folder is where relative model files start. InvalidArgument with every
+// mistake on a line of its own.
+absl::StatusOr<ServingConfig> ParseServingConfig(std::string_view text, const std::string& file);
+absl::StatusOr<ServingConfig> ReadServingConfig(const std::string& path);
 
 }  // namespace sightline::serve
