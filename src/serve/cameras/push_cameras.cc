@@ -307,4 +307,23 @@ PushCameraStats PushCameras::stats() const {
   return stats;
 }
 
+void PushCameras::CollectMetrics(MetricWriter& writer) const {
+  using enum MetricType;
+  constexpr MetricInfo kCameras = {"sightline_push_cameras", kGauge, "Cameras that push pictures"};
+  constexpr MetricInfo kFrames = {"sightline_push_camera_frames_total", kCounter,
+                                  "Pictures taken from push cameras"};
+  constexpr MetricInfo kResults = {"sightline_push_camera_results_total", kCounter,
+                                   "Of these, those with a result"};
+  constexpr MetricInfo kFailed = {"sightline_push_camera_failed_total", kCounter,
+                                  "Of these, those with an error instead"};
+  constexpr MetricInfo kRefused = {"sightline_push_camera_refused_total", kCounter,
+                                   "Pictures refused because their camera was too fast"};
+  const PushCameraStats now = stats();
+  writer.Write(kCameras, {}, static_cast<double>(now.cameras));
+  writer.Write(kFrames, {}, static_cast<double>(now.frames));
+  writer.Write(kResults, {}, static_cast<double>(now.results));
+  writer.Write(kFailed, {}, static_cast<double>(now.failed));
+  writer.Write(kRefused, {}, static_cast<double>(now.refused));
+}
+
 }  // namespace sightline::serve

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/metrics.h"
 #include "base/status.h"
 #include "base/time.h"
 #include "serve/http/http_feed.h"
@@ -67,6 +68,8 @@ class PushCameras {
   absl::Status Listen(std::string_view camera, std::shared_ptr<HttpFeed> feed, ModelNames models);
 
   PushCameraStats stats() const;
+  // sightline_push_camera* (docs/serving_transport.md).
+  void CollectMetrics(MetricWriter& writer) const;
 
  private:
   class Camera;

@@ -180,6 +180,7 @@ class HttpServer::Impl final : public HttpConnectionHost {
     connections_.pop_back();
     open_.store(connections_.size(), std::memory_order_relaxed);
     if (!connections_.empty()) return;
+    next_look_us_ = kNever;
     clock_.cancel();
     if (stopping_) stop_pause_.cancel();
   }
@@ -305,15 +306,14 @@ class HttpServer::Impl final : public HttpConnectionHost {
     next_look_us_ = kNever;
     clock_.expires_at(std::chrono::steady_clock::time_point(std::chrono::microseconds(at_us)));
     clock_.async_wait([this](ErrorCode error) {
-      if (error) return;  // another look was chosen, or there is nobody left
-      next_look_us_ = kNever;
-      Look();
+      if (!error) Look();  // else another look was chosen, or there is nobody left
     });
     next_look_us_ = at_us;
   }
 
   void Look() {
     const int64_t now_us = NowUs();
+    next_look_us_ = now_us;  // alarms that are set meanwhile are looked at below
     int64_t next_us = kNever;
     for (size_t i = 0; i < connections_.size(); ++i) {
       Place& place = connections_[i];
@@ -323,6 +323,7 @@ class HttpServer::Impl final : public HttpConnectionHost {
       }
       next_us = std::min(next_us, connections_[i].alarm_us);
     }
+    next_look_us_ = kNever;
     if (next_us != kNever) LookAt(std::max(next_us, now_us + kLookEveryUs));
   }
 
@@ -357,7 +358,9 @@ class HttpServer::Impl final : public HttpConnectionHost {
         Watch(tcp_);
         Watch(unix_);
         // Where the last look did not come to its end.
-        if (next_look_us_ == kNever && !connections_.empty()) LookAt(NowUs() + kLookEveryUs);
+        const int64_t now_us = NowUs();
+        const bool looks = next_look_us_ > now_us && next_look_us_ != kNever;
+        if (!looks && !connections_.empty()) LookAt(now_us + kLookEveryUs);
         context_.run();
         if (stopping_) return;  // nothing is left to do: no door stops it any more
       } catch (...) {

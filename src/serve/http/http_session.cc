@@ -387,6 +387,10 @@ void HttpSession::SendLater(HttpResponse&& response) {
 }
 
 void HttpSession::Send(HttpResponse&& response, bool keep_alive, bool head_only) {
+  if (response.status == 204 || response.status == 304) {  // whose ends are where their heads end
+    response.body.clear();
+    response.more_body.clear();
+  }
   size_t length = response.body.size();
   for (const std::string& part : response.more_body) length += part.size();
   if (length > kSmallAnswer && !head_only) {

@@ -91,7 +91,8 @@ std::string ResponseHead(const HttpResponse& response, std::optional<size_t> len
   }
   if (!keep_alive) head.append("Connection: close\r\n");
   // RFC 9110, 8.6: none where there is no body by definition.
-  if (length && status != 204) Append("Content-Length", std::to_string(*length), &head);
+  if (length && status != 204 && status != 304)
+    Append("Content-Length", std::to_string(*length), &head);
   return head.append("\r\n");
 }
 
