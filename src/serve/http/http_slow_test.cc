@@ -91,6 +91,19 @@ TEST_F(HttpSlowTest, DripsDoNotHoldABodyOpen) {
   EXPECT_TRUE(Until([&] { return server_->stats().bodies_bytes == 0; }));
 }
 
+TEST_F(HttpSlowTest, DeadlinesHoldAfterEverybodyLeft) {
+  options_.request_timeout_us = 100'000;
+  Start();
+  for (uint64_t i = 0; i < 3; ++i) {
+    { const RawClient gone = Client(); }
+    ASSERT_TRUE(Until([&] {
+      const HttpServerStats stats = server_->stats();
+      return stats.accepted == 2 * i + 1 && stats.connections == 0;
+    }));
+    EXPECT_EQ(Client().HearAll(), "") << "comes back because the server closes";
+  }
+}
+
 TEST_F(HttpSlowTest, AnswersThatWaitHaveABoundTogether) {
   options_.max_answers_bytes = size_t{60} << 20;
   Start();
