@@ -115,7 +115,7 @@ absl::Status DecodeImageInto(ByteSpan bytes, const MediaLimits& limits, DecodedI
   image->bgr.resize(static_cast<size_t>(stored.width) * stored.height * 3);
   switch (opened.codec) {
     case Codec::kJpeg:
-      SL_RETURN_IF_ERROR(DecodeJpeg(bytes, stored, image->bgr.data()));
+      SL_RETURN_IF_ERROR(DecodeJpeg(bytes, stored, /*step=*/1, image->bgr.data()));
       break;
     case Codec::kPng:
       SL_RETURN_IF_ERROR(DecodePng(bytes, &stored, image->bgr.data()));

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "base/status.h"
@@ -22,21 +21,8 @@ struct StoredImage {
 
 bool IsJpeg(ByteSpan bytes);
 absl::StatusOr<StoredImage> ReadJpegHeader(ByteSpan bytes);
-absl::Status DecodeJpeg(ByteSpan bytes, const StoredImage& header, uint8_t* bgr);
-// The same, one picture after the other by one decoder. Threads: one at a time.
-class JpegDecoder {
- public:
-  absl::StatusOr<StoredImage> ReadHeader(ByteSpan bytes);
-  // At 1/step (1, 2, 4, 8) of its size, sides rounded up.
-  absl::Status Decode(ByteSpan bytes, const StoredImage& header, int step, uint8_t* bgr);
-
- private:
-  struct Destroy {
-    void operator()(void* handle) const;
-  };
-  absl::Status Prepare();
-  std::unique_ptr<void, Destroy> turbo_;
-};
+// At 1/step (1, 2, 4, 8) of its size, sides rounded up.
+absl::Status DecodeJpeg(ByteSpan bytes, const StoredImage& header, int step, uint8_t* bgr);
 
 bool IsPng(ByteSpan bytes);
 absl::StatusOr<StoredImage> ReadPngHeader(ByteSpan bytes);

@@ -93,31 +93,19 @@ bool IsJpeg(ByteSpan bytes) {
   return bytes.size() >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
 }
 
+// Each picture has a decoder of its own, for a microsecond: one that is used again goes on with the
+// tables of the picture before, and stays in the middle of a header that was damaged.
 absl::StatusOr<StoredImage> ReadJpegHeader(ByteSpan bytes) {
-  return JpegDecoder().ReadHeader(bytes);
-}
-
-absl::Status DecodeJpeg(ByteSpan bytes, const StoredImage& header, uint8_t* bgr) {
-  return JpegDecoder().Decode(bytes, header, 1, bgr);
-}
-
-void JpegDecoder::Destroy::operator()(void* handle) const { tjDestroy(handle); }
-
-absl::Status JpegDecoder::Prepare() {
-  if (!turbo_) turbo_.reset(tjInitDecompress());
-  return turbo_ ? absl::OkStatus() : ResourceExhausted("no memory for a JPEG decoder");
-}
-
-absl::StatusOr<StoredImage> JpegDecoder::ReadHeader(ByteSpan bytes) {
-  SL_RETURN_IF_ERROR(Prepare());
-  SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo_.get(), bytes));
+  const TurboHandle turbo(tjInitDecompress());
+  if (!turbo) return ResourceExhausted("no memory for a JPEG decoder");
+  SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo.get(), bytes));
   return StoredImage{parts.width, parts.height, OrientationOfExif(WalkSegments(bytes).exif)};
 }
 
-absl::Status JpegDecoder::Decode(ByteSpan bytes, const StoredImage& header, int step,
-                                 uint8_t* bgr) {
-  SL_RETURN_IF_ERROR(Prepare());
-  const tjhandle turbo = turbo_.get();
+absl::Status DecodeJpeg(ByteSpan bytes, const StoredImage& header, int step, uint8_t* bgr) {
+  const TurboHandle handle(tjInitDecompress());
+  if (!handle) return ResourceExhausted("no memory for a JPEG decoder");
+  const tjhandle turbo = handle.get();
   SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo, bytes));
   if (IsCutOff(bytes)) return DataLoss("truncated JPEG: it has no end");
   const int width = (header.width + step - 1) / step;

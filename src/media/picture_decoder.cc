@@ -43,7 +43,6 @@ struct PictureDecoder::State {
   ByteSpan bytes;
   Codec codec = Codec::kJpeg;
   StoredImage stored;
-  JpegDecoder jpeg;
   std::vector<uint8_t> bgr;
   std::vector<uint8_t> turned;
 };
@@ -61,7 +60,7 @@ absl::Status PictureDecoder::Open(ByteSpan bytes, const MediaLimits& limits) {
   absl::StatusOr<StoredImage> stored;
   if (IsJpeg(bytes)) {
     state.codec = Codec::kJpeg;
-    stored = state.jpeg.ReadHeader(bytes);
+    stored = ReadJpegHeader(bytes);
   } else if (IsPng(bytes)) {
     state.codec = Codec::kPng;
     stored = ReadPngHeader(bytes);
@@ -107,7 +106,7 @@ absl::StatusOr<DecodedPicture> PictureDecoder::Decode(int step) {
   Fit(state.bgr, static_cast<size_t>(width) * height * 3);
   switch (state.codec) {
     case Codec::kJpeg:
-      SL_RETURN_IF_ERROR(state.jpeg.Decode(state.bytes, stored, step, state.bgr.data()));
+      SL_RETURN_IF_ERROR(DecodeJpeg(state.bytes, stored, step, state.bgr.data()));
       break;
     case Codec::kPng:
       SL_RETURN_IF_ERROR(DecodePng(state.bytes, &stored, state.bgr.data()));

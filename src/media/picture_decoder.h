@@ -1,5 +1,4 @@
-// Still pictures to BGR one after the other, with memory and decoder used again, and no larger than
-// needed: a JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, for less than the whole costs.
+// Still pictures to BGR one after the other, into memory that is used again, and no larger than needed: a JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, for less than the whole costs.
 //
 // Pixels at full size are those of image_codec.h. At a part of it each block of 8x8 pixels becomes one of
 // 4x4, 2x2 or 1x1, by the low frequencies of its cosine transform alone (libjpeg-turbo, "scaled

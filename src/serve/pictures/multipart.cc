@@ -115,13 +115,14 @@ absl::StatusOr<std::vector<FormPart>> ReadFormParts(std::string_view body,
     if (parts.size() == kMostFormParts) {
       return InvalidArgument("more than {} parts in the form", kMostFormParts);
     }
-    const size_t head_end =
-        body.substr(0, std::min(body.size(), at + kMostPartHeaderBytes)).find("\r\n\r\n", at);
+    // From the line end before them on: there may be none.
+    const size_t head_end = body.substr(0, std::min(body.size(), at + kMostPartHeaderBytes))
+                                .find("\r\n\r\n", at - kLineEnd.size());
     if (head_end == std::string_view::npos) {
       return InvalidArgument("a part's headers do not end within {} bytes", kMostPartHeaderBytes);
     }
     FormPart part;
-    SL_RETURN_IF_ERROR(ReadHeaders(body.substr(at, head_end - at), part));
+    SL_RETURN_IF_ERROR(ReadHeaders(body.substr(at, std::max(at, head_end) - at), part));
     const size_t begin = head_end + 4;
     // An empty part: its line end is that of the headers.
     const size_t end = body.find(next, begin - kLineEnd.size());
