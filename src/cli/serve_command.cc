@@ -23,11 +23,13 @@
 #include "serve/cameras/push_camera_routes.h"
 #include "serve/cameras/push_cameras.h"
 #include "serve/grpc/grpc_server.h"
+#include "serve/http/openapi.h"
 #include "serve/http/tls_credentials.h"
 #include "serve/inference/inference_service.h"
 #include "serve/pictures/picture_ensemble.h"
 #include "serve/pictures/picture_routes.h"
 #include "serve/pictures/served_pictures.h"
+#include "serve/rest/rest_documents.h"
 #include "serve/rest/rest_routes.h"
 #include "serve/serving_config.h"
 #include "serve/serving_metrics.h"
@@ -252,6 +254,14 @@ absl::Status Serve(const ServeArguments& arguments) {
     servers.cameras =
         std::make_unique<serve::PushCameras>(*servers.pictures, serve::PushCameraOptions());
     SL_RETURN_IF_ERROR(serve::AddPushCameraRoutes(*servers.cameras, {}, *servers.http));
+    // The last one: it tells of all the others.
+    SL_RETURN_IF_ERROR(
+        serve::AddOpenApiRoute({.title = "Sightline",
+                                .version = SIGHTLINE_VERSION,
+                                .summary = "Models over the Open Inference Protocol, "
+                                           "and pictures in, answers out",
+                                .schemas = serve::ServingSchemas()},
+                               *servers.http));
     SL_RETURN_IF_ERROR(servers.http->Start());
   }
   TellUser("info", Described(servers));

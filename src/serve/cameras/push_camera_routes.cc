@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/time.h"
+#include "serve/http/route_document.h"
 
 namespace sightline::serve {
 namespace {
@@ -105,12 +106,48 @@ void Push(PushCameras& cameras, HttpRequest&& request, const HttpReply& reply) {
          .body = fmt::format("{{\"sequence\":{}}}\n", *sequence)});
 }
 
+const char kErrorSchema[] = R"({"$ref":"#/components/schemas/Error"})";
+
+RouteDocument FramesDocument() {
+  RouteDocument document;
+  document.summary = "A frame of a camera that pushes its pictures";
+  document.tag = "cameras";
+  document.path = {{"id", "The camera, by any name", ""}};
+  document.parameters = {
+      {"model", "The model that looks at it", R"({"type":"string"})"},
+      {"version", "One of its versions", R"({"type":"string"})"},
+      {"confidence", "The least that is answered", R"({"type":"number","minimum":0,"maximum":1})"},
+      {"track", "Whether objects are followed", R"({"type":"boolean","default":true})"},
+      {"wait", "Whether the results are the answer", R"({"type":"boolean","default":false})"},
+      {"X-Capture-Time", "When it was taken, UTC", R"({"type":"string","format":"date-time"})",
+       /*in_header=*/true}};
+  document.bodies = {{"image/jpeg", ""}, {"image/png", ""}, {"image/webp", ""}};
+  document.body_required = true;
+  document.answers = {
+      {200, "The results, with wait=true", {{"application/json", R"({"type":"object"})"}}},
+      {202, "Taken; its number among the camera's", {{"application/json", R"({"type":"object"})"}}},
+      {400, "No picture, or parameters that make no sense", {{"application/json", kErrorSchema}}},
+      {429, "Too many cameras, or frames of this one", {{"application/json", kErrorSchema}}}};
+  return document;
+}
+
+RouteDocument ResultsDocument() {
+  RouteDocument document;
+  document.summary = "The results of a camera, as they come: events, or over a WebSocket";
+  document.tag = "cameras";
+  document.path = {{"id", "The camera", ""}};
+  document.answers = {{200, "Server-sent events", {{"text/event-stream", ""}}},
+                      {101, "The same over a WebSocket"}};
+  return document;
+}
+
 }  // namespace
 
 absl::Status AddPushCameraRoutes(PushCameras& cameras, const PushCameraRouteOptions& options,
                                  HttpServer& server) {
   RouteOptions frames;
   frames.role = RouteRole::kInfer;
+  frames.document = std::make_shared<const RouteDocument>(FramesDocument());
   frames.max_body_bytes = options.max_picture_bytes;
   SL_RETURN_IF_ERROR(server.RouteAsync(
       "POST", "/v1/cameras/{id}/frames",
@@ -120,6 +157,7 @@ absl::Status AddPushCameraRoutes(PushCameras& cameras, const PushCameraRouteOpti
       frames));
   RouteOptions results;
   results.role = RouteRole::kInfer;
+  results.document = std::make_shared<const RouteDocument>(ResultsDocument());
   return server.RouteFeed(
       "/v1/cameras/{id}/results",
       [&cameras](const HttpRequest& request,

@@ -35,11 +35,15 @@ enum class RouteRole : uint8_t {
   kControl,  // the same, and may be turned off: loading models, settings of log and traces
 };
 
+struct RouteDocument;
+
 struct RouteOptions {
   RouteReach reach = RouteReach::kEverywhere;
   RouteRole role = RouteRole::kAdmin;  // a route that says nothing is nobody else's
   // Of a request's body; more is answered with 413. Unset: none for GET and DELETE, else the server's.
   std::optional<size_t> max_body_bytes = {};
+  // What it says of itself (route_document.h), for /openapi.json; null: nothing.
+  std::shared_ptr<const RouteDocument> document = {};
 };
 
 class Router {

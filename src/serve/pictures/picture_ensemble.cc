@@ -162,6 +162,7 @@ void Run(const std::string& base, PictureService& pictures, std::unique_ptr<Infe
   common.priority = now.request.priority;
   common.timeout_us = now.request.timeout_us;
   common.backing = ensemble;
+  common.gone = now.request.gone;
   ensemble->answers.assign(rows, absl::UnknownError("not looked at"));
   ensemble->left.store(rows);
   for (size_t i = 0; i < rows; ++i) {

@@ -6,9 +6,11 @@
 #include <utility>
 #include <vector>
 
+#include "serve/http/route_document.h"
 #include "serve/pictures/picture_json.h"
 #include "serve/pictures/picture_task.h"
 #include "serve/pictures/picture_upload.h"
+#include "serve/request_context.h"
 #include "serve/rest/rest_routes.h"
 #include "store/jsonl_format.h"
 
@@ -90,8 +92,6 @@ class PictureRoutes {
     if (!upload.ok()) return reply(Refusal(upload.status()));
     PictureRequest request;
     request.model = http.Parameter("model");
-    if (http.context != nullptr) request.source = http.context->source;
-    request.context = http.context;
     request.version = http.Parameter("version");
     request.backing = upload->backing;
     request.task = task;
@@ -99,6 +99,9 @@ class PictureRoutes {
     request.drawn = drawn;
     request.priority = upload->priority;
     request.timeout_us = upload->timeout_us;
+    if (http.context != nullptr) request.source = http.context->source;
+    request.context = std::move(http.context);
+    request.gone = [reply] { return reply.left(); };
     if (upload->is_list) return AnswerList(std::move(request), *upload, reply);
     request.bytes = upload->pictures[0].bytes;
     if (PictureTypeOf(request.bytes).empty()) return reply(Refusal(WrongType()));
@@ -152,6 +155,55 @@ class PictureRoutes {
   PictureService& pictures_;
 };
 
+// What a route says of itself.
+RouteDocument DocumentOf(PictureTask task) {
+  const auto error = [](int status, std::string summary) {
+    return RouteDocument::Answer{
+        status,
+        std::move(summary),
+        {{"application/json", R"({"$ref":"#/components/schemas/Error"})"}}};
+  };
+  RouteDocument document;
+  document.summary = fmt::format("{}: what the model finds in pictures", ToString(task));
+  document.tag = "pictures";
+  document.path = {{"model", "A served model", ""}, {"version", "One of its versions", ""}};
+  document.parameters = {
+      {"confidence", "Least confidence of objects and classes",
+       R"({"type":"number","minimum":0,"maximum":1})"},
+      {"max", "Objects and classes at most; 0: all", R"({"type":"integer","minimum":0})"},
+      {"classes", "Only these: names and numbers with commas between", R"({"type":"string"})"},
+      {"priority", "1 is the most urgent; 0: the model's own",
+       R"({"type":"integer","minimum":0,"maximum":16})"},
+      {"timeout_ms", "Not begun after so long; 0: the model's own",
+       R"({"type":"integer","minimum":0})"}};
+  document.bodies = {
+      {"image/jpeg", ""},
+      {"image/png", ""},
+      {"image/webp", ""},
+      {"application/octet-stream", ""},
+      {"multipart/form-data",
+       R"({"type":"object","properties":{"file":{"type":"array","items":{"type":"string",
+           "contentMediaType":"application/octet-stream"}}},"additionalProperties":true})"},
+      {"application/json", R"({"$ref":"#/components/schemas/PictureRequest"})"}};
+  document.body_required = true;
+  document.answers = {
+      {200,
+       "What was found: an object for a lone picture, a list for a form or for \"images\"; or the "
+       "picture with it drawn, as the Accept header asks",
+       {{"application/json",
+         R"({"oneOf":[{"$ref":"#/components/schemas/PictureResult"},
+                      {"$ref":"#/components/schemas/PictureResults"}]})"},
+        {"image/jpeg", ""},
+        {"image/png", ""}}},
+      error(400, "A damaged or too large picture, a wrong wish, or not the model's task"),
+      error(404, "No such model or version"),
+      error(413, "The body is too large"),
+      error(415, "No picture of a type that is taken"),
+      error(500, "The model failed"),
+      error(503, "Not loaded, too many wait, or the timeout passed; with Retry-After")};
+  return document;
+}
+
 }  // namespace
 
 absl::Status AddPictureRoutes(PictureService& pictures, const PictureRouteOptions& options,
@@ -160,10 +212,12 @@ absl::Status AddPictureRoutes(PictureService& pictures, const PictureRouteOption
   const auto routes = std::make_shared<PictureRoutes>(pictures);
   for (const PictureTask task : {kDetect, kClassify, kSegment, kPose, kEmbed}) {
     const std::string path = fmt::format("/v1/{}/{{model}}", ToString(task));
+    const auto document = std::make_shared<const RouteDocument>(DocumentOf(task));
     for (const std::string& pattern : {path, path + "/versions/{version}"}) {
       RouteOptions route;
       route.max_body_bytes = options.max_request_bytes;
       route.role = RouteRole::kInfer;
+      route.document = document;
       SL_RETURN_IF_ERROR(server.RouteAsync(
           "POST", pattern,
           [routes, task](HttpRequest&& request, const HttpReply& reply) {

@@ -68,6 +68,10 @@ void PictureRunner::Run(std::span<BatchJob* const> batch, std::span<absl::Status
     auto* const call = static_cast<PictureCall*>(batch[i]);
     call->times.began_us = began_us;
     call->answer.times.queue_us = began_us - call->times.received_us;
+    if (call->request.gone && call->request.gone()) {
+      statuses[i] = Cancelled("nobody waits for the answer any more");
+      continue;
+    }
     Place place{call, &statuses[i], i, {}};
     try {
       statuses[i] = Decode(*call, decoders_[i], place.picture);

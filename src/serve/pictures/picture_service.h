@@ -52,6 +52,7 @@ struct PictureRequest {
   // A part of a request that was let in: the model's max_wait is not looked at again.
   bool is_part = false;
   std::shared_ptr<RequestContext> context = {};  // where its times are noted; may be null
+  std::function<bool()> gone = {};               // as InferRequest has it
 };
 
 // Of one request. decode_us to postprocess_us are those of its part of the run.

@@ -13,6 +13,7 @@
 #include "serve/rest/body_threads.h"
 #include "serve/rest/infer_json.h"
 #include "serve/rest/model_json.h"
+#include "serve/rest/rest_documents.h"
 
 namespace sightline::serve {
 namespace {
@@ -317,22 +318,26 @@ class RestRoutes {
 // Remembers the first error of many routes.
 class RouteList {
  public:
+  using Document = std::shared_ptr<const RouteDocument>;
+
   RouteList(HttpServer& server, const std::shared_ptr<RestRoutes>& routes)
       : server_(server), routes_(routes) {}
 
   template <typename Handler>
-  void Add(std::string_view method, std::string_view path, Handler handler) {
+  void Add(std::string_view method, std::string_view path, Document document, Handler handler) {
     if (!status_.ok()) return;
     RouteOptions options = method == "GET" ? RouteOptions() : Control();
     options.role = RoleOf(method, path);
+    options.document = std::move(document);
     status_ = server_.Route(
         method, path,
         [routes = routes_, handler](const HttpRequest& r) { return handler(*routes, r); }, options);
   }
   template <typename Handler>
-  void AddAsync(std::string_view path, size_t most_bytes, Handler handler) {
+  void AddAsync(std::string_view path, size_t most_bytes, Document document, Handler handler) {
     if (!status_.ok()) return;
     RouteOptions options;
+    options.document = std::move(document);
     options.max_body_bytes = most_bytes;
     options.role = RoleOf("POST", path);
     status_ = server_.RouteAsync(
@@ -372,53 +377,77 @@ absl::Status AddRestRoutes(InferenceService& service, const RestOptions& options
   SL_ASSIGN_OR_RETURN(std::shared_ptr<BodyThreads> threads,
                       BodyThreads::Start(options.body_threads, kMostLargeWaiting));
   RouteList list(server, std::make_shared<RestRoutes>(service, options, std::move(threads)));
-  list.Add("GET", "/v2", [](RestRoutes& r, Request) { return r.Metadata(); });
-  list.Add("GET", "/v2/", [](RestRoutes& r, Request) { return r.Metadata(); });
-  list.Add("GET", "/v2/health/live", [](RestRoutes&, Request) { return Json(R"({"live":true})"); });
-  list.Add("GET", "/v2/health/ready", [](RestRoutes& r, Request) { return r.Ready(); });
-  list.Add("GET", "/v2/models/stats",
+  list.Add("GET", "/v2", RestDocument("The server and its extensions", "Server"),
+           [](RestRoutes& r, Request) { return r.Metadata(); });
+  list.Add("GET", "/v2/", RestDocument("The server and its extensions", "Server"),
+           [](RestRoutes& r, Request) { return r.Metadata(); });
+  list.Add("GET", "/v2/health/live", RestDocument("Whether the server answers", ""),
+           [](RestRoutes&, Request) { return Json(R"({"live":true})"); });
+  list.Add("GET", "/v2/health/ready", RestDocument("Whether every model is ready", ""),
+           [](RestRoutes& r, Request) { return r.Ready(); });
+  list.Add("GET", "/v2/models/stats", RestDocument("Statistics of all models", "Object"),
            [](RestRoutes& r, Request q) { return r.ModelStatistics(q); });
   for (const std::string model : {"/v2/models/{model}", "/v2/models/{model}/versions/{version}"}) {
-    list.Add("GET", model, [](RestRoutes& r, Request q) { return r.ModelMetadata(q); });
-    list.Add("GET", model + "/ready", [](RestRoutes& r, Request q) { return r.ModelReady(q); });
-    list.Add("GET", model + "/config", [](RestRoutes& r, Request q) { return r.ModelConfig(q); });
-    list.Add("GET", model + "/stats",
+    list.Add("GET", model, RestDocument("A model's inputs, outputs and versions", "Model"),
+             [](RestRoutes& r, Request q) { return r.ModelMetadata(q); });
+    list.Add("GET", model + "/ready", RestDocument("Whether a model is ready", ""),
+             [](RestRoutes& r, Request q) { return r.ModelReady(q); });
+    list.Add("GET", model + "/config", RestDocument("A model's configuration", "Object"),
+             [](RestRoutes& r, Request q) { return r.ModelConfig(q); });
+    list.Add("GET", model + "/stats", RestDocument("A model's statistics", "Object"),
              [](RestRoutes& r, Request q) { return r.ModelStatistics(q); });
-    list.AddAsync(model + "/infer", options.max_request_bytes,
-                  [](RestRoutes& r, HttpRequest&& q, const HttpReply& reply) {
-                    r.Infer(std::move(q), reply);
-                  });
+    list.AddAsync(
+        model + "/infer", options.max_request_bytes,
+        RestDocument("Tensors in, tensors out", "InferResponse", RestBody::kInfer, "InferRequest"),
+        [](RestRoutes& r, HttpRequest&& q, const HttpReply& reply) {
+          r.Infer(std::move(q), reply);
+        });
   }
-  list.Add("POST", "/v2/repository/index", [](RestRoutes& r, Request q) { return r.Index(q); });
+  list.Add("POST", "/v2/repository/index",
+           RestDocument("The models that there are", "List", RestBody::kJson),
+           [](RestRoutes& r, Request q) { return r.Index(q); });
   list.AddAsync(
       "/v2/repository/models/{model}/load", kControlBytes,
+      RestDocument("Loads a model, or its newer version", "", RestBody::kJson),
       [](RestRoutes& r, HttpRequest&& q, const HttpReply& reply) { r.Load(std::move(q), reply); });
   list.AddAsync("/v2/repository/models/{model}/unload", kControlBytes,
+                RestDocument("Unloads a model", "", RestBody::kJson),
                 [](RestRoutes& r, HttpRequest&& q, const HttpReply& reply) {
                   r.Unload(std::move(q), reply);
                 });
   for (const std::string region : {"", "/region/{region}"}) {
     const std::string path = "/v2/systemsharedmemory" + region;
-    list.Add("GET", path + "/status",
+    list.Add("GET", path + "/status", RestDocument("Registered shared memory", "List"),
              [](RestRoutes& r, Request q) { return r.SharedMemoryStatus(q); });
     list.Add("POST", path + "/unregister",
+             RestDocument("Forgets shared memory", "", RestBody::kJson),
              [](RestRoutes& r, Request q) { return r.SharedMemoryUnregister(q); });
   }
   for (const std::string region : {"", "/region/{region}"}) {
     const std::string path = "/v2/cudasharedmemory" + region;
-    list.Add("GET", path + "/status", [](RestRoutes&, Request) { return Json("[]"); });
-    list.Add("POST", path + "/unregister", [](RestRoutes&, Request) { return Nothing(); });
+    list.Add("GET", path + "/status", RestDocument("There is no CUDA shared memory", "List"),
+             [](RestRoutes&, Request) { return Json("[]"); });
+    list.Add("POST", path + "/unregister",
+             RestDocument("There is no CUDA shared memory", "", RestBody::kJson),
+             [](RestRoutes&, Request) { return Nothing(); });
   }
-  list.Add("POST", "/v2/cudasharedmemory/region/{region}/register", [](RestRoutes&, Request) {
-    return ErrorAnswer(Unimplemented("{}", InferenceService::kNoCudaSharedMemory));
-  });
+  list.Add("POST", "/v2/cudasharedmemory/region/{region}/register",
+           RestDocument("There is no CUDA shared memory: 501", "", RestBody::kJson),
+           [](RestRoutes&, Request) {
+             return ErrorAnswer(Unimplemented("{}", InferenceService::kNoCudaSharedMemory));
+           });
   list.Add("POST", "/v2/systemsharedmemory/region/{region}/register",
+           RestDocument("Registers shared memory", "", RestBody::kJson),
            [](RestRoutes& r, Request q) { return r.SharedMemoryRegister(q); });
   for (const std::string_view method : {"GET", "POST"}) {
-    list.Add(method, "/v2/trace/setting", [](RestRoutes& r, Request q) { return r.Trace(q); });
-    list.Add(method, "/v2/models/{model}/trace/setting",
+    const RestBody body = method == "POST" ? RestBody::kJson : RestBody::kNone;
+    list.Add(method, "/v2/trace/setting", RestDocument("Settings of traces", "Object", body),
              [](RestRoutes& r, Request q) { return r.Trace(q); });
-    list.Add(method, "/v2/logging", [](RestRoutes& r, Request q) { return r.Logging(q); });
+    list.Add(method, "/v2/models/{model}/trace/setting",
+             RestDocument("Settings of a model's traces", "Object", body),
+             [](RestRoutes& r, Request q) { return r.Trace(q); });
+    list.Add(method, "/v2/logging", RestDocument("Settings of the log", "Object", body),
+             [](RestRoutes& r, Request q) { return r.Logging(q); });
   }
   return list.status();
 }
