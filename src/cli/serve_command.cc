@@ -299,7 +299,9 @@ absl::Status Serve(const ServeArguments& arguments) {
 
 void AddServeCommand(CLI::App& app, int& exit_code) {
   CLI::App* const serve = app.add_subcommand(
-      "serve", "Serve models over the Open Inference Protocol (KServe v2), as Triton does");
+      "serve",
+      "Serve models over the Open Inference Protocol (KServe v2), as Triton does, and to "
+      "who sends pictures");
   auto arguments = std::make_shared<ServeArguments>();
   serve
       ->add_option(
@@ -356,8 +358,10 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
       "Examples:\n"
       "  sightline serve --model yolox_nano --model faces=ultraface.onnx\n"
       "  curl localhost:8000/v2/models/yolox_nano\n"
+      "  curl --data-binary @photo.jpg localhost:8000/v1/detect/yolox_nano\n"
       "Without --model nothing is loaded until a client asks for a package of the model store.\n"
-      "docs/serving.md and docs/serving_access.md say what is answered, how and to whom.");
+      "docs/serving.md, docs/serving_pictures.md and docs/serving_access.md say what is answered, how "
+      "and to whom.");
   serve->callback([arguments, &exit_code] {
     const StopSignal signal({.stop = [] { stop = true; }, .reload = [] { reload = true; }});
     exit_code = Report(Serve(*arguments));

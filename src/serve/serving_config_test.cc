@@ -42,6 +42,8 @@ models:
     priority: 3
     timeout: 1s
     max_wait: 50ms
+    pictures: at_load
+    shrink: false
 )",
                                          "/etc/sightline/serve.yaml");
   ASSERT_TRUE(config.ok()) << config.status();
@@ -80,6 +82,8 @@ models:
   EXPECT_EQ(config->access.access_log, "/var/log/access.log");
   EXPECT_EQ(config->access.otlp, "http://collector:4318/v1/traces");
   EXPECT_EQ(config->access.trace_sampling, 0.25);
+  EXPECT_EQ(faces.settings.pictures.use, PictureUse::kAtLoad);
+  EXPECT_FALSE(faces.settings.pictures.shrink);
 }
 
 TEST(ServingConfig, MistakesAreToldWithTheirPlace) {
