@@ -49,6 +49,7 @@ ADAPTED = {
     "google/protobuf": [],
     "boost/": [],
     "curl/": [],
+    "hiredis/": [],
     "CLI/": ["cli"],
 }
 FORBIDDEN_NAMES = {"util", "utils", "common", "misc", "helper", "helpers", "manager"}

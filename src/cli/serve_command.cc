@@ -20,6 +20,7 @@
 #include "cli/model_trial.h"
 #include "cli/serve_command.h"
 #include "cli/stop_signal.h"
+#include "serve/cache/redis_store.h"
 #include "serve/cameras/push_camera_routes.h"
 #include "serve/cameras/push_cameras.h"
 #include "serve/grpc/grpc_server.h"
@@ -150,6 +151,18 @@ absl::StatusOr<serve::ServingConfig> ConfigOf(const ServeArguments& arguments) {
   return config;
 }
 
+// Where cached answers lie; empty: in memory.
+absl::StatusOr<serve::ModelCaches::MakeStore> CacheStoreOf(const std::string& url) {
+  if (url.empty()) return serve::ModelCaches::MakeStore();
+  serve::RedisOptions options;
+  SL_ASSIGN_OR_RETURN(options.url, serve::ParseRedisUrl(url));
+  SL_ASSIGN_OR_RETURN(const std::shared_ptr<serve::RedisClient> client,
+                      serve::RedisClient::Create(options));
+  return [client](const serve::CacheSettings& settings) {
+    return std::make_shared<serve::RedisStore>(client, settings.ttl_us);
+  };
+}
+
 absl::StatusOr<std::unique_ptr<serve::InferenceService>> MakeService(
     const serve::ServingConfig& config) {
   serve::InferenceServiceOptions options;
@@ -161,6 +174,7 @@ absl::StatusOr<std::unique_ptr<serve::InferenceService>> MakeService(
   };
   options.choices = config.models;
   options.trace_file = config.trace_file;
+  SL_ASSIGN_OR_RETURN(options.cache_store, CacheStoreOf(config.cache));
   return serve::InferenceService::Create(std::move(options));
 }
 

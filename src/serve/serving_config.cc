@@ -17,6 +17,8 @@ namespace {
 
 using config::YamlNode;
 
+constexpr uint64_t kMostCacheBytes = uint64_t{1} << 40;
+
 // What a key takes: an error as the rest of a sentence, or "".
 using TakeValue = std::function<std::string(const YamlNode&)>;
 struct Key {
@@ -204,6 +206,98 @@ std::string Placed(const std::string& reference, const std::filesystem::path& fo
   return is_path ? (folder / reference).lexically_normal().string() : reference;
 }
 
+TakeValue Real(double least, double most, double* to) {
+  return [=](const YamlNode& node) -> std::string {
+    double value = 0;
+    const char* const end = node.text.data() + node.text.size();
+    const auto [stop, error] = std::from_chars(node.text.data(), end, value);
+    if (node.kind != YamlNode::Kind::kScalar || error != std::errc() || stop != end ||
+        !(value >= least && value <= most)) {
+      return fmt::format("is a number from {} to {}", least, most);
+    }
+    *to = value;
+    return "";
+  };
+}
+
+TakeValue Size(size_t* to) {
+  return [to](const YamlNode& node) -> std::string {
+    uint64_t value = 0;
+    const char* const end = node.text.data() + node.text.size();
+    const auto [stop, error] = std::from_chars(node.text.data(), end, value);
+    const std::string_view unit(stop, static_cast<size_t>(end - stop));
+    const int shift = unit == "KiB" ? 10 : unit == "MiB" ? 20 : unit == "GiB" ? 30 : -1;
+    if (node.kind != YamlNode::Kind::kScalar || error != std::errc() || shift < 0 || value < 1 ||
+        value > kMostCacheBytes >> shift) {
+      return "is a size such as 512KiB, 64MiB or 2GiB, at most 1024GiB";
+    }
+    *to = static_cast<size_t>(value << shift);
+    return "";
+  };
+}
+
+TakeValue KindOfCache(CacheKind* to) {
+  return [to](const YamlNode& node) -> std::string {
+    for (const CacheKind kind :
+         {CacheKind::kOff, CacheKind::kExact, CacheKind::kPerceptual, CacheKind::kEmbedding}) {
+      if (node.kind != YamlNode::Kind::kScalar || node.text != ToString(kind)) continue;
+      *to = kind;
+      return "";
+    }
+    return "is off, exact, perceptual or embedding";
+  };
+}
+
+TakeValue Hash(HashKind* to) {
+  return [to](const YamlNode& node) -> std::string {
+    const absl::StatusOr<HashKind> kind = HashKindNamed(node.text);
+    if (!kind.ok()) return "is ahash, dhash, phash or pdq";
+    *to = *kind;
+    return "";
+  };
+}
+
+// `cache: exact`, or a map. The radius has no default: how many answers become wrong with it is a matter
+// of the model and its pictures.
+TakeValue Cache(Reader& reader, CacheSettings* to) {
+  return [&reader, to](const YamlNode& node) -> std::string {
+    CacheSettings cache;
+    if (node.kind == YamlNode::Kind::kScalar) {
+      const std::string wrong = KindOfCache(&cache.kind)(node);
+      if (!wrong.empty()) return wrong;
+    } else {
+      cache.kind = CacheKind::kExact;
+      cache.radius = -1;
+      const Key keys[] = {
+          {"kind", KindOfCache(&cache.kind)},
+          {"hash", Hash(&cache.hash)},
+          {"radius", Real(0, 256, &cache.radius)},
+          {"embedder", Text(&cache.embedder)},
+          {"ttl", Duration(&cache.ttl_us)},
+          {"size", Size(&cache.max_bytes)},
+          {"entries", Whole(1, 10'000'000, &cache.max_entries)},
+      };
+      reader.ReadMap(node, keys, "a cache");
+    }
+    const bool compares =
+        cache.kind == CacheKind::kPerceptual || cache.kind == CacheKind::kEmbedding;
+    if (compares && !(cache.radius >= 0 && node.kind != YamlNode::Kind::kScalar)) {
+      return fmt::format(
+          "of kind {} wants a \"radius\": {}; sightline cache audit measures which answers become "
+          "wrong with it",
+          ToString(cache.kind),
+          cache.kind == CacheKind::kPerceptual ? "bits that may differ" : "1 - cosine");
+    }
+    if (cache.kind == CacheKind::kEmbedding && (cache.embedder.empty() || cache.radius > 2)) {
+      return "of kind embedding wants an \"embedder\", a served model that gives embeddings, and a "
+             "radius (1 - cosine) of at most 2";
+    }
+    if (!compares) cache.radius = 0;
+    *to = cache;
+    return "";
+  };
+}
+
 void ReadModel(const YamlNode& node, const std::filesystem::path& folder, Reader& reader,
                ServingConfig& config) {
   ServedModelChoice choice;
@@ -226,6 +320,7 @@ void ReadModel(const YamlNode& node, const std::filesystem::path& folder, Reader
       {"pictures", Use(&settings.pictures.use)},
       {"shrink", Flag(&settings.pictures.shrink)},
       {"max_wait", Duration(&settings.max_wait_us)},
+      {"cache", Cache(reader, &settings.cache)},
   };
   reader.ReadMap(node, keys, "a model");
   if (model.empty()) return reader.Fail(node.at, "a model has the key \"model\"");
@@ -266,6 +361,7 @@ absl::StatusOr<ServingConfig> ParseServingConfig(std::string_view text, const st
         {"trace_file", FileAt(folder, &config.trace_file)},
         {"drain", Duration(&config.drain_us)},
         {"models", models},
+        {"cache", Text(&config.cache)},
         {"keys", FileAt(folder, &config.access.keys)},
         {"open_health", Flag(&config.access.open_health)},
         {"open_metrics", Flag(&config.access.open_metrics)},

@@ -27,6 +27,8 @@ struct ServingConfig {
   TlsFiles tls;  // of HTTP and gRPC, not of metrics; empty: none
   int64_t drain_us = 30'000'000;
   AccessOptions access;
+  // Where cached answers lie: "" in memory, else redis://...; a secret, if it has a password.
+  std::string cache;
   std::vector<ServedModelChoice> models;
 };
 

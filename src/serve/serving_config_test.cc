@@ -86,6 +86,46 @@ models:
   EXPECT_FALSE(faces.settings.pictures.shrink);
 }
 
+TEST(ServingConfig, CachesAreOffUnlessAModelSaysSo) {
+  const auto config = ParseServingConfig(R"(
+cache: redis://cache:6379/2
+models:
+  - model: a
+  - model: b
+    cache: exact
+  - model: c
+    cache: {kind: perceptual, hash: pdq, radius: 30, ttl: 5m, size: 2GiB, entries: 7}
+  - model: d
+    cache: {kind: embedding, radius: 0.05, embedder: b}
+)",
+                                         "serve.yaml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->cache, "redis://cache:6379/2");
+  EXPECT_EQ(config->models[0].settings.cache, CacheSettings());
+  const CacheSettings& exact = config->models[1].settings.cache;
+  EXPECT_EQ(exact.kind, CacheKind::kExact);
+  EXPECT_EQ(exact.ttl_us, int64_t{3600} * 1'000'000);
+  const CacheSettings& perceptual = config->models[2].settings.cache;
+  EXPECT_EQ(perceptual.kind, CacheKind::kPerceptual);
+  EXPECT_EQ(perceptual.hash, HashKind::kPdq);
+  EXPECT_EQ(perceptual.radius, 30);
+  EXPECT_EQ(perceptual.ttl_us, 300'000'000);
+  EXPECT_EQ(perceptual.max_bytes, size_t{2} << 30);
+  EXPECT_EQ(perceptual.max_entries, 7u);
+  const CacheSettings& embedding = config->models[3].settings.cache;
+  EXPECT_EQ(embedding.kind, CacheKind::kEmbedding);
+  EXPECT_EQ(embedding.radius, 0.05);
+  EXPECT_EQ(embedding.embedder, "b");
+  for (const std::string wrong :
+       {"fuzzy", "perceptual", "{kind: perceptual}", "{kind: embedding, radius: 0.1}",
+        "{radius: -1, kind: perceptual}", "{size: 64}", "{size: 2TiB}", "{hash: whash}",
+        "{hush: 1}"}) {
+    const auto refused =
+        ParseServingConfig("models: [{model: a, cache: " + wrong + "}]", "serve.yaml");
+    EXPECT_TRUE(absl::IsInvalidArgument(refused.status())) << wrong;
+  }
+}
+
 TEST(ServingConfig, MistakesAreToldWithTheirPlace) {
   const auto told = [](std::string_view text) {
     return std::string(MessageOf(ParseServingConfig(text, "s.yaml").status()));

@@ -6,14 +6,14 @@ APT_PACKAGES=(
   # libraries
   libabsl-dev libfmt-dev libspdlog-dev libssl-dev libeigen3-dev nlohmann-json3-dev libcli11-dev
   libboost-dev libcurl4-openssl-dev
-  libyaml-cpp-dev libsqlite3-dev libxxhash-dev libhwy-dev
+  libyaml-cpp-dev libsqlite3-dev libxxhash-dev libhiredis-dev libhwy-dev
   libturbojpeg0-dev libwebp-dev libpng-dev
   libsimdjson-dev zlib1g-dev
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
   libopencv-core-dev libopencv-imgproc-dev libopencv-objdetect-dev libopencv-video-dev
   # tests and the main job
-  libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev ffmpeg sqlite3 python3-venv
+  libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev ffmpeg sqlite3 python3-venv redis-server
   opencv-doc opencv-data
   # the RTSP servers of `sim serve` and of the tests; -good has JPEG and RTP, -bad has the tests' H.264 and H.265
   libgstrtspserver-1.0-dev gstreamer1.0-plugins-good gstreamer1.0-plugins-bad openssl
