@@ -30,5 +30,6 @@ void AddDoctorCommand(CLI::App& app, int& exit_code);
 void AddApplyCommand(CLI::App& app, int& exit_code);
 void AddSimCommand(CLI::App& app, int& exit_code);
 void AddEvalCommand(CLI::App& app, int& exit_code);
+void AddCacheCommand(CLI::App& app, int& exit_code);
 
 }  // namespace sightline::cli

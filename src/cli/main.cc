@@ -72,6 +72,7 @@ int main(int argc, char** argv) {
   cli::AddBenchCommand(app, exit_code);
   cli::AddSimCommand(app, exit_code);
   cli::AddEvalCommand(app, exit_code);
+  cli::AddCacheCommand(app, exit_code);
   cli::AddServeCommand(app, exit_code);
   cli::AddKeysCommand(app, exit_code);
   try {
