@@ -27,6 +27,7 @@
 #include "serve/http/openapi.h"
 #include "serve/http/tls_credentials.h"
 #include "serve/inference/inference_service.h"
+#include "serve/pictures/cached_pictures.h"
 #include "serve/pictures/picture_ensemble.h"
 #include "serve/pictures/picture_routes.h"
 #include "serve/pictures/served_pictures.h"
@@ -63,6 +64,7 @@ struct Servers {
   // In the order in which they use each other.
   std::unique_ptr<serve::InferenceService> service;
   std::unique_ptr<serve::ServedPictures> pictures;
+  std::unique_ptr<serve::CachedPictures> cached;
   std::unique_ptr<serve::AccessGate> gate;
   std::unique_ptr<serve::PushCameras> cameras;
   std::unique_ptr<serve::HttpServer> http;
@@ -188,7 +190,6 @@ absl::StatusOr<std::unique_ptr<serve::ServedPictures>> MakePictures(
   SL_ASSIGN_OR_RETURN(
       std::unique_ptr<serve::ServedPictures> pictures,
       serve::ServedPictures::Create(service, serve::OpenerOfFiles(std::move(sources))));
-  serve::AddPictureEnsembles(*pictures, service);
   return pictures;
 }
 
@@ -247,6 +248,9 @@ absl::Status Serve(const ServeArguments& arguments) {
   Servers servers;
   SL_ASSIGN_OR_RETURN(servers.service, MakeService(config));
   SL_ASSIGN_OR_RETURN(servers.pictures, MakePictures(*servers.service));
+  SL_ASSIGN_OR_RETURN(servers.cached,
+                      serve::CachedPictures::Create(*servers.pictures, *servers.service));
+  serve::AddPictureEnsembles(*servers.cached, *servers.service);
   SL_ASSIGN_OR_RETURN(servers.gate, MakeGate(config, *servers.service));
   serve::AccessGate* const gate = servers.gate.get();
   SL_ASSIGN_OR_RETURN(
@@ -264,9 +268,9 @@ absl::Status Serve(const ServeArguments& arguments) {
   }
   if (servers.http != nullptr) {
     SL_RETURN_IF_ERROR(serve::AddRestRoutes(*servers.service, {}, *servers.http));
-    SL_RETURN_IF_ERROR(serve::AddPictureRoutes(*servers.pictures, {}, *servers.http));
+    SL_RETURN_IF_ERROR(serve::AddPictureRoutes(*servers.cached, {}, *servers.http));
     servers.cameras =
-        std::make_unique<serve::PushCameras>(*servers.pictures, serve::PushCameraOptions());
+        std::make_unique<serve::PushCameras>(*servers.cached, serve::PushCameraOptions());
     SL_RETURN_IF_ERROR(serve::AddPushCameraRoutes(*servers.cameras, {}, *servers.http));
     // The last one: it tells of all the others.
     SL_RETURN_IF_ERROR(
@@ -304,6 +308,7 @@ absl::Status Serve(const ServeArguments& arguments) {
   if (servers.grpc != nullptr) servers.grpc->Stop(config.drain_us);
   if (http_end.ok()) http_end->join();
   if (servers.http != nullptr) servers.http->Stop();  // where there was no thread for it
+  servers.cached->Stop();
   servers.pictures->Stop();
   servers.service->Stop();
   return absl::OkStatus();

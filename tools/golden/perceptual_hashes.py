@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Golden perceptual hashes: those of the packages imagehash (average, difference, DCT) and pdqhash (PDQ), on pictures
-that are made here from a seed, so that a test can make them again.
+that are made here from a seed, so that a test can make them again; or of real pictures (--media).
 
 Needs imagehash, pdqhash, Pillow, numpy, scipy. No picture loses more than twice as many rows as columns: there
 Pillow 13 resizes down before across, Pillow up to 12 across before down.
@@ -44,10 +44,45 @@ def pdq(pixels):
     return f"{int(''.join(str(b) for b in bits), 2):064x}", int(quality)
 
 
+def write_media(args):
+    """JPEG and PNG files of the near-duplicate sets; the one that is damaged on purpose is left out."""
+    files = []
+    for path in sorted((args.media / "neardup").rglob("*")):
+        if path.suffix not in (".jpg", ".jpeg", ".png") or "corrupt" in path.name:
+            continue
+        image = Image.open(path)
+        if image.mode != "RGB":  # grey and alpha are turned into colours in other ways by other programs
+            continue
+        if image.height - 8 > 2 * max(image.width - 9, 0):
+            continue
+        hash_256, quality = pdq(numpy.asarray(image))
+        files.append(
+            {
+                "file": str(path.relative_to(args.media)),
+                "ahash": str(imagehash.average_hash(image)),
+                "dhash": str(imagehash.dhash(image)),
+                "phash": str(imagehash.phash(image)),
+                "pdq": hash_256,
+                "pdq_quality": quality,
+            }
+        )
+    if len(files) < 20:
+        gf.refuse(f"{args.media}: only {len(files)} pictures")
+    gf.write_json(
+        args.out / "perceptual_hashes_media.json",
+        {"versions": gf.versions("imagehash", "pdqhash", "pillow", "scipy"), "files": files},
+        depth=2,
+        limit_bytes=30_000,
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("tests/golden/vision"))
+    parser.add_argument("--media", type=Path, help="a folder with neardup/: the hashes of its pictures, instead")
     args = parser.parse_args()
+    if args.media:
+        return write_media(args)
     cases = []
     for seed, (width, height) in enumerate([size for size in SIZES for _ in range(3)], start=1):
         if height - 8 > 2 * max(width - 9, 0):

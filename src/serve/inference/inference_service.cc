@@ -106,7 +106,10 @@ bool InferenceService::Ready() const {
 void InferenceService::Infer(InferRequest&& request, InferDone done) {
   const int64_t received_us = clock_.NowMonotonicUs();
   if (auto model = repository_->Find(request.model, request.version); model.ok()) {
-    ModelCache* const cache = caches_->Find((*model)->name(), (*model)->settings().cache);
+    // Ensembles answer by what has a cache of its own.
+    ModelCache* const cache = (*model)->content().empty()
+                                  ? nullptr
+                                  : caches_->Find((*model)->name(), (*model)->settings().cache);
     if (cache != nullptr) {
       const auto around = [this, received_us](InferRequest&& rest, InferDone rest_done) {
         Run(std::move(rest), std::move(rest_done), received_us);

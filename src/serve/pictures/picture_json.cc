@@ -1,5 +1,7 @@
 #include "serve/pictures/picture_json.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "store/jsonl_details.h"
@@ -17,6 +19,15 @@ void AppendPictureMembers(const PictureAnswer& answer, std::string& out) {
   out += ",\"detections\":";
   AppendItems(answer.results, out);
   AppendPictureResults(answer.results, out);
+  if (answer.cached == CacheHit::kNone) return;
+  out += ",\"cache\":{\"hit\":";
+  AppendJsonString(ToString(answer.cached), out);
+  out += fmt::format(",\"distance\":{:.6g}}}", answer.cached_distance);
+}
+
+std::string CacheText(const PictureAnswer& answer) {
+  return fmt::format("hit; kind={}; distance={:.6g}", ToString(answer.cached),
+                     answer.cached_distance);
 }
 
 std::string PictureJson(const PictureAnswer& answer) {

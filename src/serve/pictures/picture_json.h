@@ -18,6 +18,9 @@ std::string PictureJson(const PictureAnswer& answer);
 // "error":"...","status":400
 void AppendErrorMembers(const absl::Status& status, int http_status, std::string& out);
 
+// As the header Sightline-Cache has it: "hit; kind=perceptual; distance=3", of an answer from the cache.
+std::string CacheText(const PictureAnswer& answer);
+
 // As the header Server-Timing has it: "queue;dur=0.1, decode;dur=1.2, ...", in ms.
 std::string TimingText(const PictureTimes& times);
 

@@ -38,6 +38,9 @@ HttpResponse OneAnswer(absl::StatusOr<PictureAnswer>&& result, DrawnAs drawn) {
     response.body = std::move(result->drawn);
   }
   response.headers.emplace_back("Server-Timing", TimingText(result->times));
+  if (result->cached != CacheHit::kNone) {
+    response.headers.emplace_back("Sightline-Cache", CacheText(*result));
+  }
   return response;
 }
 

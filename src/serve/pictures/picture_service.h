@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "serve/cache/result_cache.h"
 #include "serve/request_context.h"
 #include "types/detections.h"
 
@@ -73,6 +74,9 @@ struct PictureAnswer {
   Detections results;
   std::string drawn;  // an encoded picture where one was asked for
   PictureTimes times;
+  // Where it was not computed for this request, and how far the other picture was: bits or 1 - cosine.
+  CacheHit cached = CacheHit::kNone;
+  double cached_distance = 0;
 };
 
 // Called exactly once, on the thread of a model or on that which asked; must not block.
