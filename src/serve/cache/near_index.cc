@@ -24,8 +24,9 @@ std::optional<NearIndex::Found> NearIndex::Nearest(const CacheKey& scope, const 
   if (!by_hash && look.embedding.size() != dimensions_) return std::nullopt;
   std::optional<Found> best;
   // From the youngest to the oldest.
+  size_t at = next_;
   for (size_t i = 0; i < entries_.size(); ++i) {
-    const size_t at = (next_ + entries_.size() - 1 - i) % entries_.size();
+    at = at == 0 ? entries_.size() - 1 : at - 1;
     const Entry& entry = entries_[at];
     if (!entry.is_used) continue;
     double distance = 0;
