@@ -163,7 +163,7 @@ def reload_under_load(root):
 def documents(server):
     text = server.ask("/metrics", server="metrics")[2].decode()
     names = set(re.findall(r"^# TYPE (\S+)", text, re.M))
-    words = (DOCS / "serving.md").read_text() + (DOCS / "metrics.md").read_text()
+    words = "".join(page.read_text() for page in (*DOCS.glob("serving*.md"), DOCS / "metrics.md"))
     check(len(names) > 10 and not [n for n in names if f"`{n}`" not in words], f"{len(names)} metrics are in the documents "
           f"{[n for n in names if f'`{n}`' not in words]}")
 
