@@ -23,6 +23,7 @@ namespace http = boost::beast::http;
 constexpr int64_t kLingerUs = 2'000'000;
 constexpr size_t kLingerBytes = 1024 * 1024;
 constexpr size_t kReadAtOnce = 4096;
+constexpr size_t kFirstRead = 1024;  // holds most heads; the room of a connection that is idle
 constexpr size_t kFirstPiece = size_t{16} * 1024;   // of a large body; chosen
 constexpr size_t kWriteAtOnce = size_t{1} << 20;    // before others have their turn; chosen
 constexpr size_t kSmallAnswer = size_t{16} * 1024;  // needs no room; chosen
@@ -131,16 +132,18 @@ void HttpSession::AwaitRequest() {
 }
 
 void HttpSession::ReadMore() {
-  stream_.async_read_some(buffer_.prepare(kReadAtOnce),
-                          [self = Self()](ErrorCode error, size_t bytes) {
-                            if (error == asio::error::operation_aborted &&
-                                self->phase_ == Phase::kIdle && self->stream_.is_open()) {
-                              return self->Sleep();
-                            }
-                            if (error) return;  // gone, or silent for too long
-                            self->buffer_.commit(bytes);
-                            self->ReadHead();
-                          });
+  const size_t room = phase_ == Phase::kIdle
+                          ? std::clamp(buffer_.capacity(), kFirstRead, kReadAtOnce)
+                          : kReadAtOnce;
+  stream_.async_read_some(buffer_.prepare(room), [self = Self()](ErrorCode error, size_t bytes) {
+    if (error == asio::error::operation_aborted && self->phase_ == Phase::kIdle &&
+        self->stream_.is_open()) {
+      return self->Sleep();
+    }
+    if (error) return;  // gone, or silent for too long
+    self->buffer_.commit(bytes);
+    self->ReadHead();
+  });
 }
 
 // Ten thousand connections may wait for their next request; none of what a request needs is kept.
