@@ -261,16 +261,17 @@ absl::Status Serve(const ServeArguments& arguments) {
   if (servers.http == nullptr && servers.grpc == nullptr) {
     return InvalidArgument("nothing is left to serve on: --http and --grpc are off");
   }
+  servers.cameras =
+      std::make_unique<serve::PushCameras>(*servers.cached, serve::PushCameraOptions());
   if (servers.metrics != nullptr) {
-    SL_RETURN_IF_ERROR(serve::AddServingMetrics(*servers.service, servers.http.get(),
-                                                *servers.metrics, servers.gate.get()));
+    SL_RETURN_IF_ERROR(serve::AddServingMetrics(
+        *servers.service, servers.http.get(), *servers.metrics, servers.gate.get(),
+        [&cameras = *servers.cameras](MetricWriter& text) { cameras.CollectMetrics(text); }));
     SL_RETURN_IF_ERROR(servers.metrics->Start());
   }
   if (servers.http != nullptr) {
     SL_RETURN_IF_ERROR(serve::AddRestRoutes(*servers.service, {}, *servers.http));
     SL_RETURN_IF_ERROR(serve::AddPictureRoutes(*servers.cached, {}, *servers.http));
-    servers.cameras =
-        std::make_unique<serve::PushCameras>(*servers.cached, serve::PushCameraOptions());
     SL_RETURN_IF_ERROR(serve::AddPushCameraRoutes(*servers.cameras, {}, *servers.http));
     // The last one: it tells of all the others.
     SL_RETURN_IF_ERROR(
@@ -379,7 +380,8 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
       "  curl localhost:8000/v2/models/yolox_nano\n"
       "  curl --data-binary @photo.jpg localhost:8000/v1/detect/yolox_nano\n"
       "Without --model nothing is loaded until a client asks for a package of the model store.\n"
-      "docs/serving.md, docs/serving_pictures.md and docs/serving_access.md say what is answered, how "
+      "docs/serving.md, docs/serving_pictures.md and docs/serving_access.md say what is answered, "
+      "how "
       "and to whom.");
   serve->callback([arguments, &exit_code] {
     const StopSignal signal({.stop = [] { stop = true; }, .reload = [] { reload = true; }});

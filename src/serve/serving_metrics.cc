@@ -1,5 +1,7 @@
 #include "serve/serving_metrics.h"
 
+#include <utility>
+
 #include "observe/process_metrics.h"
 #include "observe/prometheus_text.h"
 
@@ -49,12 +51,13 @@ void CollectHttp(const HttpServerStats& stats, MetricWriter& text) {
   text.Write(kFeedLost, {}, static_cast<double>(stats.feed_messages_lost));
 }
 
-HttpResponse Metrics(const InferenceService& service, const HttpServer* api,
-                     const AccessGate* gate) {
+HttpResponse Metrics(const InferenceService& service, const HttpServer* api, const AccessGate* gate,
+                     const std::function<void(MetricWriter&)>& further) {
   PrometheusText text;
   if (gate != nullptr) gate->CollectMetrics(text);
   service.CollectMetrics(text);
   if (api != nullptr) CollectHttp(api->stats(), text);
+  if (further) further(text);
   CollectProcessMetrics(service.version(), text);
   return {.content_type = std::string(kPrometheusContentType), .body = text.Text()};
 }
@@ -62,12 +65,16 @@ HttpResponse Metrics(const InferenceService& service, const HttpServer* api,
 }  // namespace
 
 absl::Status AddServingMetrics(const InferenceService& service, const HttpServer* api,
-                               HttpServer& server, const AccessGate* gate) {
+                               HttpServer& server, const AccessGate* gate,
+                               std::function<void(MetricWriter&)> further) {
   RouteOptions options;
   options.role = RouteRole::kMetrics;
   return server.Route(
       "GET", "/metrics",
-      [&service, api, gate](const HttpRequest&) { return Metrics(service, api, gate); }, options);
+      [&service, api, gate, further = std::move(further)](const HttpRequest&) {
+        return Metrics(service, api, gate, further);
+      },
+      options);
 }
 
 }  // namespace sightline::serve

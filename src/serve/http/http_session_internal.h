@@ -32,6 +32,12 @@ class HttpSession final : public HttpConnection {
  private:
   using ErrorCode = boost::beast::error_code;
 
+  // How long and how much is read of a connection that is told why it ends: closed with bytes unread it
+  // would be reset, and the answer lost on its way.
+  static constexpr int64_t kLingerUs = 2'000'000;
+  static constexpr size_t kLingerBytes = 1024 * 1024;
+  static constexpr size_t kReadAtOnce = 4096;
+
   // What a request and its answer need; a connection that is idle for long has none.
   struct Turn {
     explicit Turn(size_t max_head_bytes) : parser(request, max_head_bytes) {}
