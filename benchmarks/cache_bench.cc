@@ -80,7 +80,10 @@ void NearestEmbedding(benchmark::State& state) {
   const auto next = [&] {
     look.embedding.assign(512, 0);
     float sum = 0;
-    for (float& value : look.embedding) sum += (value = normal(random)) * value;
+    for (float& value : look.embedding) {
+      value = normal(random);
+      sum += value * value;
+    }
     for (float& value : look.embedding) value /= std::sqrt(sum);
   };
   for (size_t i = 0; i < count; ++i) {

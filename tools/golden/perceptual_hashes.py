@@ -14,7 +14,7 @@ from pathlib import Path
 import imagehash
 import numpy
 import pdqhash
-from PIL import Image
+from PIL import Image, ImageOps
 
 import golden_files as gf
 
@@ -50,7 +50,7 @@ def write_media(args):
     for path in sorted((args.media / "neardup").rglob("*")):
         if path.suffix not in (".jpg", ".jpeg", ".png") or "corrupt" in path.name:
             continue
-        image = Image.open(path)
+        image = ImageOps.exif_transpose(Image.open(path))  # upright, as they are decoded here
         if image.mode != "RGB":  # grey and alpha are turned into colours in other ways by other programs
             continue
         if image.height - 8 > 2 * max(image.width - 9, 0):

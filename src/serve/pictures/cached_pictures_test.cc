@@ -13,14 +13,16 @@ namespace {
 using ::testing::HasSubstr;
 using Answer = absl::StatusOr<PictureAnswer>;
 
-// Waves; `turned`: quite another picture. Qualities differ in their bytes, and look alike.
+// Patches of chance brightness; `turned`: quite another picture. Qualities differ in their bytes, and look
+// alike.
 std::string Picture(int quality, bool turned = false, int width = 400, int height = 300) {
   std::vector<uint8_t> bgr;
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < width; ++x) {
-      const int u = turned ? y : x, v = turned ? x : y;
-      const auto value = static_cast<uint8_t>(std::abs(u % 200 - 100) + std::abs(v % 74 - 37) * 2);
-      bgr.insert(bgr.end(), {value, static_cast<uint8_t>(value / 2), static_cast<uint8_t>(u / 4)});
+      const int u = (turned ? y : x) * 12 / width, v = (turned ? x : y) * 9 / height;
+      const auto hash = static_cast<uint32_t>(u * 73856093 ^ v * 19349663) * 2654435761u;
+      const auto value = static_cast<uint8_t>(hash >> 24);
+      bgr.insert(bgr.end(), {value, value, static_cast<uint8_t>(value / 2)});
     }
   }
   const ImageView view{.format = PixelFormat::kBgr24,

@@ -71,7 +71,8 @@ TEST(PictureValue, DamagedBytesAreRefused) {
       changed[random() % changed.size()] = static_cast<char>(random());
     }
     const auto back = UnpackPicture(changed);
-    if (back.ok()) EXPECT_LE(back->results.items.size(), changed.size());
+    if (!back.ok()) continue;
+    EXPECT_LE(back->results.items.size(), changed.size());
   }
 }
 
