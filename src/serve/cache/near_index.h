@@ -2,7 +2,7 @@
 // cosine of embeddings. Knows keys, not values.
 //
 // Every entry is looked at (brute force), with the processor's population count or SIMD: 100,000 hashes
-// of 64 bits take some 0.2 ms, 10,000 embeddings of 512 numbers 1 ms (benchmarks/cache_bench). Fine up
+// of 64 bits take some 0.2 ms, 10,000 embeddings of 512 numbers 1 to 3 ms (benchmarks/cache_bench). Fine up
 // to some 10,000 embeddings and 100,000 hashes; a cache of more wants an index that is not built here.
 //
 // Threads: safe; look-ups exclude each other. Memory: max_entries times 104 bytes, and the embeddings,
