@@ -17,6 +17,8 @@
 #include "base/whole_file.h"
 #include "serve/access/access_gate.h"
 #include "serve/access/api_key.h"
+#include "serve/cameras/push_camera_routes.h"
+#include "serve/http/openapi.h"
 #include "serve/http/test_http_client.h"
 #include "serve/inference/test_backend.h"
 #include "serve/pictures/picture_routes.h"
@@ -98,6 +100,8 @@ class GuardedRoutesTest : public ::testing::Test {
     ASSERT_TRUE(AddRestRoutes(*service_, {}, *server_).ok());
     ASSERT_TRUE(AddPictureRoutes(pictures_, {}, *server_).ok());
     ASSERT_TRUE(AddServingMetrics(*service_, server_.get(), *server_, gate_.get()).ok());
+    ASSERT_TRUE(AddPushCameraRoutes(cameras_, {}, *server_).ok());
+    ASSERT_TRUE(AddOpenApiRoute({.title = "t", .version = "1", .summary = ""}, *server_).ok());
     ASSERT_TRUE(server_->Start().ok());
   }
   // "/a/{b}/*" with something for what is open.
@@ -129,6 +133,7 @@ class GuardedRoutesTest : public ::testing::Test {
   std::shared_ptr<TestModelState> state_ = std::make_shared<TestModelState>();
   TestBackend backend_{state_};
   NoPictures pictures_;
+  PushCameras cameras_{pictures_, {}};
   std::unique_ptr<InferenceService> service_;
   std::unique_ptr<AccessGate> gate_;
   std::unique_ptr<HttpServer> server_;
@@ -172,6 +177,8 @@ TEST_F(GuardedRoutesTest, RolesAreThoseOfTheDocument) {
   EXPECT_EQ(roles["/v2/models/{model}/infer"], Roles{RouteRole::kInfer});
   EXPECT_EQ(roles["/v2/models/{model}/versions/{version}/infer"], Roles{RouteRole::kInfer});
   EXPECT_EQ(roles["/v1/detect/{model}"], Roles{RouteRole::kInfer});
+  EXPECT_EQ(roles["/v1/cameras/{id}/frames"], Roles{RouteRole::kInfer});
+  EXPECT_EQ(roles["/openapi.json"], Roles{RouteRole::kViewer});
   EXPECT_EQ(roles["/v2/repository/models/{model}/load"], Roles{RouteRole::kControl});
   EXPECT_EQ(roles["/v2/repository/models/{model}/unload"], Roles{RouteRole::kControl});
   EXPECT_EQ(roles["/v2/systemsharedmemory/region/{region}/register"], Roles{RouteRole::kAdmin});
