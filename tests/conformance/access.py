@@ -309,8 +309,30 @@ def opened(folder):
         check(code_of(channel, SERVICE + "ModelInfer", None) == "RESOURCE_EXHAUSTED", "the same over gRPC")
 
 
+def over_tls(folder):
+    """The same refusals where gRPC's own credentials of TLS carry the gate."""
+    file = folder / "tls.json"
+    key = keys("create", "--keys", file, "--name", "x", "--role", "viewer").strip()
+    try:
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", folder / "tls.key",
+                        "-out", folder / "tls.crt"], check=True, capture_output=True, timeout=PATIENCE_S)
+    except FileNotFoundError:
+        print("SKIPPED: the openssl program is not installed: no keys over TLS")
+        return
+    (folder / "tls.key").chmod(0o600)
+    with Served(PROGRAM, "--keys", file, "--tls-cert", folder / "tls.crt", "--tls-key", folder / "tls.key") as server:
+        trusted = grpc.ssl_channel_credentials((folder / "tls.crt").read_bytes())
+        channel = grpc.secure_channel(server.address["gRPC"], trusted)
+        for path, stream in ((SERVICE + "ServerLive", False), (HEALTH, False), (REFLECTION, True), ("/no.Service/Method", False)):
+            check(code_of(channel, path, None, stream=stream) == "UNAUTHENTICATED", f"{path} over TLS is refused without a key")
+        check(code_of(channel, SERVICE + "ServerLive", key) == "OK", "and answered with one")
+        check(code_of(channel, SERVICE + "LogSettings", key) == "PERMISSION_DENIED", "as far as its role goes")
+
+
 with tempfile.TemporaryDirectory() as made_folder:
     command(pathlib.Path(made_folder))
     serving(pathlib.Path(made_folder))
     opened(pathlib.Path(made_folder))
+    over_tls(pathlib.Path(made_folder))
 sys.exit(exit_code())
