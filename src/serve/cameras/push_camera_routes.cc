@@ -141,56 +141,6 @@ RouteDocument ResultsDocument() {
   return document;
 }
 
-RouteDocument::Answer Error(int status, const char* summary) {
-  return {status, summary, {{"application/json", R"({"$ref":"#/components/schemas/Error"})"}}};
-}
-
-constexpr const char* kResult =
-    R"({"type":"object","required":["camera","sequence","capture_time"],"properties":{)"
-    R"("camera":{"type":"string"},"sequence":{"type":"integer"},)"
-    R"("capture_time":{"type":"string","format":"date-time"},"model":{"type":"string"},)"
-    R"("version":{"type":"string"},"width":{"type":"integer"},"height":{"type":"integer"},)"
-    R"("detections":{"type":"array","items":{"type":"object"}},"error":{"type":"string"}}})";
-
-std::shared_ptr<const RouteDocument> FramesDocument() {
-  RouteDocument document;
-  document.summary = "One picture of a camera, whose results go to all that listen";
-  document.tag = "cameras";
-  document.path = {{"id", "The camera, which is there from its first picture on", ""}};
-  document.parameters = {
-      {"model", "A served model", R"({"type":"string"})"},
-      {"version", "One of its versions", R"({"type":"string"})"},
-      {"wait", "Answers with the result", R"({"type":"boolean","default":false})"},
-      {"confidence", "Least confidence", R"({"type":"number","minimum":0,"maximum":1})"},
-      {"track", "Whether objects keep an id", R"({"type":"boolean","default":true})"},
-      {"X-Capture-Time", "When it was taken", R"({"type":"string","format":"date-time"})", true}};
-  document.bodies = {{"image/jpeg", ""}, {"image/png", ""}, {"image/webp", ""}};
-  document.body_required = true;
-  document.answers = {
-      {200, "With wait=true: what was found", {{"application/json", kResult}}},
-      {202,
-       "It was taken: its number",
-       {{"application/json", R"({"type":"object","properties":{"sequence":{"type":"integer"}}})"}}},
-      Error(400, "No picture, or a parameter that makes no sense"),
-      Error(404, "No such model; only with wait=true"),
-      Error(429, "The camera is too fast, or there are too many cameras")};
-  return std::make_shared<const RouteDocument>(std::move(document));
-}
-
-std::shared_ptr<const RouteDocument> ResultsDocument() {
-  RouteDocument document;
-  document.summary = "What is found in a camera's pictures, from now on";
-  document.tag = "cameras";
-  document.path = {{"id", "The camera", ""}};
-  document.answers = {{200,
-                       "Server-sent events \"result\" and \"error\" with JSON as data; the same as "
-                       "text messages after an upgrade to a WebSocket (101)",
-                       {{"text/event-stream", kResult}}},
-                      Error(403, "A WebSocket of the page of another site"),
-                      Error(429, "Too many listen, or there are too many cameras")};
-  return std::make_shared<const RouteDocument>(std::move(document));
-}
-
 }  // namespace
 
 absl::Status AddPushCameraRoutes(PushCameras& cameras, const PushCameraRouteOptions& options,
@@ -199,7 +149,6 @@ absl::Status AddPushCameraRoutes(PushCameras& cameras, const PushCameraRouteOpti
   frames.role = RouteRole::kInfer;
   frames.document = std::make_shared<const RouteDocument>(FramesDocument());
   frames.max_body_bytes = options.max_picture_bytes;
-  frames.document = FramesDocument();
   SL_RETURN_IF_ERROR(server.RouteAsync(
       "POST", "/v1/cameras/{id}/frames",
       [&cameras](HttpRequest&& request, const HttpReply& reply) {
@@ -208,7 +157,6 @@ absl::Status AddPushCameraRoutes(PushCameras& cameras, const PushCameraRouteOpti
       frames));
   RouteOptions results;
   results.role = RouteRole::kInfer;
-  results.document = ResultsDocument();
   results.document = std::make_shared<const RouteDocument>(ResultsDocument());
   return server.RouteFeed(
       "/v1/cameras/{id}/results",
