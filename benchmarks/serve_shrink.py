@@ -4,14 +4,15 @@
 Usage: serve_shrink.py SIGHTLINE MODEL TRUTH [ROUNDS]
 
 MODEL is served twice, with shrink: true and false, by one instance of one thread. All JPEGs of TRUTH are posted to both,
-ROUNDS times in turn (5). TRUTH is a folder of YOLO's labels (images/, labels/), or of dlib's (*.xml with <box>), whose one
-class is face. Printed: the accuracy of both by `sightline eval`, the mean ms of decoding a picture as the server tells it,
+ROUNDS times in turn (5). TRUTH is a folder of YOLO's labels (images/, labels/), or of dlib's faces (training.xml, testing.xml):
+of these 96 windows of 4:3 around faces are cut and made JPEGs of 768x576 (Pillow is needed). Printed: the accuracy of both by `sightline eval`, the mean ms of decoding a picture as the server tells it,
 and its CPU time a request.
 """
 import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import subprocess
@@ -22,36 +23,41 @@ import xml.etree.ElementTree
 PROGRAM, MODEL = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
 TRUTH = pathlib.Path(sys.argv[3]).resolve()
 ROUNDS = int(sys.argv[4]) if len(sys.argv) > 4 else 5
+WINDOWS = 96
 CONFIDENCE = 0.001  # as `sightline eval --model`
 
 
 def yolo_of_dlib(folder, to):
-    """dlib's boxes as YOLO's; two of one picture in several files are taken once."""
+    """Windows of dlib's pictures, with YOLO's labels."""
+    from PIL import Image
     (to / "images").mkdir(parents=True)
     (to / "labels").mkdir()
     (to / "data.yaml").write_text("names: [face]\nval: images\n")
-    for path in sorted(folder.glob("*.xml")):
-        if "stylesheet" in path.name or "landmarks" in path.name:
-            continue
-        for image in xml.etree.ElementTree.parse(path).getroot().iter("image"):
-            source = folder / image.get("file")
-            width, height = size_of(source)
-            lines = [[float(box.get(key)) for key in ("left", "top", "width", "height")] for box in image.iter("box")
-                     if box.get("ignore") != "1"]
-            (to / "images" / source.name).write_bytes(source.read_bytes())
-            (to / "labels" / (source.stem + ".txt")).write_text("".join(
-                f"0 {(x + w / 2) / width} {(y + h / 2) / height} {w / width} {h / height}\n" for x, y, w, h in lines))
+    photos = []
+    for name in ("training.xml", "testing.xml"):
+        for image in xml.etree.ElementTree.parse(folder / name).getroot().iter("image"):
+            boxes = [[float(box.get(key)) for key in ("left", "top", "width", "height")] for box in image.iter("box")]
+            if boxes and (folder / image.get("file")).exists():
+                photos.append((Image.open(folder / image.get("file")).convert("RGB"), boxes))
+    dice = random.Random(7)
+    for number in range(WINDOWS):
+        photo, boxes = photos[number % len(photos)]
+        x, y, w, h = dice.choice(boxes)
+        width = min(w * dice.uniform(2, 10), photo.width, photo.height * 4 / 3)
+        height = width * 3 / 4
+        left = min(max(0, x + w / 2 - width * dice.uniform(0.3, 0.7)), photo.width - width)
+        top = min(max(0, y + h / 2 - height * dice.uniform(0.3, 0.7)), photo.height - height)
+        cut = photo.resize((768, 576), Image.BICUBIC, box=(left, top, left + width, top + height))
+        cut.save(to / "images" / f"{number:03}.jpg", quality=90)
+        lines = ""
+        for x, y, w, h in boxes:
+            x1, y1 = max(0, (x - left) / width), max(0, (y - top) / height)
+            x2, y2 = min(1, (x + w - left) / width), min(1, (y + h - top) / height)
+            # What is cut to less than half of it need not be found.
+            if x2 > x1 and y2 > y1 and (x2 - x1) * width * (y2 - y1) * height >= 0.5 * w * h:
+                lines += f"0 {(x1 + x2) / 2} {(y1 + y2) / 2} {x2 - x1} {y2 - y1}\n"
+        (to / "labels" / f"{number:03}.txt").write_text(lines)
     return to
-
-
-def size_of(path):
-    """Of a JPEG, by its frame header."""
-    data, at = path.read_bytes(), 2
-    while True:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2:at + 4], "big")
-        if 0xC0 <= marker <= 0xC2:
-            return int.from_bytes(data[at + 7:at + 9], "big"), int.from_bytes(data[at + 5:at + 7], "big")
-        at += 2 + length
 
 
 def cpu_s(process):
@@ -109,7 +115,7 @@ def main():
             requests = ROUNDS * len(pictures)
             print(f"\n{'shrink: true' if name == 'small' else 'shrink: false'}: decode {decode[name] / requests:.3f} ms, "
                   f"{1000 * cpu[name] / requests:.2f} ms of CPU a request, {len(pictures)} pictures")
-            subprocess.run([PROGRAM, "eval", "--detections", truth, scratch / name], check=True)
+            subprocess.run([PROGRAM, "eval", "--format", "yolo", "--detections", truth, scratch / name], check=True)
 
 
 main()
