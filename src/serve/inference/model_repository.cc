@@ -316,7 +316,8 @@ std::vector<std::shared_ptr<ServedModel>> ModelRepository::All() const {
   for (const auto& [name, entry] : entries_) {
     for (const auto& [version, one] : entry.versions) {
       if (one.model != nullptr) all.push_back(one.model);
-      if (IsForPictures(one.model.get()) && one.pictures != nullptr) all.push_back(one.pictures);
+      if (one.pictures == nullptr || !IsForPictures(one.model.get())) continue;
+      if (!entries_.contains(one.pictures->name())) all.push_back(one.pictures);
     }
   }
   return all;
@@ -339,6 +340,7 @@ std::vector<ModelIndexEntry> ModelRepository::Index(bool ready_only) const {
       for (const auto& [version, one] : entry.versions) {
         index.push_back({name, std::to_string(version), one.state, one.reason});
         if (one.pictures == nullptr || !IsForPictures(one.model.get())) continue;
+        if (entries_.contains(one.pictures->name())) continue;  // a model of that very name
         index.push_back(
             {name + std::string(kPicturesEnding), std::to_string(version), one.state, ""});
       }

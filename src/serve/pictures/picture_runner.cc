@@ -20,6 +20,15 @@ absl::Status AsRefused(const absl::Status& status) {
   return status.ok() ? status : InvalidArgument("{}", MessageOf(status));
 }
 
+// What is wrong with the model's part of it is not.
+absl::Status AsFailed(const DetectJob& job) {
+  if (job.status.ok() || absl::IsResourceExhausted(job.status) ||
+      job.failure == DropReason::kPreprocessError) {
+    return job.status;
+  }
+  return Internal("{}", MessageOf(job.status));
+}
+
 // The picture with what was found, encoded.
 absl::StatusOr<std::string> Draw(const ImageView& view, const Detections& results, DrawnAs as) {
   const size_t row = static_cast<size_t>(view.width) * 3;
@@ -119,7 +128,7 @@ void PictureRunner::Detect() {
     call.answer.times.preprocess_us = times.preprocess_us;
     call.answer.times.inference_us = times.inference_us;
     call.answer.times.postprocess_us = times.postprocess_us;
-    *places_[i].status = std::move(jobs_[i].status);
+    *places_[i].status = AsFailed(jobs_[i]);
   }
   PictureCall& first = *places_[0].call;
   first.model->statistics().Executed(static_cast<int64_t>(places_.size()), first.times);

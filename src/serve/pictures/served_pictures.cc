@@ -51,10 +51,11 @@ PictureOpener OpenerOfFiles(DetectorSources sources) {
                         DescribeModelFile(options.file, backend, request.trial));
     SL_ASSIGN_OR_RETURN(parts.factory, OpenDetector(request, backend));
     parts.tasks = TasksOf(spec);
-    // Where the cost in accuracy was measured: boxes.
-    if (parts.tasks.Has(PictureTask::kDetect) && spec.family != kPromptableFamily) {
-      parts.input = spec.input;
-    }
+    // Where the cost in accuracy was measured: of models that find boxes and nothing else.
+    const bool boxes_alone = parts.tasks.Has(PictureTask::kDetect) &&
+                             !parts.tasks.Has(PictureTask::kSegment) &&
+                             !parts.tasks.Has(PictureTask::kPose);
+    if (boxes_alone) parts.input = spec.input;
     return parts;
   };
 }
