@@ -1,11 +1,10 @@
 // sightline cache audit: what answers by likeness would cost in wrong ones.
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
-
-#include <fmt/format.h>
 
 #include "base/log.h"
 #include "base/thread.h"
@@ -54,7 +53,8 @@ absl::StatusOr<std::vector<AuditedPicture>> PicturesBelow(const std::string& fol
   if (error) return NotFound("{}: {}", folder, error.message());
   std::vector<AuditedPicture> pictures;
   for (; at != end && !error; at.increment(error)) {
-    if (!at->is_regular_file(error) || !HasImageExtension(at->path().string())) continue;
+    std::error_code unreadable;  // a link that leads nowhere is no picture
+    if (!at->is_regular_file(unreadable) || !HasImageExtension(at->path().string())) continue;
     pictures.push_back({.path = at->path().string()});
   }
   if (error) return FailedPrecondition("{}: {}", folder, error.message());
@@ -204,17 +204,17 @@ void Print(const AuditArguments& arguments, const std::vector<CacheAuditRow>& ro
     return;
   }
   PrintOut("{} pictures, {}{}\n", rows[0].pictures, arguments.kind,
-             arguments.kind == "perceptual" ? ", " + arguments.hash : "");
+           arguments.kind == "perceptual" ? ", " + arguments.hash : "");
   PrintOut("{:>7} {:>7} {:>9}{}{}\n", "radius", "hits", "hit rate",
-             has_answers ? fmt::format(" {:>16}", "other answer") : "",
-             has_labels ? fmt::format(" {:>16}", "other label") : "");
+           has_answers ? fmt::format(" {:>16}", "other answer") : "",
+           has_labels ? fmt::format(" {:>16}", "other label") : "");
   for (const CacheAuditRow& row : rows) {
     const auto share = [](int64_t count, double part) {
       return fmt::format(" {:>7} {:>6.1f} %", count, 100 * part);
     };
     PrintOut("{:>7} {:>7} {:>7.1f} %{}{}\n", row.radius, row.hits, 100 * row.hit_rate(),
-               has_answers ? share(row.other_answers, row.wrong_answers()) : "",
-               has_labels ? share(row.other_labels, row.wrong_labels()) : "");
+             has_answers ? share(row.other_answers, row.wrong_answers()) : "",
+             has_labels ? share(row.other_labels, row.wrong_labels()) : "");
   }
 }
 
