@@ -163,7 +163,7 @@ def busy_cores(seconds=1.0):
     return (read() - before) * TICK_S / seconds
 
 
-def wait_for_quiet(patience_s=60, most_cores=0.15):
+def wait_for_quiet(patience_s=10, most_cores=0.15):
     """Waits until nothing else runs on this machine, and says so where that does not come."""
     end = time.monotonic() + patience_s
     busy = busy_cores()

@@ -5,9 +5,9 @@
     serve_overload.py --faces DATA                                    pictures to /v1/detect (serve_compare.py install, first)
 
 The sustainable rate is what a closed loop of --connections gets. Then, at arrival times that are fixed beforehand, half
-of it (nominal), 3 and 10 times of it, and after each flood half of it again. Latency is from sending. Each request has a
-timeout of --timeout ms where the protocol has one. Everything, the client too, is on this machine: at 10 times the rate
-sending alone takes a share of the cores, which the server lacks.
+of it (nominal), 3 and 10 times of it, and after each flood half of it again. Latency is from sending. --max-wait is the
+model's setting of that name (docs/serving_access.md). Everything, the client too, is on this machine: at 10 times the
+rate sending alone takes a share of the cores, which the server lacks.
 
   goodput      answered a second, against the sustainable rate
   p99          of those that were answered, against nominal
@@ -18,6 +18,7 @@ sending alone takes a share of the cores, which the server lacks.
 import argparse
 import pathlib
 import sys
+import tempfile
 import threading
 import time
 
@@ -56,7 +57,7 @@ def main():
     parser.add_argument("--serve", nargs="*", default=[], help="further words for `sightline serve`")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--flood-connections", type=int, default=1000)
-    parser.add_argument("--timeout", type=int, default=0, help="ms; 0: none")
+    parser.add_argument("--max-wait", help="of the model, as 50ms; nothing: requests wait until the queue is full")
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--factors", nargs="*", type=float, default=[3, 10])
     args = parser.parse_args()
@@ -64,7 +65,7 @@ def main():
         sys.path.insert(0, str(ROOT / "benchmarks" / "peers"))
         from serve_compare import prepare
         model, pictures = prepare(args.faces)
-        path = "/v1/detect/loaded?confidence=0.7" + (f"&timeout_ms={args.timeout}" if args.timeout else "")
+        path = "/v1/detect/loaded?confidence=0.7"
         load = ["--path", path, "--header", "Content-Type: image/jpeg", *(word for p in pictures for word in ("--body", p))]
     elif args.model and args.tensor:
         model = args.model
@@ -72,7 +73,12 @@ def main():
     else:
         sys.exit("serve_overload.py: --faces DATA, or --model FILE and --tensor NAME=SHAPE")
     wait_for_quiet()
-    with sightline("--model", f"loaded={model}", *args.serve, program=args.program) as server:
+    chosen = ["--model", f"loaded={model}"]
+    if args.max_wait:
+        config = pathlib.Path(tempfile.mkdtemp()) / "serve.yaml"
+        config.write_text(f"models:\n  - {{model: {pathlib.Path(model).resolve()}, name: loaded, max_wait: {args.max_wait}}}\n")
+        chosen = ["--config", config]
+    with sightline(*chosen, *args.serve, program=args.program) as server:
         load = ["--http", server.http, *load]
         closed = run_load([*load, "--connections", args.connections, "--seconds", args.seconds, "--warmup", 2], server)["phases"]["load"]
         rate = closed["accepted_per_s"]

@@ -57,6 +57,7 @@ class Raw:
     """A server that takes the picture as it is and answers with what faces.py gives."""
     path, type = "/detect", "image/jpeg"
     ready = "/ready"
+    environment = {}
 
     def __init__(self, name):
         self.name = name
@@ -76,7 +77,7 @@ class Raw:
                                 environment={"PORT": str(port), "WORKERS": str(WORKERS), "FACES_MODEL": str(model),
                                              "PYTHONPATH": str(SERVING), "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1",
                                              "BENTOML_DO_NOT_TRACK": "True", "RAY_USAGE_STATS_ENABLED": "0",
-                                             "BENTOML_HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"})
+                                             "BENTOML_HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **self.environment})
         server.http = f"127.0.0.1:{port}"
         return server
 
@@ -121,6 +122,7 @@ class MLServer(Raw):
 
 class Ray(Raw):
     ready = "/detect/ready"
+    environment = {"RAY_worker_niceness": "0"}  # else its workers yield to everything, and to its own proxy
 
 
 class Sightline(Raw):
@@ -208,7 +210,15 @@ def faces(args):
                     print(name, {key: round(value, 3) for key, value in results[name][-1].items()}, file=sys.stderr, flush=True)
                 except RuntimeError as error:
                     print(f"{name}: {error}\n{(pathlib.Path(folder) / 'log.txt').read_text()[-1500:]}", file=sys.stderr)
-    print(f"{len(pictures)} pictures, {args.connections} connections, {args.seconds} s, {args.rounds} rounds, {os.cpu_count()} cores; CPU of "
+    if args.keep:
+        kept = json.loads(args.keep.read_text()) if args.keep.exists() else {"results": {}, "floors": {}}
+        for name, runs in kept["results"].items():
+            results[name] = runs + results.get(name, [])
+        for decode, runs in kept["floors"].items():
+            floors[decode] = runs + floors.get(decode, [])
+        chosen = [name for name in peers if results.get(name)]
+        args.keep.write_text(json.dumps({"results": results, "floors": floors}))
+    print(f"{len(pictures)} pictures, {args.connections} connections, {args.seconds} s, {max(map(len, results.values()))} rounds, {os.cpu_count()} cores; CPU of "
           "server and client in ms a request\n")
     of = lambda name, key: median([result[key] for result in results[name]])
     bare = {decode: median([run["cpu_ms_per_run"] for run in runs]) for decode, runs in floors.items()}
@@ -221,7 +231,7 @@ def faces(args):
         if not results[name]:
             rows.append([name, "failed"] + [""] * 7)
             continue
-        half, nine, mean = alike(answers[name], expected)
+        half, nine, mean = alike(answers[name], expected) if name in answers else (0, 0, 0)
         cpu = of(name, "server") + of(name, "client")
         rows.append([name, f"{of(name, 'rate'):.0f}", f"{of(name, 'p50'):.1f}", f"{of(name, 'p99'):.1f}", f"{of(name, 'server'):.2f}",
                      f"{of(name, 'client'):.2f}", f"{cpu:.2f}", f"{cpu / bare['full']:.2f}", f"{of(name, 'memory'):.0f}",
@@ -293,6 +303,7 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, default=os.environ.get("SIGHTLINE_TEST_DATA"))
     parser.add_argument("--program", default=None, help="another sightline")
     parser.add_argument("--only", nargs="*", help="these servers alone")
+    parser.add_argument("--keep", type=pathlib.Path, help="a file that the rounds are kept in, and added to those of earlier runs")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--warmup", type=float, default=2)
