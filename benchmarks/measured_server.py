@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from statistics import median  # noqa: F401, which the scripts take from here
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOAD = ROOT / "build" / "bin" / "serve_load"
@@ -20,10 +21,6 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def median(values):
-    return sorted(values)[len(values) // 2]
 
 
 def parents():

@@ -6,6 +6,9 @@
 #   mend         a file with weights as graph inputs, before and after `models add`
 #   peers        whole runs beside the Python loop of benchmarks/peers/ (installs it in build/peers)
 #   fusion_peer  weighted boxes fusion beside the Python package ensemble_boxes
+#   serve_peers  `sightline serve` beside Python servers, JPEG in and faces out (installs them in build/peers_serve)
+#   serve_tensors  tensors in and out: beside MLServer, and what is added to bare inference
+#   serve_overload, serve_abuse  more requests than can be answered; idle connections and slow senders
 #   faults       how soon cameras are back after cuts of several kinds; BENCH_ARGS="--cuts 20" for less
 #   load         200 cameras, overload, memory; BENCH_ARGS="cameras --seconds 20" for a part of it
 # MODELS=FOLDER with the ONNX files (default: $SIGHTLINE_TEST_DATA/models).
@@ -45,6 +48,28 @@ peers() {
   shown build/peers/bin/python benchmarks/peers/compare.py --models "$models"
 }
 
+serving_peers() { python3 benchmarks/peers/serve_compare.py install; }
+
+serve_peers() {
+  need_models serve_peers && serving_peers || return 1
+  shown python3 benchmarks/peers/serve_compare.py faces --data "$models/.." ${BENCH_ARGS:-}
+}
+
+serve_tensors() {
+  need_models serve_tensors && serving_peers || return 1
+  shown python3 benchmarks/peers/serve_compare.py tensors --data "$models/.." ${BENCH_ARGS:-}
+}
+
+serve_overload() {
+  need_models serve_overload && serving_peers || return 1
+  shown python3 benchmarks/serve_overload.py --faces "$models/.." --max-wait 30ms ${BENCH_ARGS:-}
+}
+
+serve_abuse() {
+  need_models serve_abuse || return 1
+  shown python3 benchmarks/serve_abuse.py --model "$models/fastestdet_352.onnx" --tensor input.1=1x3x352x352 ${BENCH_ARGS:-}
+}
+
 faults() { shown python3 benchmarks/faults.py ${BENCH_ARGS:-}; }
 
 load() { shown python3 benchmarks/load.py ${BENCH_ARGS:-}; }
@@ -52,7 +77,7 @@ load() { shown python3 benchmarks/load.py ${BENCH_ARGS:-}; }
 [ $# -gt 0 ] || set -- micro efficiency mend peers
 for name in "$@"; do
   case $name in
-    micro|efficiency|mend|peers|fusion_peer|faults|load) echo "== $name"; "$name" ;;
+    micro|efficiency|mend|peers|fusion_peer|serve_peers|serve_tensors|serve_overload|serve_abuse|faults|load) echo "== $name"; "$name" ;;
     *) if [ -x "build/bin/${name}_bench" ]; then shown "build/bin/${name}_bench" ${BENCH_ARGS:-}
        else echo "bench: no benchmark \"$name\"" >&2; exit 2; fi ;;
   esac

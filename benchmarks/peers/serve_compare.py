@@ -280,21 +280,28 @@ def tensors(args):
     for name, shape, file in real:
         if not file.exists():
             continue
-        bare, alone, http, rpc, one = [], [], [], [], []
+        bare, bare_cpu, alone, one = [], [], [], []
+        seen = {"--http": [], "--grpc": []}
         for _ in range(args.rounds):
-            bare.append(floor("--model", file, "--tensors", "--threads", WORKERS, "--seconds", args.seconds / 2)["runs_per_s"])
+            both = floor("--model", file, "--tensors", "--threads", WORKERS, "--seconds", args.seconds / 2)
+            bare.append(both["runs_per_s"])
+            bare_cpu.append(both["cpu_ms_per_run"])
             alone.append(floor("--model", file, "--tensors", "--threads", 1, "--seconds", args.seconds / 2)["p50_ms"])
             with sightline("--model", f"real={file}", "--instances", WORKERS, program=args.program, grpc=True) as server:
                 load = ["--model", "real", *shape, *timed]
-                http.append(run_load(["--http", server.http, *load, "--connections", 8], server)["phases"]["load"]["accepted_per_s"])
-                rpc.append(run_load(["--grpc", server.grpc, *load, "--connections", 8], server)["phases"]["load"]["accepted_per_s"])
+                for kind, where in (("--http", server.http), ("--grpc", server.grpc)):
+                    full = run_load([kind, where, *load, "--connections", 8], server)["phases"]["load"]
+                    done = max(1, full["accepted"]["count"])
+                    seen[kind].append((full["accepted_per_s"], full["server_cpu_s"] * 1e3 / done, full["client_cpu_s"] * 1e3 / done))
                 one.append([run_load([kind, where, *load, "--connections", 1], server)["phases"]["load"]["accepted"]["p50_ms"]
                             for kind, where in (("--http", server.http), ("--grpc", server.grpc))])
-        rows.append([name, f"{median(bare):.0f}", f"{median(http):.0f} ({median(http) / median(bare):.2f})",
-                     f"{median(rpc):.0f} ({median(rpc) / median(bare):.2f})", f"{median(alone):.3f}",
-                     *(f"{(median([o[i] for o in one]) - median(alone)) * 1e3:.0f}" for i in (0, 1))])
-    print("\n" + table(["model", "bare, 2 threads, runs/s", "HTTP at 8 connections (share)", "gRPC (share)", "bare p50 ms, one thread",
-                        "p50 added by HTTP, us", "by gRPC, us"], rows))
+        for i, kind in enumerate(seen):
+            rate, server_ms, client_ms = (median([run[k] for run in seen[kind]]) for k in range(3))
+            rows.append([name, kind[2:], f"{median(bare):.0f}", f"{rate:.0f} ({rate / median(bare):.2f})", f"{median(bare_cpu):.2f}",
+                         f"{server_ms:.2f} ({median(bare_cpu) / server_ms:.2f})", f"{client_ms:.2f}", f"{median(alone):.3f}",
+                         f"{(median([o[i] for o in one]) - median(alone)) * 1e3:.0f}"])
+    print("\n" + table(["model", "by", "bare, 2 threads, runs/s", "served at 8 connections (share)", "bare CPU ms", "server's CPU ms (bare share)",
+                        "client's CPU ms", "bare p50 ms, one thread", "p50 added at 1 connection, us"], rows))
 
 
 def main():
