@@ -15,9 +15,7 @@ using Json = nlohmann::ordered_json;
 
 int64_t Ns(double seconds) { return static_cast<int64_t>(seconds * 1e9); }
 
-double Rounded(double value) {
-  return std::round(value * 1e4) / 1e4;
-}
+double Rounded(double value) { return std::round(value * 1e4) / 1e4; }
 
 Json JsonOf(const LatencyHistogram& times) {
   return {{"count", times.count()},
