@@ -62,7 +62,7 @@ serve_tensors() {
 
 serve_overload() {
   need_models serve_overload && serving_peers || return 1
-  shown python3 benchmarks/serve_overload.py --faces "$models/.." --max-wait 30ms ${BENCH_ARGS:-}
+  shown python3 benchmarks/serve_overload.py --faces "$models/.." --max-wait 15ms ${BENCH_ARGS:-}
 }
 
 serve_abuse() {

@@ -78,11 +78,13 @@ def main():
         config = pathlib.Path(tempfile.mkdtemp()) / "serve.yaml"
         config.write_text(f"models:\n  - {{model: {pathlib.Path(model).resolve()}, name: loaded, max_wait: {args.max_wait}}}\n")
         chosen = ["--config", config]
-    with sightline(*chosen, *args.serve, program=args.program) as server:
-        load = ["--http", server.http, *load]
-        closed = run_load([*load, "--connections", args.connections, "--seconds", args.seconds, "--warmup", 2], server)["phases"]["load"]
+    # Without a limit: a closed loop that is refused would ask again at once.
+    with sightline("--model", f"loaded={model}", *args.serve, program=args.program) as server:
+        closed = run_load(["--http", server.http, *load, "--connections", args.connections, "--seconds", args.seconds, "--warmup", 2], server)["phases"]["load"]
         rate = closed["accepted_per_s"]
         print(f"sustainable: {rate:.0f} requests/s at {args.connections} connections, p99 {closed['accepted']['p99_ms']:.1f} ms\n", flush=True)
+    with sightline(*chosen, *args.serve, program=args.program) as server:
+        load = ["--http", server.http, *load]
         rows = []
         for factor in args.factors:
             before, watch = server.memory_mb(), MemoryWatch(server)
