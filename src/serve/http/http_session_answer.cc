@@ -136,6 +136,7 @@ void HttpSession::PassOver() {
   buffer_.consume(have);
   pass_over_bytes_ -= have;
   lingered_bytes_ += have;
+  if (pass_over_bytes_ > 0 && stream_.CanDiscard()) return DiscardRest();
   if (pass_over_bytes_ == 0) return AwaitRequest();
   AllowTime(host_.options().request_timeout_us, lingered_bytes_);
   stream_.async_read_some(buffer_.prepare(std::min(pass_over_bytes_, buffer_.max_size())),
@@ -144,6 +145,21 @@ void HttpSession::PassOver() {
                             self->buffer_.commit(bytes);
                             self->PassOver();
                           });
+}
+
+void HttpSession::DiscardRest() {
+  ErrorCode error;
+  while (pass_over_bytes_ > 0 && !error) {
+    const size_t gone = stream_.DiscardNow(pass_over_bytes_, error);
+    pass_over_bytes_ -= gone;
+    lingered_bytes_ += gone;
+  }
+  if (pass_over_bytes_ == 0) return AwaitRequest();
+  if (error != asio::error::would_block) return;  // it has gone
+  AllowTime(host_.options().request_timeout_us, lingered_bytes_);
+  stream_.AwaitRead([self = Self()](ErrorCode failed) {
+    if (!failed) self->DiscardRest();
+  });
 }
 
 void HttpSession::Linger() {

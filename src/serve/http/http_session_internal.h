@@ -81,6 +81,7 @@ class HttpSession final : public HttpConnection {
   void ShrinkRoom(size_t bytes);
   // Reads what is left of the body of a request that was refused, then the next request.
   void PassOver();
+  void DiscardRest();
   void Linger();
   bool KeepsAlive() const;
   bool IsHead() const { return turn_->request.method == "HEAD"; }

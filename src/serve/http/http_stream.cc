@@ -1,3 +1,4 @@
+#include <netinet/in.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -161,6 +162,27 @@ size_t HttpStream::WriteNow(std::span<const asio::const_buffer> from, ErrorCode&
   if (sent >= 0) return static_cast<size_t>(sent);
   error =
       errno == EAGAIN || errno == EINTR ? ErrorCode(asio::error::would_block) : SystemError(errno);
+  return 0;
+}
+
+bool HttpStream::CanDiscard() {
+  int protocol = 0;
+  socklen_t size = sizeof protocol;
+  return tls_ == nullptr &&
+         getsockopt(socket_.native_handle(), SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0 &&
+         protocol == IPPROTO_TCP;
+}
+
+size_t HttpStream::DiscardNow(size_t most, ErrorCode& error) {
+  error = {};
+  const ssize_t gone = recv(socket_.native_handle(), nullptr, most, MSG_TRUNC | MSG_DONTWAIT);
+  if (gone > 0) return static_cast<size_t>(gone);
+  if (gone == 0) {
+    error = asio::error::eof;
+  } else {
+    error = errno == EAGAIN || errno == EINTR ? ErrorCode(asio::error::would_block)
+                                              : SystemError(errno);
+  }
   return 0;
 }
 

@@ -96,6 +96,11 @@ class HttpStream {
   void AwaitRead(Handler&& handler) {
     socket_.async_wait(Socket::wait_read, std::forward<Handler>(handler));
   }
+  // Whether DiscardNow() works: over TCP without TLS.
+  bool CanDiscard();
+  // Throws away what can be read at once, up to so many bytes, without copying it (MSG_TRUNC, tcp(7)). 0 with
+  // would_block when there is nothing now.
+  size_t DiscardNow(size_t most, ErrorCode& error);
   // Ends all that is awaited with operation_aborted.
   void Cancel();
   // Gives memory back that the next write will take again.
