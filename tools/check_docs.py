@@ -55,7 +55,10 @@ def check_commands(text, help_of):
                 continue
             command, rest = match.group(1), match.group(2) or ""
             words = [command] + ([w for w in rest.split()[:1] if re.fullmatch("[a-z]+", w)])
-            text_of = help_of(words) if command == "models" else help_of([command])
+            text_of = help_of([command])
+            # A word behind it may be a command of its own: `models add`, `keys create`.
+            if text_of is not None and len(words) > 1 and re.search(rf"^  {words[1]}\b", text_of, re.M):
+                text_of = help_of(words)
             if text_of is None:
                 yield f"`sightline {command}`, which is no command"
                 continue

@@ -48,16 +48,7 @@ absl::Status PutInPlace(const std::vector<WantedOutput>& places,
     for (InferOutput& output : outputs) {
       if (output.name != wanted.name) continue;
       const std::string bytes = std::exchange(output.bytes, {});
-      output.shared = wanted.shared;
-      output.shared.bytes = bytes.size();
-      if (bytes.size() > wanted.shared.bytes) {
-        return InvalidArgument(
-            "shared memory size specified with the request for output '{}' ({} bytes) should be at "
-            "least {} bytes to hold the results",
-            output.name, wanted.shared.bytes, bytes.size());
-      }
-      SL_RETURN_IF_ERROR(
-          wanted.shared.region->Write(wanted.shared.offset, bytes.size(), bytes.data()));
+      SL_RETURN_IF_ERROR(WriteShared(bytes, wanted.shared, output));
     }
   }
   return absl::OkStatus();

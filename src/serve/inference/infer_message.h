@@ -74,6 +74,10 @@ struct InferOutput {
   SharedPlace shared;  // `bytes` of it: those written
 };
 
+// Puts the output's bytes where the client wants them, and says so in the output. InvalidArgument where they do
+// not fit.
+absl::Status WriteShared(std::string_view bytes, const SharedPlace& place, InferOutput& output);
+
 struct InferResponse {
   std::string model;
   std::string version;

@@ -276,6 +276,9 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ModelRepository::Find(std::string_v
     for (auto newest = versions.rbegin(); newest != versions.rend(); ++newest) {
       if (entry.Of(newest->second) != nullptr) return entry.Of(newest->second);
     }
+    for (const auto& [ignored, one] : versions) {
+      if (one.state == ModelState::kLoading) return Unavailable("model '{}' is being loaded", name);
+    }
     return Unavailable("Request for unknown model: '{}' has no available versions", name);
   }
   const auto found = versions.find(number);

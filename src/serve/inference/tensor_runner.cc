@@ -41,18 +41,6 @@ absl::StatusOr<std::string> ReadStrings(const InferInput& input, int64_t count) 
   return bytes;
 }
 
-absl::Status WriteShared(std::string_view bytes, const SharedPlace& place, InferOutput& output) {
-  output.shared = place;
-  output.shared.bytes = bytes.size();
-  if (bytes.size() > place.bytes) {
-    return InvalidArgument(
-        "shared memory size specified with the request for output '{}' ({} bytes) should be at "
-        "least {} bytes to hold the results",
-        output.name, place.bytes, bytes.size());
-  }
-  return place.region->Write(place.offset, bytes.size(), bytes.data());
-}
-
 }  // namespace
 
 void TensorRunner::Run(std::span<BatchJob* const> batch, std::span<absl::Status> statuses) {
