@@ -61,6 +61,19 @@ constexpr size_t kMostScrapers = 256;           // connections to --metrics; cho
 constexpr int64_t kScrapeUs = 1'000'000;        // that their answers get at the end; chosen
 
 struct Servers {
+  Servers() = default;
+  Servers(const Servers&) = delete;
+  Servers& operator=(const Servers&) = delete;
+  // However it ends: who asks goes before who is asked. Whatever has stopped already returns at once.
+  ~Servers() {
+    if (grpc != nullptr) grpc->Stop(0);
+    if (http != nullptr) http->Stop();
+    if (metrics != nullptr) metrics->Stop();
+    if (cached != nullptr) cached->Stop();
+    if (pictures != nullptr) pictures->Stop();
+    if (service != nullptr) service->Stop();
+  }
+
   // In the order in which they use each other.
   std::unique_ptr<serve::InferenceService> service;
   std::unique_ptr<serve::ServedPictures> pictures;

@@ -1,10 +1,15 @@
 #include "serve/access/access_log.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -18,6 +23,9 @@
 
 namespace sightline::serve {
 namespace {
+
+constexpr int kLookMs = 100;           // whether it is to end
+constexpr int64_t kEndUs = 2'000'000;  // at the end for a reader that stands still; chosen
 
 double Ms(int64_t us) { return std::round(static_cast<double>(us)) / 1000; }
 
@@ -70,13 +78,14 @@ AccessLog::~AccessLog() {
 }
 
 absl::Status AccessLog::OpenFile() {
-  const int fd =
-      path_ == "stdout"
-          ? dup(STDOUT_FILENO)
-          : open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+  // Without waiting for somebody to read, where it is a FIFO.
+  constexpr int kHow = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  const int fd = path_ == "stdout" ? dup(STDOUT_FILENO) : open(path_.c_str(), kHow, 0640);
   if (fd < 0) return FileError(errno, "opening", path_);
   if (fd_ >= 0) close(fd_);
   fd_ = fd;
+  struct stat about {};
+  is_file_ = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
   return absl::OkStatus();
 }
 
@@ -127,6 +136,45 @@ void AccessLog::Loop() {
   }
 }
 
+bool AccessLog::IsLate() {
+  {
+    const MutexLock lock(mutex_);
+    if (!stopping_) return false;
+  }
+  const int64_t now_us = Clock::Real().NowMonotonicUs();
+  if (end_us_ == 0) end_us_ = now_us + kEndUs;
+  return now_us >= end_us_;
+}
+
+int AccessLog::WriteText(std::string_view text) {
+  if (std::exchange(is_cut_, false)) {  // what comes now is not to be glued to half a line
+    if (const int error = WriteText("\n"); error != 0) {
+      is_cut_ = true;
+      return error;
+    }
+  }
+  bool began = false;
+  while (!text.empty()) {
+    // So much a pipe takes without blocking when it takes anything (pipe(7)).
+    const size_t most = is_file_ ? text.size() : std::min<size_t>(text.size(), PIPE_BUF);
+    pollfd file{fd_, POLLOUT, 0};
+    int error = 0;
+    ssize_t wrote = 0;
+    if (poll(&file, 1, kLookMs) == 0) {
+      error = IsLate() ? ETIMEDOUT : 0;
+    } else if (wrote = write(fd_, text.data(), most); wrote < 0) {
+      error = errno == EINTR || errno == EAGAIN ? 0 : errno;
+      wrote = 0;
+    }
+    began |= wrote > 0;
+    text.remove_prefix(static_cast<size_t>(wrote));
+    if (error == 0) continue;
+    is_cut_ = began;
+    return error;
+  }
+  return 0;
+}
+
 void AccessLog::Write(const std::vector<AccessRecord>& records) {
   // A few lines at a time: one call for many, and no text of megabytes.
   constexpr size_t kAtOnce = size_t{64} * 1024;
@@ -134,8 +182,15 @@ void AccessLog::Write(const std::vector<AccessRecord>& records) {
   size_t lines = 0;
   const auto flush = [&] {
     if (lines == 0) return;
-    const int error = WriteAll(fd_, text);
+    const int error = WriteText(text);
     (error == 0 ? written_ : failed_).fetch_add(lines, std::memory_order_relaxed);
+    if ((error != 0) != std::exchange(failing_, error != 0)) {
+      if (error != 0) {
+        Log().error("the access log {} cannot be written: {}", path_, std::strerror(error));
+      } else {
+        Log().info("the access log {} is written again", path_);
+      }
+    }
     text.clear();
     lines = 0;
   };

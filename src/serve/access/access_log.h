@@ -38,7 +38,7 @@ class AccessLog {
   // cannot be opened.
   static absl::StatusOr<std::unique_ptr<AccessLog>> Open(const std::string& path,
                                                          size_t max_waiting = 8192);
-  ~AccessLog();  // writes what waits
+  ~AccessLog();  // writes what waits; a reader that stands still has two seconds
 
   void Add(AccessRecord record) EXCLUDES(mutex_);
   // Opens the file anew before the next line, after another program has moved it away. Safe from any
@@ -52,10 +52,17 @@ class AccessLog {
   absl::Status OpenFile();
   void Loop() EXCLUDES(mutex_);
   void Write(const std::vector<AccessRecord>& records);
+  int WriteText(std::string_view text);  // errno; 0: all of it
+  bool IsLate() EXCLUDES(mutex_);        // it is to end, and has waited for long enough
 
   const std::string path_;
   const size_t max_waiting_;
-  int fd_ = -1;  // of the thread
+  // Of the thread.
+  int fd_ = -1;
+  bool is_file_ = false;
+  bool failing_ = false;
+  bool is_cut_ = false;  // the last line was not written to its end
+  int64_t end_us_ = 0;
   Mutex mutex_;
   CondVar wake_;
   std::vector<AccessRecord> waiting_ GUARDED_BY(mutex_);

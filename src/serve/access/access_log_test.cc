@@ -158,5 +158,23 @@ TEST_F(AccessLogTest, AFolderThatIsNotThereIsAnError) {
   EXPECT_FALSE(AccessLog::Open(path_ + "/no/log").ok());
 }
 
+TEST_F(AccessLogTest, AReaderThatStandsStillDoesNotHoldTheEnd) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  const int reader = open(path_.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  {
+    auto log = AccessLog::Open(path_, /*max_waiting=*/100'000);
+    ASSERT_TRUE(log.ok());
+    for (int i = 0; i < 5000; ++i)
+      (*log)->Add(Record(std::to_string(i)));  // more than a pipe holds
+  }
+  close(reader);
+}
+
+TEST_F(AccessLogTest, AFifoThatNobodyReadsIsRefused) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  EXPECT_FALSE(AccessLog::Open(path_).ok());
+}
+
 }  // namespace
 }  // namespace sightline::serve

@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <deque>
+#include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -30,12 +31,17 @@ std::string NameOf(const CacheKey& key) { return std::string(kPrefix) + ToHex(ke
 
 }  // namespace
 
-class RedisClient::Core {
+// Kept by its thread, too: the last store may go by an answer that the thread gives.
+class RedisClient::Core : public std::enable_shared_from_this<RedisClient::Core> {
  public:
   explicit Core(const RedisOptions& options) : options_(options) {}
-  ~Core();
+  ~Core() {
+    if (wake_ >= 0) close(wake_);
+  }
 
   absl::Status Start();
+  // What waits is a miss. Returns when the thread has ended, or on it, which then ends by itself.
+  void End();
   void Find(const CacheKey& key, CacheStore::Found found) EXCLUDES(mutex_);
   void Put(const CacheKey& key, CachedBytes value, int64_t ttl_us) EXCLUDES(mutex_);
   void Erase(const CacheKey& key) EXCLUDES(mutex_);
@@ -97,17 +103,16 @@ absl::Status RedisClient::Core::Start() {
   wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_ < 0) return ResourceExhausted("no descriptor is left for the connection to Redis");
   pause_us_ = options_.least_pause_us;
-  SL_ASSIGN_OR_RETURN(thread_, StartThread("redis", [this] { Loop(); }));
+  SL_ASSIGN_OR_RETURN(thread_, StartThread("redis", [self = shared_from_this()] { self->Loop(); }));
   return absl::OkStatus();
 }
 
-RedisClient::Core::~Core() {
+void RedisClient::Core::End() {
   stopping_.store(true);
-  if (thread_.joinable()) {
-    Wake();
-    thread_.join();
-  }
-  if (wake_ >= 0) close(wake_);
+  if (!thread_.joinable()) return;
+  Wake();
+  if (thread_.get_id() == std::this_thread::get_id()) return thread_.detach();
+  thread_.join();
 }
 
 void RedisClient::Core::Wake() const {
@@ -402,11 +407,11 @@ void RedisClient::Core::Loop() {
   Disconnect("");
 }
 
-RedisClient::RedisClient(std::unique_ptr<Core> core) : core_(std::move(core)) {}
-RedisClient::~RedisClient() = default;
+RedisClient::RedisClient(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+RedisClient::~RedisClient() { core_->End(); }
 
 absl::StatusOr<std::shared_ptr<RedisClient>> RedisClient::Create(const RedisOptions& options) {
-  auto core = std::make_unique<Core>(options);
+  auto core = std::make_shared<Core>(options);
   SL_RETURN_IF_ERROR(core->Start());
   return std::shared_ptr<RedisClient>(new RedisClient(std::move(core)));
 }

@@ -44,8 +44,8 @@ class RedisClient {
  private:
   friend class RedisStore;
   class Core;
-  explicit RedisClient(std::unique_ptr<Core> core);
-  const std::unique_ptr<Core> core_;
+  explicit RedisClient(std::shared_ptr<Core> core);
+  const std::shared_ptr<Core> core_;
 };
 
 class RedisStore final : public CacheStore {

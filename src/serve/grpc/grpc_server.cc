@@ -1,5 +1,6 @@
 #include "serve/grpc/grpc_server.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -15,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "serve/grpc/grpc_gate_internal.h"
 #include "serve/grpc/grpc_service_internal.h"
 
@@ -60,6 +62,8 @@ class GrpcServer::Impl {
   absl::Status Start(const GrpcServerOptions& options) {
     static std::once_flag plugins;
     std::call_once(plugins, [] {
+      // Its own lines go to standard error, one for every bad handshake.
+      gpr_set_log_function([](gpr_log_func_args* line) { Log().debug("gRPC: {}", line->message); });
       grpc::EnableDefaultHealthCheckService(true);
       grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     });

@@ -291,6 +291,8 @@ Reactor* GrpcService::CudaSharedMemoryUnregister(
 Reactor* GrpcService::TraceSetting(Context* context,
                                    const ::inference::TraceSettingRequest* request,
                                    ::inference::TraceSettingResponse* response) {
+  const absl::Status allowed = CheckModel(context, request->model_name());
+  if (!allowed.ok()) return End(context, allowed);
   if (!request->model_name().empty()) {
     const auto known = service_.repository().Find(request->model_name(), "");
     if (!known.ok()) return End(context, known.status());
