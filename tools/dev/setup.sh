@@ -13,7 +13,7 @@ APT_PACKAGES=(
   libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
   libopencv-core-dev libopencv-imgproc-dev libopencv-objdetect-dev libopencv-video-dev
   # tests and the main job
-  libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev ffmpeg sqlite3 python3-venv redis-server
+  libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev ffmpeg sqlite3 python3-venv redis-server libb64-0d
   opencv-doc opencv-data
   # the RTSP servers of `sim serve` and of the tests; -good has JPEG and RTP, -bad has the tests' H.264 and H.265
   libgstrtspserver-1.0-dev gstreamer1.0-plugins-good gstreamer1.0-plugins-bad openssl

@@ -88,7 +88,7 @@ TEST_F(AccessLogTest, ALineIsOneLineWhateverIsInIt) {
   record.model = "a\n\"b\xFF\t";
   const std::string line = AccessLine(record);
   EXPECT_EQ(line.find('\n'), line.size() - 1);
-  EXPECT_NO_THROW(nlohmann::json::parse(line));
+  EXPECT_TRUE(nlohmann::json::accept(line));
 }
 
 TEST_F(AccessLogTest, EveryLineIsWrittenBeforeTheEnd) {
