@@ -10,6 +10,7 @@
 
 #include "base/ascii_text.h"
 #include "base/log.h"
+#include "serve/http/request_head_checks_internal.h"
 #include "serve/http/response_head_internal.h"
 
 namespace sightline::serve {
@@ -114,16 +115,6 @@ class EventStreamSession final : public FeedConnection {
   bool writing_ = false;  // waits until the client has read
   bool ended_ = false;
 };
-
-// Browsers let any page of the web open a WebSocket anywhere, and tell whose page it is.
-bool IsOfAnotherSite(const HttpRequest& request) {
-  const std::string_view origin = request.Header("origin");
-  if (origin.empty()) return false;
-  const size_t scheme = origin.find("://");
-  const std::string_view host =
-      scheme == std::string_view::npos ? origin : origin.substr(scheme + 3);
-  return AsciiLower(host) != AsciiLower(request.Header("host"));
-}
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "serve/http/client_address.h"
 #include "serve/http/feed_session_internal.h"
+#include "serve/http/request_head_checks_internal.h"
 
 namespace sightline::serve {
 namespace {
@@ -166,7 +167,11 @@ void HttpSession::ReadHead() {
   }
   ErrorCode error;
   while (!turn_->parser.is_header_done() && !error && buffer_.size() > 0) {
-    buffer_.consume(turn_->parser.put(buffer_.data(), error));
+    const char* const bytes = static_cast<const char*>(buffer_.data().data());
+    const size_t taken = turn_->parser.put(buffer_.data(), error);
+    // The parser takes a folded header at once, and hands it on as one line.
+    if (HasFoldedHeader({bytes, taken})) return Refuse(400, "a header may not go on in a new line");
+    buffer_.consume(taken);
   }
   if (error == http::error::need_more) error = {};
   if (!error && !turn_->parser.is_header_done()) return ReadMore();
@@ -178,8 +183,8 @@ void HttpSession::OnHead(ErrorCode error) {
   if (refused_) return Refuse(503, "too many connections; try again later");
   RequestParser& parser = turn_->parser;
   HttpRequest& request = turn_->request;
-  if (parser.version() >= 11 && parser.hosts() != 1) {
-    return Refuse(400, "a request of HTTP/1.1 has one Host header");
+  if (auto refusal = RefusalOfHead(request, parser.version(), parser.hosts())) {
+    return Send(*std::move(refusal), /*keep_alive=*/false, /*head_only=*/false);
   }
   request.from_unix_socket = from_unix_socket_;
   SplitTarget(parser.target(), &request);
