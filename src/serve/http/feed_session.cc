@@ -166,6 +166,10 @@ std::shared_ptr<FeedConnection> OpenFeed(HttpConnectionHost& host, const HttpReq
     *refusal = ErrorResponse(403, "a WebSocket is not opened for the page of another site");
     return nullptr;
   }
+  if (web_socket && !IsWebSocketKey(request.Header("sec-websocket-key"))) {
+    *refusal = ErrorResponse(400, "Sec-WebSocket-Key is base64 of 16 bytes");
+    return nullptr;
+  }
   std::shared_ptr<FeedConnection> feed =
       web_socket ? MakeWebSocket(host, request) : MakeEventStream(host);
   try {

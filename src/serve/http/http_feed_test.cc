@@ -208,6 +208,14 @@ TEST_F(HttpFeedTest, WrongWebSocketsAreRefused) {
   EXPECT_EQ(StatusOf(Client().Ask("GET /feed/1 HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n")),
             400);
   EXPECT_EQ(StatusOf(Client().Ask(Upgrade() + "early")), 400);
+  const std::string key = "dGhlIHNhbXBsZSBub25jZQ==";
+  for (const char* wrong : {"x", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQAA"}) {
+    std::string request = Upgrade();
+    request.replace(request.find(key), key.size(), wrong);
+    const std::string answer = Client().Ask(request);
+    EXPECT_EQ(StatusOf(answer), 400) << wrong;
+    EXPECT_THAT(answer, HasSubstr("Sec-WebSocket-Key")) << wrong;
+  }
   RawClient unmasked = Client();
   ASSERT_TRUE(unmasked.Say(Upgrade()));
   EXPECT_THAT(unmasked.HearUntil("\r\n\r\n"), StartsWith("HTTP/1.1 101 "));

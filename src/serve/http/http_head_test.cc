@@ -7,6 +7,7 @@
 #include <string>
 
 #include "serve/http/http_server.h"
+#include "serve/http/request_head_checks_internal.h"
 #include "serve/http/test_http_client.h"
 
 namespace sightline::serve {
@@ -141,6 +142,17 @@ TEST_F(HttpHeadTest, PagesOfOtherSitesChangeNothing) {
   RawClient head = Client();
   ASSERT_TRUE(head.Say("HEAD /echo HTTP/1.1\r\nHost: h:1\r\nOrigin: http://elsewhere\r\n\r\n"));
   EXPECT_EQ(StatusOf(head.HearAnswer(/*to_head=*/true)), 200);
+}
+
+TEST(RequestHeadChecksTest, KeysOfWebSockets) {
+  EXPECT_TRUE(IsWebSocketKey("dGhlIHNhbXBsZSBub25jZQ=="));
+  EXPECT_TRUE(IsWebSocketKey("+/+/+/+/+/+/+/+/+/+/+w=="));
+  for (const char* key :
+       {"", "x", "==", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ=",
+        "dGhlIHNhbXBsZSBub25jZQ==x", "dGhlIHNhbXBsZSBub25jZ===", "dGhlIHNhbXBsZSBub25-ZQ==",
+        "dGhlIHNhbXBs ZSBub25jZ==", "dGhlIHNhbXBsZSBub25jZQAA", "dGhlIHNhbXBsZSBub25jZQAAAA=="}) {
+    EXPECT_FALSE(IsWebSocketKey(key)) << key;
+  }
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 
 #include "base/ascii_text.h"
@@ -9,6 +10,11 @@ namespace {
 // Those that only ask (RFC 9110, section 9.2.1).
 bool IsSafeMethod(std::string_view method) {
   return method == "GET" || method == "HEAD" || method == "OPTIONS";
+}
+
+bool IsBase64(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
+         c == '/';
 }
 
 }  // namespace
@@ -50,6 +56,11 @@ bool IsOfAnotherSite(const HttpRequest& head) {
   const std::string_view host =
       scheme == std::string_view::npos ? origin : origin.substr(scheme + 3);
   return AsciiLower(host) != AsciiLower(head.Header("host"));
+}
+
+bool IsWebSocketKey(std::string_view key) {
+  return key.size() == 24 && key.ends_with("==") &&
+         std::all_of(key.begin(), key.end() - 2, IsBase64);
 }
 
 }  // namespace sightline::serve

@@ -24,4 +24,7 @@ std::optional<HttpResponse> RefusalOfHead(const HttpRequest& head, int version, 
 // Browsers let any page of the web ask anywhere, and tell in Origin whose page it is. False without one.
 bool IsOfAnotherSite(const HttpRequest& head);
 
+// Whether this is base64 of 16 bytes (RFC 6455, section 4.1).
+bool IsWebSocketKey(std::string_view key);
+
 }  // namespace sightline::serve
