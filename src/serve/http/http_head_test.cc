@@ -117,6 +117,22 @@ TEST_F(HttpHeadTest, AFoldedHeaderIsSeenByteByByte) {
   EXPECT_EQ(BodyOf(Client().Ask(Post("Content-Length: 4\r\n", " \r\n "))), "echo: \r\n ");
 }
 
+TEST_F(HttpHeadTest, LongChunkExtensionsAndTrailersAreRefused) {
+  const std::string chunked = "Transfer-Encoding: chunked\r\n";
+  const std::string more(200'000, 'x');
+  for (const std::string& body :
+       {"1;" + more + "\r\na\r\n0\r\n\r\n", "1\r\na\r\n0;" + more + "\r\n\r\n",
+        "1\r\na\r\n0\r\nX: " + more + "\r\n\r\n"}) {
+    const std::string answer = All(Post(chunked, body));
+    EXPECT_EQ(StatusOf(answer), 431) << body.substr(0, 20) << "\n" << answer;
+    EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
+  }
+  EXPECT_EQ(handled_, 0);
+  EXPECT_EQ(BodyOf(Client().Ask(
+                Post(chunked, "1;" + std::string(1000, 'x') + "\r\na\r\n0\r\nX: y\r\n\r\n"))),
+            "echo:a");
+}
+
 TEST_F(HttpHeadTest, PagesOfOtherSitesChangeNothing) {
   const auto ask = [&](const std::string& method, const std::string& headers) {
     return StatusOf(Client().Ask(method + " /echo HTTP/1.1\r\nHost: h:1\r\n" + headers +

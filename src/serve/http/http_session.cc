@@ -294,6 +294,11 @@ void HttpSession::ReadChunks() {
     return Answer();
   }
   if (error && error != http::error::need_more) return RefuseBroken(error);
+  // What the parser leaves is the extension of a chunk or the trailer, without its end.
+  if (buffer_.size() + kReadAtOnce > buffer_.max_size()) {
+    return Refuse(431, fmt::format("chunk extensions and trailers may have at most {} bytes",
+                                   host_.options().max_head_bytes));
+  }
   AllowTime(host_.options().request_timeout_us, turn.request.body.size());
   stream_.async_read_some(buffer_.prepare(kReadAtOnce),
                           [self = Self()](ErrorCode failed, size_t bytes) {
