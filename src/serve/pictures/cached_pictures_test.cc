@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <random>
+
 #include "serve/pictures/picture_json.h"
 #include "serve/pictures/test_detector.h"
 
@@ -173,6 +175,46 @@ TEST_F(CachedPicturesTest, AnswersOfAModelThatWasExchangedMeanwhileAreNotKept) {
   between_->is_exchanged_meanwhile = false;
   EXPECT_EQ(HitOf(Ask(Picture(90))), CacheHit::kNone);
   EXPECT_EQ(HitOf(Ask(Picture(90))), CacheHit::kExact);
+}
+
+TEST_F(CachedPicturesTest, AfterAReloadWithOtherLabelsNoAnswerHasTheOldOnes) {
+  Start(CacheKind::kExact);
+  const std::vector<std::string> old_labels = world_.detector->labels;
+  const std::vector<std::string> new_labels = {"lynx", "wolf"};
+  ASSERT_TRUE(Ask(Picture(90)).ok());
+  EXPECT_EQ(HitOf(Ask(Picture(90))), CacheHit::kExact);
+  world_.detector->labels = new_labels;
+  ASSERT_TRUE(world_.Reload().ok());
+  const Answer fresh = Ask(Picture(90));
+  EXPECT_EQ(HitOf(fresh), CacheHit::kNone);
+  EXPECT_EQ(fresh->results.labels->names, new_labels);
+  world_.detector->labels = {"lynx"};  // as another count of the same names
+  ASSERT_TRUE(world_.Reload().ok());
+  EXPECT_EQ(HitOf(Ask(Picture(90))), CacheHit::kNone);
+  world_.detector->labels = old_labels;
+  ASSERT_TRUE(world_.Reload().ok());
+  const Answer back = Ask(Picture(90));
+  EXPECT_EQ(HitOf(back), CacheHit::kExact) << "the first of all, whose labels it has again";
+  EXPECT_EQ(back->results.labels->names, old_labels);
+}
+
+TEST_F(CachedPicturesTest, WhateverIsReloadedAnswersHaveTheLabelsOfTheModel) {
+  Start(CacheKind::kPerceptual);
+  std::mt19937 random(11);
+  const std::vector<std::vector<std::string>> all = {
+      {"cat", "dog"}, {"dog", "cat"}, {"catd", "og"}, {"cat", "dog", ""}, {}};
+  int hits = 0;
+  for (int i = 0; i < 120; ++i) {
+    if (random() % 4 == 0) {
+      world_.detector->labels = all[random() % all.size()];
+      ASSERT_TRUE(world_.Reload().ok());
+    }
+    const Answer answer = Ask(Picture(random() % 2 == 0 ? 90 : 60, random() % 2 == 0));
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    ASSERT_EQ(answer->results.labels->names, world_.detector->labels);
+    hits += answer->cached != CacheHit::kNone ? 1 : 0;
+  }
+  EXPECT_GT(hits, 60);
 }
 
 TEST_F(CachedPicturesTest, AFailureIsNotKept) {

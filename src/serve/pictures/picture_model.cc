@@ -7,6 +7,7 @@
 
 #include "base/ascii_text.h"
 #include "base/nearest_word.h"
+#include "serve/cache/cache_key.h"
 #include "serve/pictures/picture_runner.h"
 
 namespace sightline::serve {
@@ -34,6 +35,25 @@ absl::Status ShowBlank(Detector& detector) {
 bool SameWord(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   return std::ranges::equal(a, b, [&](char x, char y) { return lower(x) == lower(y); });
+}
+
+// Hashes all that a version's answers depend on beside the request. The detector's own identity says
+// nothing of labels, runtime and outputs; `model.content()` is of the files when the model was loaded,
+// `info` and `parts` of the same files when they were opened for pictures.
+std::string IdentityOf(const ServedModel& model, const DetectorInfo& info,
+                       const PictureParts& parts) {
+  const auto add = [](CacheKeyHasher& hasher, const std::vector<std::string>& names) {
+    hasher.Add(static_cast<uint64_t>(names.size()));
+    for (const std::string& name : names) hasher.Add(name);
+  };
+  CacheKeyHasher hasher;
+  hasher.Add(info.identity.high).Add(info.identity.low).Add(info.max_batch);
+  hasher.Add(model.settings().pictures.shrink).Add(model.content()).Add(model.backend());
+  add(hasher, model.settings().providers);
+  add(hasher, parts.output_names);
+  hasher.Add(info.labels != nullptr);
+  if (info.labels != nullptr) add(hasher, info.labels->names);
+  return ToHex(hasher.Finish());
 }
 
 }  // namespace
@@ -80,8 +100,7 @@ absl::StatusOr<std::shared_ptr<PictureModel>> PictureModel::Open(const ServedMod
     }
     if (i == 0) {
       made->labels_ = info.labels != nullptr ? info.labels : std::make_shared<LabelSet>();
-      made->identity_ = fmt::format("{:016x}{:016x}{}", info.identity.high, info.identity.low,
-                                    settings.pictures.shrink ? "s" : "");
+      made->identity_ = IdentityOf(model, info, parts);
       max_batch = std::max(1, info.max_batch);
     }
     SL_RETURN_IF_ERROR(WithContext(ShowBlank(*detector), "trying the model on a blank picture"));

@@ -37,6 +37,8 @@ struct PictureParts {
   PictureTasks tasks;
   // How its pictures become tensors; width 0: not known, and they are never decoded smaller.
   TensorRecipe input;
+  // Of the file, which its results are made of; empty: all of them.
+  std::vector<std::string> output_names;
 };
 
 // The parts of a model's version: what it is, and how its detectors are made. With that many rows a run.

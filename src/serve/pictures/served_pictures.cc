@@ -51,6 +51,7 @@ PictureOpener OpenerOfFiles(DetectorSources sources) {
                         DescribeModelFile(options.file, backend, request.trial));
     SL_ASSIGN_OR_RETURN(parts.factory, OpenDetector(request, backend));
     parts.tasks = TasksOf(spec);
+    parts.output_names = spec.output_names;
     // Where the cost in accuracy was measured: of models that find boxes and nothing else.
     const bool boxes_alone = parts.tasks.Has(PictureTask::kDetect) &&
                              !parts.tasks.Has(PictureTask::kSegment) &&

@@ -28,6 +28,8 @@ struct DetectorState {
   std::atomic<int> last_width{0};  // of the picture that it saw
   std::atomic<bool> fails{false};
   std::atomic<bool> factory_fails{false};
+  // Of detectors that are opened from now on; set while none is being opened.
+  std::vector<std::string> labels = {"cat", "dog"};
   float confidence = 0.5f;  // its own; what it finds has 0.9 and 0.3
 
   void Close() { Set(true); }
@@ -56,7 +58,7 @@ class MiddleDetector final : public Detector {
  public:
   explicit MiddleDetector(std::shared_ptr<DetectorState> state) : state_(std::move(state)) {
     info_.name = "middle";
-    info_.labels = std::make_shared<LabelSet>(LabelSet{{"cat", "dog"}});
+    info_.labels = std::make_shared<LabelSet>(LabelSet{state_->labels});
     info_.identity = {1, 2};
   }
   const DetectorInfo& info() const override { return info_; }
