@@ -12,8 +12,7 @@ namespace sightline::serve {
 namespace {
 
 bool HasPlaces(const PictureRequest& request) {
-  return request.drawn != DrawnAs::kNone ||
-         (request.task != PictureTask::kClassify && request.task != PictureTask::kEmbed);
+  return request.task != PictureTask::kClassify && request.task != PictureTask::kEmbed;
 }
 
 // All that the answer depends on but the picture.
@@ -101,7 +100,8 @@ void CachedPictures::Answer(PictureRequest&& request, PictureDone done) {
   asking->deadline_us = timeout_us > 0 ? asking->received_us + timeout_us : 0;
   asking->request = std::move(request);
   asking->done = std::move(done);
-  if (cache->settings().kind == CacheKind::kExact) {
+  // A drawn answer holds the pixels of the picture itself: it is for the same bytes alone.
+  if (cache->settings().kind == CacheKind::kExact || asking->request.drawn != DrawnAs::kNone) {
     return cache->results().Get(
         asking->by_bytes,
         [this, asking](ResultCache::Computed computed) { Compute(asking, std::move(computed)); },

@@ -3,7 +3,8 @@
 // Exact answers are found by the file's bytes, before anything is decoded. What a picture looks like is
 // found out on the thread "looks": a JPEG is decoded at 1/2, 1/4 or 1/8 as long as its shorter side keeps
 // kLeastSide px, and hashed; or a served model says its embedding. Answers with places (all but those of
-// classify and embed) go only to look-alikes of the same size, since places are in px.
+// classify and embed) go only to look-alikes of the same size, since places are in px. Drawn answers hold
+// the picture itself and go to the same bytes alone, whatever the kind.
 //
 // What is not kept: answers of a model that was exchanged meanwhile, of one that has not yet looked at
 // its first picture, and errors. Beyond kMostLooks that wait a picture goes by the cache.

@@ -82,10 +82,11 @@ class CachedPicturesTest : public ::testing::Test {
     ASSERT_TRUE(Ask(Picture(20, true, 123, 77)).ok());
     between_->asked = 0;
   }
-  Answer Ask(std::string bytes, PictureOptions options = {}) {
+  Answer Ask(std::string bytes, PictureOptions options = {}, DrawnAs drawn = DrawnAs::kNone) {
     PictureRequest request;
     request.model = "double";
     request.options = std::move(options);
+    request.drawn = drawn;
     const auto kept = std::make_shared<const std::string>(std::move(bytes));
     request.bytes = *kept;
     request.backing = kept;
@@ -153,6 +154,26 @@ TEST_F(CachedPicturesTest, WhatIsNearByItsEmbeddingIsAnsweredAlike) {
   const Answer near = Ask(Picture(80));
   EXPECT_EQ(HitOf(near), CacheHit::kEmbedding);
   EXPECT_GT(near->cached_distance, 0);
+}
+
+TEST_F(CachedPicturesTest, ADrawnPictureIsNeverThatOfALookAlike) {
+  Start(CacheKind::kPerceptual);
+  const Answer first = Ask(Picture(95), {}, DrawnAs::kPng);
+  EXPECT_EQ(HitOf(first), CacheHit::kNone);
+  const Answer other = Ask(Picture(60), {}, DrawnAs::kPng);
+  EXPECT_EQ(HitOf(other), CacheHit::kNone) << "it looks alike";
+  EXPECT_NE(other->drawn, first->drawn);
+  const Answer again = Ask(Picture(95), {}, DrawnAs::kPng);
+  EXPECT_EQ(HitOf(again), CacheHit::kExact);
+  EXPECT_EQ(again->drawn, first->drawn);
+  EXPECT_EQ(world_.service->caches().Find("double", world_.settings.cache)->looks(), 0u);
+}
+
+TEST_F(CachedPicturesTest, ADrawnPictureIsNeverThatOfANearEmbedding) {
+  Start(CacheKind::kEmbedding);
+  EXPECT_EQ(HitOf(Ask(Picture(90), {}, DrawnAs::kJpeg)), CacheHit::kNone);
+  EXPECT_EQ(HitOf(Ask(Picture(80), {}, DrawnAs::kJpeg)), CacheHit::kNone);
+  EXPECT_EQ(HitOf(Ask(Picture(80), {}, DrawnAs::kJpeg)), CacheHit::kExact);
 }
 
 TEST_F(CachedPicturesTest, WhatCannotBeReadIsRefusedAsEver) {
