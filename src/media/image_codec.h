@@ -8,7 +8,8 @@
 // uses, and the EXIF orientation is applied.
 //
 // Safety: the header is read first, and pictures beyond MediaLimits are refused before memory of
-// their size is touched. No input makes these functions throw or abort. Truncated pictures are
+// their size is touched, as are JPEGs whose number of scans times pixels is beyond 20 * 4096 * 4096
+// (where it is more than 20). No input makes these functions throw or abort. Truncated pictures are
 // errors, never half gray.
 //
 // Threads: all functions are reentrant. Cost: that of the codec; one allocation of width * height
@@ -55,8 +56,8 @@ bool LooksLikeImage(std::span<const uint8_t> first_bytes);
 // Whether a file name ends as pictures do (".jpg", ".PNG" ...).
 bool HasImageExtension(std::string_view path);
 
-// Reads no more than the header of JPEG, PNG and WebP; the rarer formats are decoded. Errors as
-// DecodeImage.
+// Decodes nothing of JPEG, PNG and WebP: reads their headers, and of a JPEG with several scans the
+// markers up to its end; the rarer formats are decoded. Errors as DecodeImage.
 absl::StatusOr<ImageHeader> ReadImageHeader(std::span<const uint8_t> bytes,
                                             const MediaLimits& limits = {});
 

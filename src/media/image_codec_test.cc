@@ -9,6 +9,7 @@
 #include <random>
 
 #include "media/orientation.h"
+#include "media/picture_decoder.h"
 #include "media/test_clips.h"
 
 namespace sightline {
@@ -143,6 +144,72 @@ TEST(ImageCodec, RefusesBombsByTheirHeader) {
   const absl::Status status = DecodeImage(jpeg).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("60000x60000"));
+}
+
+// Where the marker stands, from the beginning.
+size_t FindMarker(const std::vector<uint8_t>& jpeg, uint8_t marker, size_t from = 0) {
+  for (size_t i = from; i + 1 < jpeg.size(); ++i) {
+    if (jpeg[i] == 0xff && jpeg[i + 1] == marker) return i;
+  }
+  ADD_FAILURE() << "no such marker";
+  return 0;
+}
+
+// The progressive picture with its last scan so many times more, said to be of that size.
+std::vector<uint8_t> ManyScans(int more, int side) {
+  std::vector<uint8_t> jpeg = Bytes(kGolden + "progressive.jpg");
+  size_t last = FindMarker(jpeg, 0xda);
+  for (size_t i = last; i + 1 < jpeg.size(); ++i) {
+    if (jpeg[i] == 0xff && jpeg[i + 1] == 0xda) last = i;
+  }
+  const size_t end = FindMarker(jpeg, 0xd9, last);
+  const std::vector<uint8_t> scan(jpeg.begin() + static_cast<int64_t>(last),
+                                  jpeg.begin() + static_cast<int64_t>(end));
+  std::vector<uint8_t> repeated;
+  for (int i = 0; i < more; ++i) repeated.insert(repeated.end(), scan.begin(), scan.end());
+  jpeg.insert(jpeg.begin() + static_cast<int64_t>(end), repeated.begin(), repeated.end());
+  if (side > 0) {
+    const size_t frame = FindMarker(jpeg, 0xc2);
+    jpeg[frame + 5] = jpeg[frame + 7] = static_cast<uint8_t>(side >> 8);
+    jpeg[frame + 6] = jpeg[frame + 8] = static_cast<uint8_t>(side & 0xff);
+  }
+  return jpeg;
+}
+
+TEST(ImageCodec, RefusesJpegsOfTooManyScansBeforeTheyAreDecoded) {
+  const auto refused = [](const std::vector<uint8_t>& bytes) {
+    return absl::IsResourceExhausted(DecodeImage(bytes).status());
+  };
+  std::vector<uint8_t> bomb = ManyScans(400, 4096);
+  const absl::Status status = DecodeImage(bomb).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("more than 20 scans over 4096x4096"));
+  PictureDecoder decoder;
+  EXPECT_TRUE(absl::IsResourceExhausted(decoder.Open(bomb)));
+  // Stray bytes and fill bytes before a marker, which the decoder passes over, hide nothing.
+  const size_t frame = FindMarker(bomb, 0xc2);
+  bomb.insert(bomb.begin() + static_cast<int64_t>(frame), {0x00, 0x12, 0xff, 0xff});
+  EXPECT_TRUE(refused(bomb));
+  // The usual number at the largest size is not too many, and many of a small one are not.
+  EXPECT_FALSE(refused(ManyScans(0, 4096)));
+  EXPECT_FALSE(refused(ManyScans(10, 4096)));
+  EXPECT_FALSE(refused(ManyScans(400, 0)));
+  EXPECT_FALSE(refused(ManyScans(100, 1024)));
+  EXPECT_TRUE(refused(ManyScans(400, 1024)));
+}
+
+TEST(ImageCodec, CountsScansOfSequentialJpegs) {
+  // One scan of all components, said to be one of several: the frame has a component more.
+  std::vector<uint8_t> jpeg = Bytes(kGolden + "420.jpg");
+  const size_t at = FindMarker(jpeg, 0xda);
+  const std::vector<uint8_t> lone = {0xff, 0xda, 0x00, 0x08, 0x01, 0x01, 0x00, 0x00, 0x3f, 0x00};
+  std::vector<uint8_t> scans;
+  for (int i = 0; i < 100; ++i) scans.insert(scans.end(), lone.begin(), lone.end());
+  jpeg.insert(jpeg.begin() + static_cast<int64_t>(at), scans.begin(), scans.end());
+  const size_t frame = FindMarker(jpeg, 0xc0);
+  jpeg[frame + 5] = jpeg[frame + 7] = 0x10;  // 4096 and some
+  jpeg[frame + 6] = jpeg[frame + 8] = 0x00;
+  EXPECT_TRUE(absl::IsResourceExhausted(DecodeImage(jpeg).status()));
 }
 
 TEST(ImageCodec, KeepsToTheLimitsOfTheCaller) {

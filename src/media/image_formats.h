@@ -20,6 +20,8 @@ struct StoredImage {
 };
 
 bool IsJpeg(ByteSpan bytes);
+// ResourceExhausted for more scans than pictures of that size are decoded with; of a file with several
+// scans the markers are looked at up to its end.
 absl::StatusOr<StoredImage> ReadJpegHeader(ByteSpan bytes);
 // At 1/step (1, 2, 4, 8) of its size, sides rounded up.
 absl::Status DecodeJpeg(ByteSpan bytes, const StoredImage& header, int step, uint8_t* bgr);

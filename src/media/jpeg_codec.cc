@@ -58,6 +58,64 @@ bool IsCutOff(ByteSpan bytes) {
   return pixels_at > 0;
 }
 
+// Each scan of a file that has several is a walk over all coefficients, which a few bytes can ask for.
+// Photographs saved as progressive have 10 scans, CMYK ones 18. More than kUsualScans are taken where
+// the picture is so small that they cost no more than so many of 4096x4096 (both chosen: measured 11 ms
+// a scan of that size).
+constexpr uint64_t kUsualScans = 20;
+constexpr uint64_t kMostScannedPixels = kUsualScans * 4096 * 4096;
+
+bool IsProgressive(uint8_t frame_marker) { return (frame_marker & 0x03) == 0x02; }
+bool IsFrameMarker(uint8_t marker) {
+  return (marker & 0xf0) == 0xc0 && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
+}
+
+// The scans up to the end marker, found as the decoder finds them: whatever stands between segments is
+// passed over. 1 at once for a file whose first scan is its only one. Stops beyond `most`.
+uint64_t CountScans(ByteSpan bytes, uint64_t most) {
+  uint64_t scans = 0;
+  uint8_t frame_marker = 0, frame_components = 0;
+  size_t at = 2;
+  while (at + 1 < bytes.size()) {
+    const void* const found = std::memchr(bytes.data() + at, 0xff, bytes.size() - 1 - at);
+    if (found == nullptr) break;
+    at = static_cast<size_t>(static_cast<const uint8_t*>(found) - bytes.data());
+    const uint8_t marker = bytes[at + 1];
+    if (marker == 0xff) {  // fill byte
+      ++at;
+      continue;
+    }
+    at += 2;
+    // Stuffed bytes, and markers that have no length: restarts and those that the decoder passes over.
+    if (marker < 0xc0 || (marker >= 0xd0 && marker <= 0xd8)) continue;
+    if (marker == 0xd9 || at + 2 > bytes.size()) break;
+    const size_t length = size_t{bytes[at]} << 8 | bytes[at + 1];
+    if (length < 2 || length > bytes.size() - at) break;
+    if (IsFrameMarker(marker) && length >= 8) {
+      frame_marker = marker;
+      frame_components = bytes[at + 7];
+    }
+    if (marker == 0xda && length >= 3) {
+      ++scans;
+      const bool is_only = !IsProgressive(frame_marker) && bytes[at + 2] == frame_components;
+      if (scans > most || (scans == 1 && is_only)) break;
+    }
+    at += length;
+  }
+  return scans;
+}
+
+absl::Status CheckScans(ByteSpan bytes, int width, int height) {
+  // As many as the decoder walks over: whole blocks, of the coarsest sampling.
+  const auto whole = [](int side) { return (static_cast<uint64_t>(side) + 31) / 32 * 32; };
+  const uint64_t most = std::max(kUsualScans, kMostScannedPixels / (whole(width) * whole(height)));
+  if (CountScans(bytes, most) <= most) return absl::OkStatus();
+  return ResourceExhausted(
+      "a JPEG of more than {} scans over {}x{} pixels is refused: decoding it would take too long; "
+      "save it with the usual 10 or fewer",
+      most, width, height);
+}
+
 struct JpegParts {
   int width = 0;
   int height = 0;
@@ -99,6 +157,7 @@ absl::StatusOr<StoredImage> ReadJpegHeader(ByteSpan bytes) {
   const TurboHandle turbo(tjInitDecompress());
   if (!turbo) return ResourceExhausted("no memory for a JPEG decoder");
   SL_ASSIGN_OR_RETURN(const JpegParts parts, ReadParts(turbo.get(), bytes));
+  SL_RETURN_IF_ERROR(CheckScans(bytes, parts.width, parts.height));
   return StoredImage{parts.width, parts.height, OrientationOfExif(WalkSegments(bytes).exif)};
 }
 
@@ -113,7 +172,7 @@ absl::Status DecodeJpeg(ByteSpan bytes, const StoredImage& header, int step, uin
   const bool cmyk = parts.colorspace == TJCS_CMYK || parts.colorspace == TJCS_YCCK;
   std::vector<uint8_t> inks;
   if (cmyk) inks.resize(static_cast<size_t>(width) * height * 4);
-  // LIMITSCANS: a progressive file of thousands of scans would keep the decoder busy for hours.
+  // LIMITSCANS: beside CheckScans() of the header, the library's own bound of 500.
   const int code =
       tjDecompress2(turbo, bytes.data(), bytes.size(), cmyk ? inks.data() : bgr, width,
                     width * (cmyk ? 4 : 3), height, cmyk ? TJPF_CMYK : TJPF_BGR, TJFLAG_LIMITSCANS);
