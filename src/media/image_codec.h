@@ -9,7 +9,7 @@
 //
 // Safety: the header is read first, and pictures beyond MediaLimits are refused before memory of
 // their size is touched, as are JPEGs whose number of scans times pixels is beyond 20 * 4096 * 4096
-// (where it is more than 20). No input makes these functions throw or abort. Truncated pictures are
+// (where it is more than 20) and PNGs with more data than pixels. No input makes these functions throw or abort. Truncated pictures are
 // errors, never half gray.
 //
 // Threads: all functions are reentrant. Cost: that of the codec; one allocation of width * height

@@ -212,6 +212,30 @@ TEST(ImageCodec, CountsScansOfSequentialJpegs) {
   EXPECT_TRUE(absl::IsResourceExhausted(DecodeImage(jpeg).status()));
 }
 
+// A black PNG of 4096x4096 pixels that claims to be 1x1: 50 MB behind its only row.
+TEST(ImageCodec, RefusesPngsThatInflateToMoreThanTheirPixels) {
+  constexpr int kSide = 4096;
+  const std::vector<uint8_t> black(size_t{kSide} * kSide * 3, 0);
+  auto png = EncodePng(View(black, kSide, kSide));
+  ASSERT_TRUE(png.ok()) << png.status();
+  for (const uint8_t interlaced : {0, 1}) {
+    SCOPED_TRACE(int{interlaced});
+    std::vector<uint8_t> bomb = *png;
+    const std::array<uint8_t, 8> one_by_one = {0, 0, 0, 1, 0, 0, 0, 1};
+    std::copy(one_by_one.begin(), one_by_one.end(), bomb.begin() + 16);
+    bomb[28] = interlaced;
+    uint32_t crc = ~0u;  // of the chunk's name and contents (PNG, annex D)
+    for (size_t i = 12; i < 29; ++i) {
+      crc ^= bomb[i];
+      for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+    }
+    for (int i = 0; i < 4; ++i) bomb[29 + i] = static_cast<uint8_t>(~crc >> (24 - 8 * i));
+    const absl::Status status = DecodeImage(bomb).status();
+    EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("more data than pixels"));
+  }
+}
+
 TEST(ImageCodec, KeepsToTheLimitsOfTheCaller) {
   const std::vector<uint8_t> bytes = Bytes(kGolden + "rgb.png");
   EXPECT_TRUE(DecodeImage(bytes, {.max_image_side_px = 37}).ok());

@@ -13,12 +13,19 @@
 namespace sightline {
 namespace {
 
+constexpr size_t kAnyBytes = SIZE_MAX;
+// libpng inflates all that stands behind the last row, a thousandfold of what is read. Beside two rows so
+// much may be read for the end of the stream: buffers, checksums and small chunks (chosen).
+constexpr size_t kEndBytes = 16 << 10;
+
 // What travels through libpng's callbacks.
 struct PngReader {
   const uint8_t* data = nullptr;
   size_t size = 0;
   size_t at = 0;
   bool cut_off = false;
+  // What may still be read; kAnyBytes but while the last row is.
+  size_t rest_bytes = kAnyBytes;
   std::array<char, 128> error{};
 };
 
@@ -37,6 +44,10 @@ void OnRead(png_structp png, png_bytep to, size_t size) {
   if (reader->size - reader->at < size) {
     reader->cut_off = true;
     png_error(png, "the file ends too early");
+  }
+  if (reader->rest_bytes != kAnyBytes) {
+    if (size > reader->rest_bytes) png_error(png, "there is more data than pixels");
+    reader->rest_bytes -= size;
   }
   std::memcpy(to, reader->data + reader->at, size);
   reader->at += size;
@@ -71,6 +82,21 @@ bool ReadHeaderOnly(PngHandles handles, png_uint_32* width, png_uint_32* height)
   return true;
 }
 
+// png_read_image(), which reads only so much behind the pixels. Between setjmp() and its end.
+void ReadRows(PngHandles handles, int passes, png_uint_32 height, size_t stored_row_bytes,
+              png_bytep* rows) {
+  auto* reader = static_cast<PngReader*>(png_get_io_ptr(handles.png));
+  for (int pass = 0; pass < passes; ++pass) {
+    for (png_uint_32 y = 0; y < height; ++y) {
+      if (pass + 1 == passes && y + 1 == height) {
+        reader->rest_bytes = 2 * stored_row_bytes + kEndBytes;
+      }
+      png_read_row(handles.png, rows[y], nullptr);
+    }
+  }
+  reader->rest_bytes = kAnyBytes;
+}
+
 // The transformations of OpenCV's reader for a colour picture of 8 bits.
 bool ReadPixels(PngHandles handles, png_uint_32 width, png_uint_32 height, uint8_t* bgr,
                 png_bytep* rows, png_bytep* exif, png_uint_32* exif_size) {
@@ -87,7 +113,8 @@ bool ReadPixels(PngHandles handles, png_uint_32 width, png_uint_32 height, uint8
     png_set_gray_to_rgb(png);
   }
   png_set_bgr(png);
-  png_set_interlace_handling(png);
+  const int passes = png_set_interlace_handling(png);
+  const size_t stored_row_bytes = png_get_rowbytes(png, handles.info);
   png_read_update_info(png, handles.info);
   if (png_get_image_width(png, handles.info) != width ||
       png_get_image_height(png, handles.info) != height ||
@@ -95,7 +122,7 @@ bool ReadPixels(PngHandles handles, png_uint_32 width, png_uint_32 height, uint8
     png_error(png, "an unknown layout of pixels");
   }
   for (png_uint_32 y = 0; y < height; ++y) rows[y] = bgr + size_t{y} * width * 3;
-  png_read_image(png, rows);
+  ReadRows(handles, passes, height, stored_row_bytes, rows);
   png_read_end(png, handles.info);
   png_get_eXIf_1(png, handles.info, exif_size, exif);
   return true;
@@ -120,7 +147,8 @@ bool ReadNumbers(PngHandles handles, png_uint_32 width, png_uint_32 height, uint
   *wide = depth == 16;
   if (depth == 16) png_set_swap(png);  // to the order of x86 and Arm
   if (depth < 8) png_set_packing(png);
-  png_set_interlace_handling(png);
+  const int passes = png_set_interlace_handling(png);
+  const size_t stored_row_bytes = png_get_rowbytes(png, handles.info);
   png_read_update_info(png, handles.info);
   const size_t row_bytes = size_t{width} * (*wide ? 2 : 1);
   if (png_get_image_width(png, handles.info) != width ||
@@ -129,7 +157,7 @@ bool ReadNumbers(PngHandles handles, png_uint_32 width, png_uint_32 height, uint
     png_error(png, "an unknown layout of pixels");
   }
   for (png_uint_32 y = 0; y < height; ++y) rows[y] = samples + size_t{y} * row_bytes;
-  png_read_image(png, rows);
+  ReadRows(handles, passes, height, stored_row_bytes, rows);
   png_read_end(png, handles.info);
   return true;
 }
