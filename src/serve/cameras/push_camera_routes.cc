@@ -127,7 +127,9 @@ RouteDocument FramesDocument() {
       {200, "The results, with wait=true", {{"application/json", R"({"type":"object"})"}}},
       {202, "Taken; its number among the camera's", {{"application/json", R"({"type":"object"})"}}},
       {400, "No picture, or parameters that make no sense", {{"application/json", kErrorSchema}}},
-      {429, "Too many cameras, or frames of this one", {{"application/json", kErrorSchema}}}};
+      {404, "No such model or version", {{"application/json", kErrorSchema}}},
+      {429, "Too many cameras, or frames of this one", {{"application/json", kErrorSchema}}},
+      {503, "Not loaded, or all frames hold too much", {{"application/json", kErrorSchema}}}};
   return document;
 }
 

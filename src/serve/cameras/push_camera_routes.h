@@ -6,7 +6,8 @@
 //        X-Capture-Time: 2026-01-31T12:34:56.5Z    RFC 3339; without it the time of arrival
 //   GET  /v1/cameras/{id}/results           server-sent events, or a WebSocket where one is asked for
 //
-// Errors are {"error": "..."}: 400, 404, 429 with Retry-After where a camera sends too fast, 503.
+// Errors are {"error": "..."}: 400; 404 no such model; 429 with Retry-After where a camera sends too fast;
+// 503 with Retry-After where a model is not loaded or pictures hold too much memory.
 #pragma once
 
 #include "base/status.h"

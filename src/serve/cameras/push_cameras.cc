@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/mutex.h"
+#include "serve/inference/byte_room.h"
 #include "store/jsonl_details.h"
 #include "store/jsonl_format.h"
 #include "track/tracker.h"
@@ -115,6 +116,12 @@ class CameraTracks {
   std::vector<TrackSummary> finished_;
 };
 
+// A picture's file, and its room.
+struct RoomyBytes {
+  std::shared_ptr<const ByteRoom::Taken> room;
+  std::shared_ptr<const void> bytes;
+};
+
 bool IsText(std::string_view id) {
   return std::none_of(id.begin(), id.end(),
                       [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
@@ -124,13 +131,14 @@ bool IsText(std::string_view id) {
 
 struct PushCameras::Shared {
   Shared(PictureService& of, const PushCameraOptions& wanted, const Clock& time)
-      : pictures(of), options(wanted), clock(time) {}
+      : pictures(of), options(wanted), clock(time), room(ByteRoom::Make(wanted.most_bytes)) {}
   PictureService& pictures;
   const PushCameraOptions options;
   const Clock& clock;
+  const std::shared_ptr<ByteRoom> room;  // of files
   mutable Mutex mutex;
   std::unordered_map<std::string, std::shared_ptr<Camera>> cameras GUARDED_BY(mutex);
-  std::atomic<uint64_t> frames{0}, results{0}, failed{0}, refused{0};
+  std::atomic<uint64_t> frames{0}, results{0}, failed{0}, refused{0}, no_room{0};
 };
 
 class PushCameras::Camera {
@@ -263,6 +271,16 @@ absl::StatusOr<std::shared_ptr<PushCameras::Camera>> PushCameras::Find(std::stri
 }
 
 absl::StatusOr<uint64_t> PushCameras::Push(std::string_view id, PushedFrame&& frame, Done done) {
+  // First, because whoever asks for models that there are not is to leave no cameras behind.
+  SL_RETURN_IF_ERROR(
+      shared_->pictures.Identify(frame.picture.model, frame.picture.version).status());
+  auto room = shared_->room->Take(frame.picture.bytes.size());
+  if (room == nullptr) {
+    shared_->no_room.fetch_add(1, std::memory_order_relaxed);
+    return Unavailable(
+        "the pictures of all cameras that are being worked on hold {} MiB; try later",
+        shared_->options.most_bytes >> 20);
+  }
   SL_ASSIGN_OR_RETURN(const std::shared_ptr<Camera> camera, Find(id));
   const uint64_t sequence = camera->Begin(shared_->options.most_in_work);
   if (sequence == 0) {
@@ -272,6 +290,8 @@ absl::StatusOr<uint64_t> PushCameras::Push(std::string_view id, PushedFrame&& fr
   }
   shared_->frames.fetch_add(1, std::memory_order_relaxed);
   std::string model = frame.picture.model;
+  frame.picture.backing = std::make_shared<const RoomyBytes>(
+      RoomyBytes{std::move(room), std::move(frame.picture.backing)});
   shared_->pictures.Answer(std::move(frame.picture),
                            [shared = shared_, camera, sequence, model = std::move(model),
                             track = frame.track, capture_utc_us = frame.capture_utc_us,
@@ -301,7 +321,9 @@ PushCameraStats PushCameras::stats() const {
   PushCameraStats stats{.frames = shared_->frames,
                         .results = shared_->results,
                         .failed = shared_->failed,
-                        .refused = shared_->refused};
+                        .refused = shared_->refused,
+                        .no_room = shared_->no_room,
+                        .bytes = shared_->room->taken()};
   const MutexLock lock(shared_->mutex);
   stats.cameras = shared_->cameras.size();
   return stats;
@@ -318,12 +340,18 @@ void PushCameras::CollectMetrics(MetricWriter& writer) const {
                                   "Of these, those with an error instead"};
   constexpr MetricInfo kRefused = {"sightline_push_camera_refused_total", kCounter,
                                    "Pictures refused because their camera was too fast"};
+  constexpr MetricInfo kNoRoom = {"sightline_push_camera_no_room_total", kCounter,
+                                  "Pictures refused because those of all cameras held too much"};
+  constexpr MetricInfo kBytes = {"sightline_push_camera_bytes", kGauge,
+                                 "Files of pictures that are being worked on"};
   const PushCameraStats now = stats();
   writer.Write(kCameras, {}, static_cast<double>(now.cameras));
   writer.Write(kFrames, {}, static_cast<double>(now.frames));
   writer.Write(kResults, {}, static_cast<double>(now.results));
   writer.Write(kFailed, {}, static_cast<double>(now.failed));
   writer.Write(kRefused, {}, static_cast<double>(now.refused));
+  writer.Write(kNoRoom, {}, static_cast<double>(now.no_room));
+  writer.Write(kBytes, {}, static_cast<double>(now.bytes));
 }
 
 }  // namespace sightline::serve

@@ -3,7 +3,8 @@
 // A camera is there from its first picture or its first listener on, and gone after `idle_us` without any
 // of them. Results go out in the order of the pictures, whatever the order in which models answer.
 // Bounds: cameras, listeners of one camera, and pictures of one camera that are being worked on: beyond
-// that pictures are refused, which keeps a camera that is too fast at the newest ones.
+// that pictures are refused, which keeps a camera that is too fast at the newest ones. The files of all
+// pictures that are being worked on are bounded in bytes, too. A camera begins with a model that is there.
 // Threads: safe; results are sent on the thread of the model that answers.
 #pragma once
 
@@ -28,6 +29,7 @@ struct PushCameraOptions {
   size_t most_listeners = 256;  // of one camera
   size_t most_in_work = 4;      // pictures of one camera
   int64_t idle_us = 300'000'000;
+  size_t most_bytes = size_t{512} << 20;  // of the files of all pictures in work
 };
 
 struct PushCameraStats {
@@ -36,6 +38,8 @@ struct PushCameraStats {
   uint64_t results = 0;
   uint64_t failed = 0;   // pictures for which there was an error instead
   uint64_t refused = 0;  // because too many were being worked on
+  uint64_t no_room = 0;  // refused because those of all cameras hold too many bytes
+  uint64_t bytes = 0;    // of files, held now
 };
 
 struct PushedFrame {
@@ -60,7 +64,8 @@ class PushCameras {
   using Done = std::function<void(const absl::StatusOr<std::shared_ptr<const FeedMessage>>&)>;
   // Its number, from 1 on for each camera. `done` may be empty; it is called after listeners were told,
   // where a number was given. ResourceExhausted when too many pictures of this camera are being worked on,
-  // or cameras are there; InvalidArgument for an id that is empty, too long or no text.
+  // or cameras are there; Unavailable when those of all cameras hold too many bytes; InvalidArgument for
+  // an id that is empty, too long or no text; errors of PictureService::Identify(), with which no camera begins.
   absl::StatusOr<uint64_t> Push(std::string_view camera, PushedFrame&& frame, Done done);
 
   // Of events "result" and "error" with the picture's number as id, until `feed` is closed. With `models`

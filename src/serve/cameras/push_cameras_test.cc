@@ -29,8 +29,10 @@ class HeldPictures final : public PictureService {
     const MutexLock lock(mutex_);
     held_.push_back({std::move(request), std::move(done)});
   }
-  absl::StatusOr<PictureModelId> Identify(std::string_view, std::string_view) const override {
-    return Unimplemented("not asked");
+  absl::StatusOr<PictureModelId> Identify(std::string_view model,
+                                          std::string_view version) const override {
+    if (model != "cars") return NotFound("there is no model {}", model);
+    return PictureModelId{std::string(model), std::string(version)};
   }
   size_t held() const {
     const MutexLock lock(mutex_);
@@ -185,6 +187,44 @@ TEST(PushCameras, IdleCamerasMakeRoom) {
   EXPECT_FALSE(cameras.Push(std::string(129, 'x'), FrameAt("1", 1), {}).ok());
 }
 
+TEST(PushCameras, AModelThatThereIsNotLeavesNoCamera) {
+  HeldPictures pictures;
+  PushCameras cameras(pictures, {.most_cameras = 2});
+  for (int i = 0; i < 10; ++i) {
+    PushedFrame frame = FrameAt("1", 1);
+    frame.picture.model = "none";
+    EXPECT_TRUE(
+        absl::IsNotFound(cameras.Push(fmt::format("camera {}", i), std::move(frame), {}).status()));
+  }
+  EXPECT_EQ(cameras.stats().cameras, 0u);
+  EXPECT_EQ(cameras.stats().bytes, 0u);
+  EXPECT_TRUE(cameras.Push("door", FrameAt("1", 1), {}).ok());
+}
+
+TEST(PushCameras, FilesOfAllCamerasAreBoundedInBytes) {
+  HeldPictures pictures;
+  PushCameras cameras(pictures, {.most_in_work = 2, .most_bytes = 10});
+  const auto push = [&](const char* camera, const std::string& bytes) {
+    return cameras.Push(camera, FrameAt(bytes, 1), {}).status().code();
+  };
+  EXPECT_EQ(push("a", "1234"), absl::StatusCode::kOk);
+  EXPECT_EQ(push("b", "1234"), absl::StatusCode::kOk);
+  EXPECT_EQ(push("c", "1234"), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(cameras.stats().no_room, 1u);
+  EXPECT_EQ(cameras.stats().cameras, 2u) << "one without room does not begin";
+  EXPECT_EQ(push("a", "12"), absl::StatusCode::kOk);
+  EXPECT_EQ(cameras.stats().bytes, 10u);
+  pictures.Release(0);
+  EXPECT_EQ(cameras.stats().bytes, 6u);
+  EXPECT_EQ(push("b", "12"), absl::StatusCode::kOk);
+  EXPECT_EQ(push("b", "12"), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(cameras.stats().bytes, 8u) << "a picture that its camera is too fast for holds nothing";
+  for (int i = 0; i < 3; ++i) pictures.Release(0);
+  EXPECT_EQ(cameras.stats().bytes, 0u);
+  EXPECT_EQ(push("d", "1234567890"), absl::StatusCode::kOk);
+  EXPECT_EQ(push("d", "1"), absl::StatusCode::kUnavailable);
+}
+
 TEST(PushCameras, ListenersHearOfTheirModelsAlone) {
   HeldPictures pictures;
   PushCameras cameras(pictures, {});
@@ -238,6 +278,8 @@ TEST(PushCameraRoutes, PicturesInAndEventsOut) {
 
   ASSERT_TRUE(post(camera, "", "10"));
   EXPECT_EQ(StatusOf(camera.HearAnswer()), 400);
+  ASSERT_TRUE(post(camera, "?model=none", "10"));
+  EXPECT_EQ(StatusOf(camera.HearAnswer()), 404);
   ASSERT_TRUE(post(camera, "?model=cars&wait=perhaps", "10"));
   EXPECT_EQ(StatusOf(camera.HearAnswer()), 400);
   ASSERT_TRUE(post(camera, "?model=cars", "10", "X-Capture-Time: noon\r\n"));
