@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "serve/pictures/picture_task.h"
 #include "serve/pictures/picture_upload.h"
 #include "serve/request_context.h"
+#include "serve/rest/body_threads.h"
 #include "serve/rest/rest_routes.h"
 #include "store/jsonl_format.h"
 
@@ -18,6 +20,9 @@ namespace sightline::serve {
 namespace {
 
 constexpr int kUnsupportedType = 415;
+// Larger forms and JSON are read on threads of their own, as those of the v2 routes. Chosen.
+constexpr size_t kLargeBytes = 32 * 1024;
+constexpr size_t kMostLargeWaiting = 256;
 
 HttpResponse JsonAnswer(std::string body) {
   return {.status = 200, .content_type = "application/json", .body = std::move(body)};
@@ -87,9 +92,28 @@ HttpResponse ListAnswer(PictureList& list) {
 
 class PictureRoutes {
  public:
-  explicit PictureRoutes(PictureService& pictures) : pictures_(pictures) {}
+  PictureRoutes(PictureService& pictures, std::shared_ptr<BodyThreads> threads)
+      : pictures_(pictures), threads_(std::move(threads)) {}
+  ~PictureRoutes() { threads_->Stop(); }  // their work is of this object
 
   void Answer(PictureTask task, HttpRequest&& http, const HttpReply& reply) {
+    if (http.body.size() <= kLargeBytes || !IsFormOrJson(http)) {
+      return AnswerHere(task, std::move(http), reply);
+    }
+    const auto kept = std::make_shared<HttpRequest>(std::move(http));
+    const bool posted = threads_->Post([this, task, kept, reply](JsonReader&) {
+      try {
+        AnswerHere(task, std::move(*kept), reply);
+      } catch (const std::bad_alloc&) {
+        reply(ErrorAnswer(ResourceExhausted("no memory for the request; try again later")));
+      }
+    });
+    if (posted) return;
+    reply(ErrorAnswer(Unavailable("too many large requests at once; try again later")));
+  }
+
+ private:
+  void AnswerHere(PictureTask task, HttpRequest&& http, const HttpReply& reply) {
     const DrawnAs drawn = DrawnAsOf(http.Header("accept"));
     absl::StatusOr<PictureUpload> upload = ReadUpload(http);
     if (!upload.ok()) return reply(Refusal(upload.status()));
@@ -113,7 +137,6 @@ class PictureRoutes {
     });
   }
 
- private:
   static absl::Status WrongType() {
     return Unimplemented("no picture by its first bytes: {}", kTakenTypes);
   }
@@ -156,6 +179,7 @@ class PictureRoutes {
   }
 
   PictureService& pictures_;
+  const std::shared_ptr<BodyThreads> threads_;
 };
 
 // What a route says of itself.
@@ -212,7 +236,9 @@ RouteDocument DocumentOf(PictureTask task) {
 absl::Status AddPictureRoutes(PictureService& pictures, const PictureRouteOptions& options,
                               HttpServer& server) {
   using enum PictureTask;
-  const auto routes = std::make_shared<PictureRoutes>(pictures);
+  SL_ASSIGN_OR_RETURN(std::shared_ptr<BodyThreads> threads,
+                      BodyThreads::Start(options.body_threads, kMostLargeWaiting));
+  const auto routes = std::make_shared<PictureRoutes>(pictures, std::move(threads));
   for (const PictureTask task : {kDetect, kClassify, kSegment, kPose, kEmbed}) {
     const std::string path = fmt::format("/v1/{}/{{model}}", ToString(task));
     const auto document = std::make_shared<const RouteDocument>(DocumentOf(task));

@@ -18,9 +18,11 @@ namespace sightline::serve {
 
 struct PictureRouteOptions {
   size_t max_request_bytes = size_t{64} << 20;  // of one body; chosen
+  int body_threads = 2;                         // that read large forms and JSON; chosen
 };
 
-// `pictures` outlives the server's thread. Before the server's Start().
+// `pictures` outlives the server's thread. Before the server's Start(). ResourceExhausted without threads.
+// Forms and JSON of more than 32 KiB are read on body_threads; 256 wait for them, and more are answered 503.
 absl::Status AddPictureRoutes(PictureService& pictures, const PictureRouteOptions& options,
                               HttpServer& server);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "serve/http/test_http_client.h"
 #include "serve/pictures/picture_upload.h"
@@ -142,6 +143,51 @@ TEST_F(PictureRoutesTest, JsonWithSeveralPictures) {
         R"({"image":[[[[[[[[[[1]]]]]]]]]]})"}) {
     EXPECT_EQ(Post(kDetect, body, type).status, 400) << body;
   }
+}
+
+// On which threads it was asked.
+class ThreadsOfCallers final : public PictureService {
+ public:
+  void Answer(PictureRequest&&, PictureDone done) override {
+    asked.push_back(std::this_thread::get_id());
+    PictureAnswer answer;
+    answer.model = "double";
+    done(std::move(answer));
+  }
+  absl::StatusOr<PictureModelId> Identify(std::string_view model, std::string_view) const override {
+    return PictureModelId{std::string(model), "1"};
+  }
+  std::vector<std::thread::id> asked;  // one request after the other
+};
+
+TEST_F(PictureRoutesTest, LargeFormsAndJsonAreReadOnThreadsOfTheirOwn) {
+  ThreadsOfCallers callers;
+  auto server = HttpServer::Create({.tcp = ListenAddress{.address = "127.0.0.1", .port = 0}});
+  ASSERT_TRUE(server.ok()) << server.status();
+  server_ = *std::move(server);
+  ASSERT_TRUE(AddPictureRoutes(callers, {}, *server_).ok());
+  ASSERT_TRUE(server_->Start().ok());
+  const std::string large = jpeg_ + std::string(60'000, 'x');
+  const auto json_of = [](const std::string& picture) {
+    return json{{"image", absl::Base64Escape(picture)}}.dump();
+  };
+  const std::string json_type = "Content-Type: application/json\r\n";
+  const std::string form_type = "Content-Type: multipart/form-data; boundary=b\r\n";
+  const std::string form =
+      "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n"
+      "\r\n" +
+      large + "\r\n--b--\r\n";
+  EXPECT_EQ(Post(kDetect, large, "Content-Type: image/jpeg\r\n").status, 200);
+  EXPECT_EQ(Post(kDetect, json_of(jpeg_), json_type).status, 200);
+  EXPECT_EQ(Post(kDetect, json_of(large), json_type).status, 200);
+  EXPECT_EQ(Post(kDetect, form, form_type).status, 200);
+  EXPECT_EQ(Post(kDetect, json_of(large) + "x", json_type).status, 400);
+  ASSERT_EQ(callers.asked.size(), 4u);
+  const std::thread::id servers = callers.asked[0];
+  EXPECT_EQ(callers.asked[1], servers) << "small";
+  EXPECT_NE(callers.asked[2], servers);
+  EXPECT_NE(callers.asked[3], servers);
+  server_.reset();  // before what it asks
 }
 
 TEST_F(PictureRoutesTest, TheDrawnPictureWhereItIsAskedFor) {

@@ -206,6 +206,11 @@ absl::Status ReadJson(std::string_view body, PictureUpload& upload) {
 
 }  // namespace
 
+bool IsFormOrJson(const HttpRequest& request) {
+  const std::string_view type = MediaTypeOf(request.Header("content-type"));
+  return SameWord(type, "multipart/form-data") || SameWord(type, "application/json");
+}
+
 absl::StatusOr<PictureUpload> ReadUpload(HttpRequest& request) {
   PictureUpload upload;
   const std::string_view coding = request.Header("content-encoding");

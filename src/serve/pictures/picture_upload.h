@@ -35,6 +35,9 @@ struct PictureUpload {
   std::shared_ptr<const void> backing;
 };
 
+// Whether its pictures lie in a form or in JSON, by its Content-Type: ReadUpload() looks at every byte.
+bool IsFormOrJson(const HttpRequest& request);
+
 // Takes the request's body. InvalidArgument with what is wrong; OutOfRange for too much JSON;
 // Unimplemented for a body, or a lone picture, of a type that is not taken.
 absl::StatusOr<PictureUpload> ReadUpload(HttpRequest& request);
