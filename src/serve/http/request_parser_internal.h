@@ -38,6 +38,7 @@ class RequestParser final : public boost::beast::http::basic_parser</*isRequest=
   }
   void on_response_impl(int, Text, int, ErrorCode&) override {}
   void on_field_impl(boost::beast::http::field field, Text name, Text value, ErrorCode&) override {
+    if (is_header_done()) return;  // of a trailer: the gate has seen the head without it
     if (field == boost::beast::http::field::host) ++hosts_;
     request_.headers.emplace_back(AsciiLower(View(name)), View(value));
   }
