@@ -236,7 +236,7 @@ bool HttpSession::IsRefusedByGate(size_t body_bytes, bool chunked) {
   // A body that nobody reads would be taken for the next request. One that is not long is passed over once
   // the answer is sent: clients under a limit come again, and a new connection costs more than that.
   const bool keep_alive =
-      !chunked && body_bytes <= kLingerBytes && request.Header("expect").empty() && KeepsAlive();
+      !chunked && body_bytes <= kPassOverBytes && request.Header("expect").empty() && KeepsAlive();
   pass_over_bytes_ = keep_alive ? body_bytes : 0;
   Send(*std::move(refusal), keep_alive, IsHead());
   return true;

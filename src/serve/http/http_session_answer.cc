@@ -164,6 +164,16 @@ void HttpSession::DiscardRest() {
 
 void HttpSession::Linger() {
   buffer_.consume(buffer_.size());
+  if (stream_.CanDiscard()) {
+    ErrorCode error;
+    while (lingered_bytes_ < kLingerBytes && !error) {
+      lingered_bytes_ += stream_.DiscardNow(kLingerBytes - lingered_bytes_, error);
+    }
+    if (error != asio::error::would_block) return;  // it has gone, or sends without end
+    return stream_.AwaitRead([self = Self()](ErrorCode failed) {
+      if (!failed) self->Linger();
+    });
+  }
   stream_.async_read_some(buffer_.prepare(kReadAtOnce),
                           [self = Self()](ErrorCode error, size_t bytes) {
                             self->lingered_bytes_ += bytes;

@@ -35,7 +35,8 @@ class HttpSession final : public HttpConnection {
   // How long and how much is read of a connection that is told why it ends: closed with bytes unread it
   // would be reset, and the answer lost on its way.
   static constexpr int64_t kLingerUs = 2'000'000;
-  static constexpr size_t kLingerBytes = 1024 * 1024;
+  static constexpr size_t kLingerBytes = size_t{64} << 20;   // as much as a body may have anywhere
+  static constexpr size_t kPassOverBytes = size_t{1} << 20;  // of a body that nobody wants; chosen
   static constexpr size_t kReadAtOnce = 4096;
 
   // What a request and its answer need; a connection that is idle for long has none.
