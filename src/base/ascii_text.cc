@@ -1,5 +1,7 @@
 #include "base/ascii_text.h"
 
+#include <algorithm>
+
 namespace sightline {
 namespace {
 
@@ -17,6 +19,10 @@ std::string AsciiLower(std::string_view text) {
   std::string lower(text);
   for (char& c : lower) c = LowerOf(c);
   return lower;
+}
+
+bool SameWord(std::string_view a, std::string_view b) {
+  return std::ranges::equal(a, b, {}, LowerOf, LowerOf);
 }
 
 bool PercentDecode(std::string_view text, std::string* decoded) {

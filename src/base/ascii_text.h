@@ -9,6 +9,8 @@ namespace sightline {
 
 // A to Z in lower case; every other byte as it is.
 std::string AsciiLower(std::string_view text);
+// Whether both are the same but for the case of ASCII letters.
+bool SameWord(std::string_view a, std::string_view b);
 
 // Every %XX as the byte that it stands for (RFC 3986, section 2.1), into *decoded. A % without two
 // hexadecimal digits stays as it is; false when there was one.

@@ -321,10 +321,7 @@ absl::Status Serve(const ServeArguments& arguments) {
   });
   if (servers.grpc != nullptr) servers.grpc->Stop(config.drain_us);
   if (http_end.ok()) http_end->join();
-  if (servers.http != nullptr) servers.http->Stop();  // where there was no thread for it
-  servers.cached->Stop();
-  servers.pictures->Stop();
-  servers.service->Stop();
+  // The rest ends with the servers, in order; HTTP too where there was no thread for it.
   return absl::OkStatus();
 }
 

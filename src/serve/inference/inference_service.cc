@@ -105,31 +105,33 @@ bool InferenceService::Ready() const {
 
 void InferenceService::Infer(InferRequest&& request, InferDone done) {
   const int64_t received_us = clock_.NowMonotonicUs();
-  if (auto model = repository_->Find(request.model, request.version); model.ok()) {
+  auto model = repository_->Find(request.model, request.version);
+  if (model.ok()) {
     // Ensembles answer by what has a cache of its own.
     ModelCache* const cache = (*model)->content().empty()
                                   ? nullptr
                                   : caches_->Find((*model)->name(), (*model)->settings().cache);
     if (cache != nullptr) {
       const auto around = [this, received_us](InferRequest&& rest, InferDone rest_done) {
-        Run(std::move(rest), std::move(rest_done), received_us);
+        auto newest = repository_->Find(rest.model, rest.version);
+        Run(std::move(rest), std::move(rest_done), received_us, std::move(newest));
       };
       return InferThroughCache({*std::move(model), cache, around}, std::move(request),
                                std::move(done), received_us);
     }
   }
-  Run(std::move(request), std::move(done), received_us);
+  Run(std::move(request), std::move(done), received_us, std::move(model));
 }
 
-void InferenceService::Run(InferRequest&& request, InferDone done, int64_t received_us) {
+void InferenceService::Run(InferRequest&& request, InferDone done, int64_t received_us,
+                           absl::StatusOr<std::shared_ptr<ServedModel>> model) {
   auto call = std::make_unique<InferCall>();
   call->times.received_us = received_us;
   call->request = std::move(request);
   call->done = std::move(done);
   std::shared_ptr<ServedModel> refused_by;
   absl::Status status;
-  while (true) {
-    auto model = repository_->Find(call->request.model, call->request.version);
+  for (;; model = repository_->Find(call->request.model, call->request.version)) {
     if (!model.ok()) {
       status = model.status();
       break;

@@ -80,8 +80,9 @@ class InferenceService {
         shared_memory_(shared_memory),
         traces_(std::move(traces)),
         settings_(traces_ != nullptr ? traces_->file() : "") {}
-  // Past the cache.
-  void Run(InferRequest&& request, InferDone done, int64_t received_us);
+  // Past the cache, by the model that was found.
+  void Run(InferRequest&& request, InferDone done, int64_t received_us,
+           absl::StatusOr<std::shared_ptr<ServedModel>> model);
 
   const std::string version_;
   const Clock& clock_;

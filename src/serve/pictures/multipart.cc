@@ -3,17 +3,13 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/ascii_text.h"
+
 namespace sightline::serve {
 namespace {
 
 constexpr size_t kLongestBoundary = 70;  // RFC 2046
 constexpr std::string_view kLineEnd = "\r\n";
-
-char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-
-bool SameWord(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](char x, char y) { return Lower(x) == Lower(y); });
-}
 
 std::string_view Trimmed(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);

@@ -32,11 +32,6 @@ absl::Status ShowBlank(Detector& detector) {
   return job.status;
 }
 
-bool SameWord(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-  return std::ranges::equal(a, b, [&](char x, char y) { return lower(x) == lower(y); });
-}
-
 // Hashes all that a version's answers depend on beside the request. The detector's own identity says
 // nothing of labels, runtime and outputs; `model.content()` is of the files when the model was loaded,
 // `info` and `parts` of the same files when they were opened for pictures.

@@ -29,11 +29,6 @@ std::string_view MediaTypeOf(std::string_view header) {
   return type;
 }
 
-bool SameWord(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-  return std::ranges::equal(a, b, [&](char x, char y) { return lower(x) == lower(y); });
-}
-
 template <typename Number>
 absl::Status ReadNumber(std::string_view key, std::string_view text, Number least, Number most,
                         Number* to) {
