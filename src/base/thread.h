@@ -5,6 +5,8 @@
 #pragma once
 
 #include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <new>
 #include <string>
@@ -27,6 +29,14 @@ inline std::string ShownThreadName(std::string_view name) {
     if (!plain) c = '_';
   }
   return shown;
+}
+
+// Adds `nice` to the nice value of the calling thread alone (on Linux it is a thread's); where the system
+// does not let it, it stays as it is.
+inline void LowerThreadPriority(int nice) {
+  if (nice <= 0) return;
+  const auto id = static_cast<id_t>(gettid());
+  setpriority(PRIO_PROCESS, id, getpriority(PRIO_PROCESS, id) + nice);
 }
 
 // Runs `body` on a thread called ShownThreadName(name). ResourceExhausted when there is none.

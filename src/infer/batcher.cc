@@ -47,6 +47,10 @@ absl::Status CheckOptions(const BatcherOptions& options) {
     return InvalidArgument("model {}: a delay of {} us, an age of {} us", name,
                            options.max_delay_us, options.max_age_us);
   }
+  if (options.nice < 0 || options.nice > 19) {
+    return InvalidArgument("model {}: {} cannot be added to a nice value, 0 to 19 can", name,
+                           options.nice);
+  }
   return absl::OkStatus();
 }
 
@@ -54,6 +58,7 @@ class BatcherImpl final : public Batcher {
  public:
   BatcherImpl(const BatcherOptions& options, std::vector<std::unique_ptr<BatchRunner>> runners)
       : name_(options.name),
+        nice_(options.nice),
         clock_(*options.clock),
         runners_(std::move(runners)),
         options_(options),
@@ -128,12 +133,25 @@ class BatcherImpl final : public Batcher {
     return absl::OkStatus();
   }
 
+  size_t Shed(int64_t added_us, const absl::Status& why) override EXCLUDES(mutex_) {
+    std::vector<BatchJob*> old;
+    {
+      MutexLock lock(mutex_);
+      waiting_.TakeOld(added_us, old);
+      stats_.dropped += old.size();
+      LetWaitersIn();
+    }
+    for (BatchJob* job : old) job->Done(why);
+    return old.size();
+  }
+
   absl::Status Reconfigure(const BatcherOptions& wanted) override EXCLUDES(mutex_) {
     SL_RETURN_IF_ERROR(CheckOptions(wanted));
     MutexLock lock(mutex_);
     options_ = wanted;
     options_.name = name_;
     options_.clock = &clock_;
+    options_.nice = nice_;
     policy_.Configure(options_);
     if (options_.queue_capacity > waiting_.capacity()) {
       WaitingJobs larger(options_.queue_capacity);
@@ -366,6 +384,7 @@ class BatcherImpl final : public Batcher {
 
   void RunnerLoop(BatchRunner& runner) {
     runs_for_ = this;
+    LowerThreadPriority(nice_);
     const auto most = static_cast<size_t>(std::max(1, runner.max_batch()));
     Turn turn;
     while (NextTurn(most, turn)) {
@@ -387,6 +406,7 @@ class BatcherImpl final : public Batcher {
   static inline thread_local const BatcherImpl* runs_for_ = nullptr;  // of this thread
 
   const std::string name_;
+  const int nice_;
   const Clock& clock_;
   const std::vector<std::unique_ptr<BatchRunner>> runners_;
   Histogram queue_us_{kStageBoundsUs};

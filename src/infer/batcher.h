@@ -79,6 +79,9 @@ struct BatcherOptions {
   int default_priority = kUsualPriority;
   int64_t max_age_us = 0;  // live jobs that have waited longer are not run; 0 = no limit
   const Clock* clock = &Clock::Real();  // outlives the batcher; never changes
+  // Added to the nice value of the threads, 0 to 19; never changes. With it, threads that talk to
+  // clients are not kept waiting by inference on a machine that is busy.
+  int nice = 0;
 };
 
 // What has been measured; counters never go back.
@@ -106,6 +109,10 @@ class Batcher {
   // Never waits. With `most_waiting` (at least 1) jobs of the same source waiting, the oldest of them
   // is Done() with DeadlineExceeded and this one takes its place. Unavailable after Stop().
   virtual absl::Status SubmitLatest(BatchJob* job, size_t most_waiting) = 0;
+
+  // Of Submit and TrySubmit, the jobs that were accepted before `added_us` and have not begun are
+  // Done() with `why`, on this thread, the oldest first; returns how many.
+  virtual size_t Shed(int64_t added_us, const absl::Status& why) = 0;
 
   // From now on by these options, but for name and clock; what waits and runs is kept, also where the
   // queue is made smaller than what is in it. InvalidArgument as Create(); then all is as it was.

@@ -327,6 +327,39 @@ TEST(Batcher, LiveSourcesKeepTheirNewestJobs) {
   EXPECT_EQ(late.done, 0);
 }
 
+// A clock that a test moves.
+class MovedClock final : public Clock {
+ public:
+  int64_t NowUtcUs() const override { return now_us; }
+  int64_t NowMonotonicUs() const override { return now_us; }
+  std::atomic<int64_t> now_us{1000};
+};
+
+TEST(Batcher, WhatIsOldCanBeShed) {
+  MovedClock clock;
+  Seen seen;
+  Gate started, go;
+  const auto batcher = Started({.name = "m", .queue_capacity = 4, .max_batch = 1, .clock = &clock},
+                               One(std::make_unique<RecordingRunner>(1, &seen, &started, &go)));
+  std::deque<TestJob> jobs;
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(batcher->TrySubmit(&jobs.emplace_back(1, i)).ok());
+    if (i == 0) started.Wait();  // it runs: four fit behind it
+    ++clock.now_us;
+  }
+  TestJob more(1, 9);
+  EXPECT_FALSE(batcher->TrySubmit(&more).ok());
+  EXPECT_EQ(batcher->Shed(1003, ResourceExhausted("full")), 2u);
+  for (const TestJob& job : jobs) EXPECT_EQ(job.done, job.number == 1 || job.number == 2 ? 1 : 0);
+  EXPECT_EQ(jobs[1].code, absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(batcher->Stats().depth, 2u);
+  EXPECT_EQ(batcher->Stats().dropped, 3u);
+  EXPECT_TRUE(batcher->TrySubmit(&more).ok()) << "there is room again";
+  go.Open();
+  batcher->Stop(/*discard=*/false);
+  EXPECT_THAT(seen.batches.size(), 4u);
+}
+
 // A recording beside an overloading camera gets half of the places, and loses nothing.
 TEST(Batcher, LiveAndRecordedSourcesShareTheBatches) {
   Seen seen;

@@ -89,6 +89,12 @@ void WaitingJobs::TakeLate(int64_t now_us, std::vector<BatchJob*>& late) {
   }
 }
 
+void WaitingJobs::TakeOld(int64_t added_us, std::vector<BatchJob*>& old) {
+  while (oldest_ != kNone && slots_[oldest_].job->added_us < added_us) {
+    old.push_back(Remove(oldest_));
+  }
+}
+
 void WaitingJobs::MoveTo(WaitingJobs& other) {
   while (oldest_ != kNone) {
     const auto priority = static_cast<int>(sources_[slots_[oldest_].source].key >> 32);

@@ -58,6 +58,25 @@ TEST(WaitingJobs, WhatIsLateIsTakenOutOfTheMiddle) {
   EXPECT_EQ(waiting.next_deadline_us(), INT64_MAX);
 }
 
+TEST(WaitingJobs, TheOldAreTakenOutOfEverySource) {
+  WaitingJobs waiting(8);
+  Job a(1, 1, 100), b(2, 9), c(1, 1), d(2, 1);
+  int64_t now_us = 10;
+  for (Job* job : {&a, &b, &c, &d}) {
+    job->added_us = now_us++;
+    waiting.Add(job, job->priority);
+  }
+  std::vector<BatchJob*> old, batch;
+  waiting.TakeOld(10, old);
+  EXPECT_THAT(old, IsEmpty());
+  waiting.TakeOld(12, old);
+  EXPECT_THAT(old, ElementsAre(&a, &b));
+  EXPECT_EQ(waiting.next_deadline_us(), INT64_MAX);
+  waiting.Take(1, 8, 0, batch);
+  EXPECT_THAT(batch, ElementsAre(&c, &d));
+  EXPECT_EQ(waiting.size(), 0u);
+}
+
 // Anything, in any order, beside a list that is searched from end to end.
 TEST(WaitingJobs, AgreesWithAPlainList) {
   struct Plain {

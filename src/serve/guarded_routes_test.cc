@@ -70,7 +70,7 @@ class GuardedRoutesTest : public ::testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  void Start(int64_t max_wait_us = 0) {
+  void Start(int64_t max_wait_us = ModelSettings::kWaitByLoad) {
     InferenceServiceOptions options;
     options.version = "test";
     options.models.store = ModelStore((folder_ / "store").string());

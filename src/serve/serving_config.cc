@@ -109,6 +109,25 @@ TakeValue Duration(int64_t* to_us) {
   };
 }
 
+TakeValue MaxWait(int64_t* to_us) {
+  return [=](const YamlNode& node) -> std::string {
+    if (node.kind == YamlNode::Kind::kScalar && node.text == "auto") {
+      *to_us = ModelSettings::kWaitByLoad;
+      return "";
+    }
+    if (node.kind == YamlNode::Kind::kScalar && node.text == "off") {
+      *to_us = 0;
+      return "";
+    }
+    int64_t wait_us = 0;
+    if (!Duration(&wait_us)(node).empty() || wait_us == 0) {
+      return "is auto, off, or a time such as 5ms or 30s";
+    }
+    *to_us = wait_us;
+    return "";
+  };
+}
+
 TakeValue Flag(bool* to) {
   return [=](const YamlNode& node) -> std::string {
     if (node.kind != YamlNode::Kind::kScalar || !node.plain ||
@@ -319,7 +338,7 @@ void ReadModel(const YamlNode& node, const std::filesystem::path& folder, Reader
       {"timeout", Duration(&settings.timeout_us)},
       {"pictures", Use(&settings.pictures.use)},
       {"shrink", Flag(&settings.pictures.shrink)},
-      {"max_wait", Duration(&settings.max_wait_us)},
+      {"max_wait", MaxWait(&settings.max_wait_us)},
       {"cache", Cache(reader, &settings.cache)},
   };
   reader.ReadMap(node, keys, "a model");

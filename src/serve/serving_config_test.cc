@@ -58,6 +58,7 @@ models:
   ASSERT_EQ(config->models.size(), 2u);
   EXPECT_EQ(config->models[0].reference, "yolox_nano");
   EXPECT_EQ(config->models[0].settings.max_batch, -1);
+  EXPECT_EQ(config->models[0].settings.max_wait_us, ModelSettings::kWaitByLoad);
   const ServedModelChoice& faces = config->models[1];
   EXPECT_EQ(faces.reference, "faces=/etc/sightline/models/faces.onnx");
   EXPECT_TRUE(faces.all_versions);

@@ -26,13 +26,27 @@ void Admission::Accepted(int priority, int64_t rows, int64_t now_us) {
   }
 }
 
-void Admission::Answered(int priority, int64_t rows, int64_t now_us) {
+void Admission::Answered(int priority, int64_t rows, int64_t batch_us, int64_t now_us) {
+  constexpr double kNewest = 0.1;  // of the average; chosen
   const MutexLock lock(mutex_);
+  if (batch_us > 0) {
+    const auto newest_us = static_cast<double>(batch_us);
+    batch_us_ += batch_us_ > 0 ? kNewest * (newest_us - batch_us_) : newest_us;
+  }
+  End(priority, rows, rows, now_us);
+}
+
+void Admission::NotBegun(int priority, int64_t rows, int64_t now_us) {
+  const MutexLock lock(mutex_);
+  End(priority, rows, /*rows_done=*/0, now_us);
+}
+
+void Admission::End(int priority, int64_t rows, int64_t rows_done, int64_t now_us) {
   rows_[Level(priority)] -= rows;
   --requests_;
   if (busy_) {
     busy_us_ += static_cast<double>(std::max<int64_t>(0, now_us - counted_us_));
-    busy_rows_ += static_cast<double>(rows);
+    busy_rows_ += static_cast<double>(rows_done);
     counted_us_ = now_us;
     if (busy_us_ > 2 * kWindowUs) {
       busy_rows_ *= kWindowUs / busy_us_;
@@ -42,9 +56,29 @@ void Admission::Answered(int priority, int64_t rows, int64_t now_us) {
   busy_ = requests_ >= instances_;
 }
 
-void Admission::Refused() {
+void Admission::Refused(int64_t now_us, uint64_t requests) {
   const MutexLock lock(mutex_);
-  ++refused_;
+  refused_ += requests;
+  overloaded_ = overloaded_ && now_us - last_refused_us_ < kCalmUs;
+  last_refused_us_ = now_us;
+}
+
+bool Admission::Overflowed(int64_t now_us) {
+  const MutexLock lock(mutex_);
+  const bool began = !overloaded_ || now_us - last_refused_us_ >= kCalmUs;
+  overloaded_ = true;
+  last_refused_us_ = now_us;
+  return began;
+}
+
+bool Admission::IsOverloaded(int64_t now_us) const {
+  const MutexLock lock(mutex_);
+  return overloaded_ && now_us - last_refused_us_ < kCalmUs;
+}
+
+int64_t Admission::OverloadWaitUs() const {
+  const MutexLock lock(mutex_);
+  return std::max(kLeastOverloadWaitUs, static_cast<int64_t>(kOverloadBatches * batch_us_));
 }
 
 void Admission::Reserve(int64_t now_us) {

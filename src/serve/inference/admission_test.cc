@@ -10,6 +10,7 @@ namespace sightline::serve {
 namespace {
 
 constexpr int64_t kNowUs = 0;  // where there are no reservations
+constexpr int64_t kBatchUs = 4000;
 
 TEST(Admission, NothingWaitsWhereNothingWasMeasured) {
   Admission admission(1);
@@ -22,8 +23,8 @@ TEST(Admission, NothingWaitsWhereNothingWasMeasured) {
 TEST(Admission, WhatIsAheadWaitsByTheRate) {
   Admission admission(2);
   for (int i = 0; i < 10; ++i) admission.Accepted(8, 1, 0);
-  admission.Answered(8, 1, 4000);
-  admission.Answered(8, 1, 8000);  // one every 4 ms
+  admission.Answered(8, 1, kBatchUs, 4000);
+  admission.Answered(8, 1, kBatchUs, 8000);  // one every 4 ms
   EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 8 * 4000);
 }
 
@@ -31,7 +32,7 @@ TEST(Admission, AnIdleInstanceMakesNobodyWait) {
   Admission admission(2);
   admission.Accepted(8, 1, 0);
   admission.Accepted(8, 1, 0);
-  admission.Answered(8, 1, 60'000'000);  // a minute
+  admission.Answered(8, 1, kBatchUs, 60'000'000);  // a minute
   EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 0)
       << "a slow run must not close the door for ever";
 }
@@ -40,7 +41,7 @@ TEST(Admission, RowsCountAndNotRequests) {
   Admission admission(1);
   admission.Accepted(8, 10, 0);
   admission.Accepted(8, 30, 0);
-  admission.Answered(8, 10, 10'000);  // 1 ms a row
+  admission.Answered(8, 10, kBatchUs, 10'000);  // 1 ms a row
   EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 30'000);
 }
 
@@ -49,7 +50,7 @@ TEST(Admission, TheUrgentWaitForTheUrgentAlone) {
   admission.Accepted(1, 1, 0);
   for (int i = 0; i < 9; ++i) admission.Accepted(8, 1, 0);
   for (int i = 0; i < 3; ++i) admission.Accepted(12, 1, 0);
-  admission.Answered(8, 1, 1000);
+  admission.Answered(8, 1, kBatchUs, 1000);
   EXPECT_EQ(admission.ExpectedWaitUs(1, kNowUs), 1000);
   EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 9000);
   EXPECT_EQ(admission.ExpectedWaitUs(16, kNowUs), 12'000);
@@ -61,7 +62,7 @@ TEST(Admission, IdleTimeIsNoServiceTime) {
   int64_t now_us = 0;
   for (int i = 0; i < 100; ++i) {
     admission.Accepted(8, 1, now_us);
-    admission.Answered(8, 1, now_us + 2000);
+    admission.Answered(8, 1, kBatchUs, now_us + 2000);
     now_us += 1'000'000;  // and then nobody comes for a second
   }
   admission.Accepted(8, 1, now_us);
@@ -75,7 +76,7 @@ TEST(Admission, TheRateFollowsTheMachine) {
     for (int i = 0; i < times; ++i) {
       admission.Accepted(8, 1, now_us);
       now_us += took_us;
-      admission.Answered(8, 1, now_us);
+      admission.Answered(8, 1, kBatchUs, now_us);
     }
   };
   run(1000, 5000);
@@ -87,7 +88,7 @@ TEST(Admission, TheRateFollowsTheMachine) {
 TEST(Admission, BodiesOnTheirWayCountForAWhile) {
   Admission admission(1);
   admission.Accepted(8, 1, 0);
-  admission.Answered(8, 1, 1000);  // 1 ms a row
+  admission.Answered(8, 1, kBatchUs, 1000);  // 1 ms a row
   int64_t now_us = 1000;
   for (int i = 0; i < 5; ++i) admission.Reserve(now_us);
   EXPECT_EQ(admission.ExpectedWaitUs(8, now_us), 5000);
@@ -107,6 +108,45 @@ TEST(Admission, ErrorsSayWhenToComeBack) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(RetryAfterUsOf(status), 200'000);
   EXPECT_EQ(RetryAfterUsOf(ResourceExhausted("full")), 0);
+}
+
+TEST(Admission, AFullQueueBeginsAnOverloadAndCalmEndsIt) {
+  Admission admission(1);
+  EXPECT_FALSE(admission.IsOverloaded(0));
+  EXPECT_TRUE(admission.Overflowed(1000));
+  EXPECT_TRUE(admission.IsOverloaded(1000));
+  EXPECT_FALSE(admission.Overflowed(2000)) << "it lasts";
+  int64_t now_us = 2000;
+  for (int i = 0; i < 5; ++i) {
+    now_us += Admission::kCalmUs - 1;
+    EXPECT_TRUE(admission.IsOverloaded(now_us));
+    admission.Refused(now_us);
+  }
+  EXPECT_EQ(admission.refused(), 5u);
+  now_us += Admission::kCalmUs;
+  EXPECT_FALSE(admission.IsOverloaded(now_us));
+  admission.Refused(now_us);  // for a timeout of its own
+  EXPECT_FALSE(admission.IsOverloaded(now_us)) << "a refusal alone is no overload";
+  EXPECT_TRUE(admission.Overflowed(now_us)) << "a new one";
+}
+
+TEST(Admission, WhatWasNotBegunWasNoWork) {
+  Admission admission(1);
+  for (int i = 0; i < 100; ++i) admission.Accepted(8, 1, 0);
+  admission.Answered(8, 1, 1000, 1000);
+  for (int i = 0; i < 97; ++i) admission.NotBegun(8, 1, 1000);
+  EXPECT_EQ(admission.ExpectedWaitUs(8, kNowUs), 2000) << "1 ms a row, and two are there";
+}
+
+TEST(Admission, AnOverloadLetsAFewBatchesWait) {
+  Admission admission(1);
+  EXPECT_EQ(admission.OverloadWaitUs(), Admission::kLeastOverloadWaitUs);
+  for (int i = 0; i < 200; ++i) {
+    admission.Accepted(8, 1, 0);
+    admission.Answered(8, 1, i < 100 ? 50'000 : 10'000, 0);
+    admission.Answered(8, 0, /*batch_us=*/0, 0);  // what is not known says nothing
+  }
+  EXPECT_NEAR(static_cast<double>(admission.OverloadWaitUs()), 25'000, 100);
 }
 
 // A queue before one server that takes 1 to 8 jobs at once, on simulated time: requests come at a
@@ -133,7 +173,7 @@ Simulated Simulate(double load, int64_t limit_us) {
                             : static_cast<int64_t>(next_us);
     if (now_us == free_us) {
       for (const int64_t came_us : running) {
-        admission.Answered(8, 1, now_us);
+        admission.Answered(8, 1, kBatchUs, now_us);
         if (now_us > kEndUs / 6) took.push_back(now_us - came_us);
       }
       running.clear();

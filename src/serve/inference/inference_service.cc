@@ -41,6 +41,9 @@ constexpr MetricInfo kCacheMissUs = {"nv_cache_miss_duration_per_model", kCounte
                                      "Total cache miss duration per model, in microseconds"};
 constexpr MetricInfo kOverload = {"sightline_serve_overload_refused_total", kCounter,
                                   "Requests refused because they would have waited too long"};
+constexpr MetricInfo kOverloaded = {"sightline_serve_overloaded", kGauge,
+                                    "1 while requests are refused that would wait, because the "
+                                    "model's queue was full"};
 constexpr MetricInfo kExpectedWait = {
     "sightline_serve_expected_wait_seconds", kGauge,
     "How long a request of the usual priority is expected to wait"};
@@ -65,6 +68,7 @@ void CollectModel(ServedModel& model, MetricWriter& writer) {
   write(kPending, model.batcher_counts().queue.depth);
   if (!model.is_ensemble()) {
     write(kOverload, model.admission().refused());
+    write(kOverloaded, model.admission().IsOverloaded(model.clock().NowMonotonicUs()) ? 1 : 0);
     writer.Write(kExpectedWait, {{"model", model.name()}, {"version", model.version()}},
                  static_cast<double>(model.admission().ExpectedWaitUs(
                      model.settings().priority, model.clock().NowMonotonicUs())) /

@@ -48,6 +48,7 @@ class InferenceServiceTest : public ::testing::Test {
     options.version = "test";
     options.shared_memory = true;
     options.models.store = ModelStore((folder_ / "store").string());
+    options.models.clock = clock_;
     options.models.backend = [this](const std::string&, const std::string&) {
       return absl::StatusOr<InferenceBackend*>(&backend_);
     };
@@ -98,6 +99,7 @@ class InferenceServiceTest : public ::testing::Test {
   std::shared_ptr<TestModelState> state_ = std::make_shared<TestModelState>();
   TestBackend backend_{state_};
   ModelSettings settings_;
+  const Clock* clock_ = &Clock::Real();
   std::unique_ptr<InferenceService> service_;
 };
 
@@ -225,6 +227,7 @@ TEST_F(InferenceServiceTest, RowsThatDependOnEachOtherALittleAreFound) {
 
 TEST_F(InferenceServiceTest, AFullQueueRefusesAtOnce) {
   settings_.queue = 2;
+  settings_.max_wait_us = 0;
   ASSERT_TRUE(Start().ok());
   state_->Close();
   std::vector<std::future<Answer>> taken;
@@ -238,6 +241,66 @@ TEST_F(InferenceServiceTest, AFullQueueRefusesAtOnce) {
   for (auto& answer : taken) EXPECT_TRUE(answer.get().ok());
   const auto model = service_->repository().Find("double", "");
   EXPECT_EQ((*model)->statistics().Counts().fail.count, 1u);
+}
+
+// A queue that is full begins an overload: what is old goes, what is new waits for little, and when nobody
+// is refused any more everyone may wait again.
+TEST_F(InferenceServiceTest, AnOverloadKeepsTheQueueShort) {
+  struct MovedClock final : Clock {
+    int64_t NowUtcUs() const override { return now_us; }
+    int64_t NowMonotonicUs() const override { return now_us; }
+    std::atomic<int64_t> now_us{1'000'000};
+  } clock;
+  clock_ = &clock;
+  settings_.queue = 3;
+  settings_.max_batch = 1;
+  ASSERT_TRUE(Start().ok());
+  const auto model = *service_->repository().Find("double", "");
+  const auto fill = [&](int64_t step_us) {
+    state_->Close();
+    std::vector<std::future<Answer>> taken;
+    taken.push_back(Ask(Request({0, 0})));
+    state_->WaitForRuns(1);
+    for (int i = 0; i < 3; ++i) {
+      clock.now_us += step_us;
+      taken.push_back(Ask(Request({1, 1})));
+    }
+    return taken;
+  };
+  const auto refused = [](const Answer& answer) {
+    return answer.status().code() == absl::StatusCode::kResourceExhausted;
+  };
+  // A run of 1 ms, so that something is known.
+  state_->Close();
+  std::future<Answer> first = Ask(Request({0, 0}));
+  state_->WaitForRuns(1);
+  clock.now_us += 1000;
+  state_->Open();
+  ASSERT_TRUE(first.get().ok());
+
+  std::vector<std::future<Answer>> taken = fill(/*step_us=*/1500);
+  EXPECT_FALSE(model->admission().IsOverloaded(clock.now_us));
+  const Answer one_more = Ask(Request({3, 3})).get();
+  EXPECT_TRUE(refused(one_more));
+  EXPECT_GT(RetryAfterUsOf(one_more.status()), 0);
+  EXPECT_TRUE(model->admission().IsOverloaded(clock.now_us));
+  EXPECT_TRUE(refused(taken[1].get())) << "it has waited for 3 ms, and may for 2.5";
+  EXPECT_EQ(model->admission().refused(), 2u);
+  clock.now_us += 10'000;
+  state_->Open();
+  for (const size_t i : {0u, 2u, 3u}) EXPECT_TRUE(taken[i].get().ok()) << i;
+
+  // 4 ms a request lately, and the runs were of 2.4 ms: 8 ms are too long.
+  taken = fill(/*step_us=*/0);
+  EXPECT_TRUE(refused(taken[2].get()));
+  EXPECT_TRUE(refused(taken[3].get()));
+  state_->Open();
+  for (const size_t i : {0u, 1u}) EXPECT_TRUE(taken[i].get().ok()) << i;
+
+  clock.now_us += Admission::kCalmUs;
+  taken = fill(/*step_us=*/0);
+  state_->Open();
+  for (auto& answer : taken) EXPECT_TRUE(answer.get().ok());
 }
 
 TEST_F(InferenceServiceTest, ATimeoutThatPassesInTheQueueIsAnError) {

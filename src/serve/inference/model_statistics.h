@@ -29,6 +29,11 @@ struct CallTimes {
   int64_t filled_us = 0;  // inputs are in place
   int64_t ran_us = 0;
   int64_t emptied_us = 0;  // outputs are copied
+
+  // How long its batch ran; 0 when it was in none, or that failed.
+  int64_t RunUs() const {
+    return began_us > 0 && emptied_us > began_us ? emptied_us - began_us : 0;
+  }
 };
 
 struct ModelCounts {

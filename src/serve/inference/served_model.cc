@@ -80,7 +80,7 @@ void InferCall::Done(const absl::Status& status) {
   const int64_t now_us = clock.NowMonotonicUs();
   const InferDone answer = std::move(done);
   if (traces != nullptr) traces->Write(model->name(), model->version(), times, now_us);
-  if (!model->is_ensemble()) model->admission().Answered(priority, rows, now_us);
+  if (!model->is_ensemble()) model->Ended(*this, times, now_us);
   if (request.context != nullptr) {
     request.context->submitted_us.store(times.received_us, std::memory_order_relaxed);
     request.context->began_us.store(times.began_us, std::memory_order_relaxed);
@@ -188,6 +188,7 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Open(const ModelVersio
   batching.max_delay_us = settings.max_delay_us;
   batching.default_priority = settings.priority;
   batching.clock = options.clock;
+  batching.nice = kRunnersNice;
   SL_ASSIGN_OR_RETURN(model->batcher_, Batcher::Create(batching, std::move(runners)));
   if (!has_cache) return model;
   model->content_ = ModelContent(options, backend.name()) == content ? content : UniqueContent();
@@ -216,19 +217,50 @@ absl::Status ServedModel::Submit(std::shared_ptr<ServedModel> model,
     model->run_(std::move(call));
     return absl::OkStatus();
   }
-  Admission& admission = *model->admission_;
-  const int priority = accepted.priority;
-  const int64_t rows = accepted.rows;
-  admission.Accepted(priority, rows, model->clock().NowMonotonicUs());
-  Batcher& batcher = *model->batcher_;
-  InferCall* const job = call.release();  // from here on it may be done at any moment
-  const absl::Status status = batcher.TrySubmit(job);
+  InferCall* const job = call.release();
+  const absl::Status status = model->Enqueue(*model->batcher_, job);
   if (!status.ok()) {
-    admission.Answered(priority, rows, model->clock().NowMonotonicUs());
     call.reset(job);
     call->model = nullptr;
   }
   return status;
+}
+
+absl::Status ServedModel::Enqueue(Batcher& batcher, BatchJob* job) {
+  const int priority = job->priority;
+  const int64_t rows = job->rows;
+  admission_->Accepted(priority, rows, clock().NowMonotonicUs());
+  absl::Status status = batcher.TrySubmit(job);
+  if (status.ok()) return status;
+  const int64_t now_us = clock().NowMonotonicUs();
+  admission_->NotBegun(priority, rows, now_us);
+  if (!absl::IsResourceExhausted(status)) return status;
+  admission_->Refused(now_us);
+  if (options_.settings.max_wait_us != ModelSettings::kWaitByLoad) return status;
+  const bool begins = admission_->Overflowed(now_us);
+  const int64_t limit_us = admission_->OverloadWaitUs();
+  const int64_t expected_us = admission_->ExpectedWaitUs(priority, now_us);
+  status = Overloaded(name(), expected_us, limit_us);
+  if (begins) {
+    const size_t shed = batcher.Shed(now_us - limit_us, status);
+    admission_->Refused(now_us, shed);
+    Log().warn(
+        "model {}: overloaded: {} requests that had waited for more than {} ms were refused; "
+        "while it lasts, requests are that would wait so long",
+        name(), shed, limit_us / 1000);
+  }
+  return status;
+}
+
+void ServedModel::Ended(const BatchJob& job, const CallTimes& times, int64_t now_us) {
+  if (times.began_us == 0) return admission_->NotBegun(job.priority, job.rows, now_us);
+  admission_->Answered(job.priority, job.rows, times.RunUs(), now_us);
+}
+
+int64_t ServedModel::MaxWaitUs(int64_t now_us) const {
+  const int64_t set_us = options_.settings.max_wait_us;
+  if (set_us != ModelSettings::kWaitByLoad) return set_us;
+  return admission_->IsOverloaded(now_us) ? admission_->OverloadWaitUs() : 0;
 }
 
 absl::Status ServedModel::Check(InferRequest& request) const {
@@ -240,12 +272,13 @@ absl::Status ServedModel::Check(InferRequest& request) const {
 }
 
 int64_t ServedModel::Reserve() {
-  const int64_t limit_us = options_.settings.max_wait_us;
-  if (limit_us <= 0 || is_ensemble()) return 0;
+  if (is_ensemble()) return 0;
   const int64_t now_us = clock().NowMonotonicUs();
+  const int64_t limit_us = MaxWaitUs(now_us);
+  if (limit_us <= 0) return 0;
   const int64_t expected_us = admission_->ExpectedWaitUs(options_.settings.priority, now_us);
   if (expected_us > limit_us) {
-    admission_->Refused();
+    admission_->Refused(now_us);
     return expected_us - limit_us;
   }
   admission_->Reserve(now_us);
@@ -253,16 +286,17 @@ int64_t ServedModel::Reserve() {
 }
 
 absl::Status ServedModel::CheckWait(int priority, int64_t timeout_us, RequestContext* context) {
-  int64_t limit_us = options_.settings.max_wait_us;
-  if (limit_us > 0 && context != nullptr && context->reserved.exchange(false)) {
+  const int64_t now_us = clock().NowMonotonicUs();
+  int64_t limit_us = MaxWaitUs(now_us);
+  if (context != nullptr && context->reserved.exchange(false)) {
     admission_->Redeem();
     limit_us = 0;  // was looked at when its head came
   }
   if (timeout_us > 0) limit_us = limit_us > 0 ? std::min(limit_us, timeout_us) : timeout_us;
   if (limit_us <= 0) return absl::OkStatus();
-  const int64_t expected_us = admission_->ExpectedWaitUs(priority, clock().NowMonotonicUs());
+  const int64_t expected_us = admission_->ExpectedWaitUs(priority, now_us);
   if (expected_us <= limit_us) return absl::OkStatus();
-  admission_->Refused();
+  admission_->Refused(now_us);
   return Overloaded(name(), expected_us, limit_us);
 }
 

@@ -58,7 +58,7 @@ void PictureCall::Done(const absl::Status& status) {
   const Clock& clock = model->clock();
   const int64_t now_us = clock.NowMonotonicUs();
   const PictureDone tell = std::move(done);
-  model->admission().Answered(priority, /*rows=*/1, now_us);
+  model->Ended(*this, times, now_us);
   if (RequestContext* const context = request.context.get(); context != nullptr) {
     context->submitted_us.store(times.received_us, std::memory_order_relaxed);
     context->began_us.store(times.began_us, std::memory_order_relaxed);
@@ -111,6 +111,7 @@ absl::StatusOr<std::shared_ptr<PictureModel>> PictureModel::Open(const ServedMod
   batching.max_delay_us = settings.max_delay_us;
   batching.default_priority = settings.priority;
   batching.clock = &model.clock();
+  batching.nice = kRunnersNice;
   SL_ASSIGN_OR_RETURN(made->batcher_, Batcher::Create(batching, std::move(runners)));
   return made;
 }
@@ -135,14 +136,11 @@ absl::Status PictureModel::Submit(std::shared_ptr<ServedModel> model,
     SL_RETURN_IF_ERROR(model->CheckWait(call->priority, timeout_us, call->request.context.get()));
   }
   call->deadline_us = timeout_us > 0 ? call->times.received_us + timeout_us : 0;
-  const int priority = call->priority;
   ServedModel& kept = *model;
-  kept.admission().Accepted(priority, /*rows=*/1, kept.clock().NowMonotonicUs());
-  call->model = model;
-  PictureCall* const job = call.release();  // from here on it may be done at any moment
-  const absl::Status status = batcher_->TrySubmit(job);
+  call->model = std::move(model);
+  PictureCall* const job = call.release();
+  const absl::Status status = kept.Enqueue(*batcher_, job);
   if (!status.ok()) {
-    kept.admission().Answered(priority, /*rows=*/1, kept.clock().NowMonotonicUs());
     call.reset(job);
     call->model = nullptr;
   }
