@@ -3,7 +3,8 @@
 
     serve_abuse.py --model FILE.onnx --tensor NAME=1x3x240x320 [--idle 10000] [--slow 500]
 
-Idle connections are opened and say nothing; slow senders send the head of a request, then a byte of its body a second.
+Idle connections are opened and say nothing; slow senders send the head of a request, then a byte of its body a second,
+each at a moment of its own.
 Both are opened anew where the server ends them. All on this machine, over loopback, and bounded in number and time.
 Prints p50 and p99 of the steady load (from sending; medians of the rounds) and what the server did to the others.
 """
@@ -27,7 +28,7 @@ def abuse(address, idle, slow, seconds, said):
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     host, port = address.split(":")
     selector = selectors.DefaultSelector()
-    kinds, ended, refused = {}, {"idle": 0, "slow": 0}, 0
+    kinds, slow_ones, ended, refused = {}, set(), {"idle": 0, "slow": 0}, 0
 
     def connect(kind):
         nonlocal refused
@@ -40,20 +41,25 @@ def abuse(address, idle, slow, seconds, said):
             refused += 1
             return
         kinds[connection] = kind
+        if kind == "slow":
+            slow_ones.add(connection)
         selector.register(connection, selectors.EVENT_READ)
 
     def let_go(connection):
         ended[kinds.pop(connection)] += 1
+        slow_ones.discard(connection)
         selector.unregister(connection)
         connection.close()
 
     for kind in ["idle"] * idle + ["slow"] * slow:
         connect(kind)
     said.put(("holding", len(kinds), refused))
-    end, next_byte = time.monotonic() + seconds, time.monotonic() + 1
     wanted = {"idle": idle, "slow": slow}
-    while time.monotonic() < end:
-        for key, _ in selector.select(max(0.0, min(end, next_byte) - time.monotonic())):
+    step, steps = 0, 50  # of a second: in each, its share of the slow senders says a byte
+    began = time.monotonic()
+    while time.monotonic() < began + seconds:
+        until = began + (step + 1) / steps
+        for key, _ in selector.select(max(0.0, until - time.monotonic())):
             try:
                 if key.fileobj.recv(4096):
                     continue  # what it says before it ends the connection
@@ -62,19 +68,21 @@ def abuse(address, idle, slow, seconds, said):
             except OSError:
                 pass
             let_go(key.fileobj)
-        if time.monotonic() < next_byte:
+        if time.monotonic() < until:
             continue
-        next_byte += 1
-        for connection in [c for c, kind in kinds.items() if kind == "slow"]:
+        step += 1
+        for connection in [c for c in slow_ones if c.fileno() % steps == step % steps]:
             try:
                 connection.send(b" ")
             except BlockingIOError:
                 pass
             except OSError:
                 let_go(connection)
-        for kind, count in wanted.items():
-            for _ in range(min(500, count - sum(k == kind for k in kinds.values()))):
-                connect(kind)
+        if step % steps == 0:
+            held = {"slow": len(slow_ones), "idle": len(kinds) - len(slow_ones)}
+            for kind, count in wanted.items():
+                for _ in range(min(500, count - held[kind])):
+                    connect(kind)
     said.put(("held", len(kinds), ended, refused))
 
 

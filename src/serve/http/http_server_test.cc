@@ -247,6 +247,16 @@ TEST_F(HttpServerTest, HalfRequestsAndIdleConnectionsAreClosed) {
   EXPECT_EQ(idle.HearAll(), "");
 }
 
+TEST_F(HttpServerTest, InACrowdWhoSaysNothingGoesSoon) {
+  options_.request_timeout_us = 30'000;
+  options_.max_connections = 2;
+  Start();
+  RawClient first = Client();
+  RawClient second = Client();
+  EXPECT_EQ(second.HearAll(), "");  // comes back because the server closes
+  EXPECT_EQ(BodyOf(first.Get("/hello")), "hello\n") << "it came when there was room";
+}
+
 TEST_F(HttpServerTest, DripsDoNotHoldARequestOpen) {
   options_.request_timeout_us = 30'000;
   Start();

@@ -117,9 +117,9 @@ void HttpSession::AwaitRequest() {
   }
   const int64_t now_us = host_.NowUs();
   phase_ = Phase::kIdle;
-  deadline_us_ = now_us + (refused_ ? kLingerUs
-                           : first  ? host_.options().request_timeout_us
-                                    : host_.options().idle_timeout_us);
+  deadline_us_ = now_us + (refused_                     ? kLingerUs
+                           : first && host_.IsCrowded() ? host_.options().request_timeout_us
+                                                        : host_.options().idle_timeout_us);
   host_.SetAlarm(*this, std::min(deadline_us_, now_us + host_.options().asleep_after_us));
   ReadMore();
 }
