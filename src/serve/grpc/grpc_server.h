@@ -29,6 +29,15 @@ struct GrpcServerOptions {
   size_t max_memory_bytes = size_t{512} << 20;  // of the library's buffers; chosen
   // Of requests that are being answered, as they lie in memory; more are refused. Chosen.
   size_t max_requests_bytes = size_t{512} << 20;
+  // Of answers over 16 KiB that wait to be read; beyond it requests are refused when they are answered.
+  // Chosen.
+  size_t max_answers_bytes = size_t{512} << 20;
+  // ModelInfer calls that wait for their answers, or for these to be read; more are refused. Chosen: the
+  // models' queues are much shorter.
+  int max_calls = 4096;
+  int max_streams = 1024;  // of ModelStreamInfer; chosen
+  // That wait for calls, read them, and answer what needs no model; chosen by measuring.
+  int threads = 1;
   AccessGate* gate = nullptr;  // who may call what; null: everyone everything. Outlives the server
   // Not empty: TLS. Files that were tried by TlsCredentials::Load(); looked at again every ten seconds.
   TlsFiles tls = {};

@@ -1,5 +1,6 @@
 #include <deque>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/mutex.h"
@@ -19,15 +20,40 @@ using ::inference::ModelStreamInferResponse;
 //
 // Lives until OnDone(), which comes after Finish(), which comes when everything was answered. Every
 // request under way holds it, too.
-class InferStream final
-    : public grpc::ServerBidiReactor<ModelInferRequest, ModelStreamInferResponse> {
+class InferStream final : public AsyncCall {
  public:
-  InferStream(grpc::CallbackServerContext* context, GrpcCalls& calls)
-      : context_(context), calls_(calls) {}
+  InferStream(StreamMethod& method, GrpcCalls& calls)
+      : AsyncCall(method.queues, method.bound), method_(method), calls_(calls) {}
 
-  void Begin(std::shared_ptr<InferStream> self) {
-    self_ = self;
-    number_ = calls_.streams.Add([self = std::weak_ptr(self)] {
+  // Waits for a client.
+  static void AcceptNext(StreamMethod& method, GrpcCalls& calls) {
+    const auto stream = std::make_shared<InferStream>(method, calls);
+    stream->self_ = stream;
+    method.service.RequestModelStreamInfer(&stream->context(), &stream->stream_,
+                                           method.queues.arrivals(), method.queues.arrivals(),
+                                           stream->BeginAccept());
+  }
+
+  // Reads nothing more, and ends when all is answered.
+  void End() {
+    {
+      const MutexLock lock(mutex_);
+      ending_ = true;
+    }
+    GoOn();
+  }
+
+ private:
+  void OnAccepted(bool too_many) override {
+    AcceptNext(method_, calls_);
+    if (too_many) {
+      {
+        const MutexLock lock(mutex_);
+        ending_ = finishing_ = true;
+      }
+      return stream_.Finish(TooManyCalls(), BeginFinish());
+    }
+    number_ = calls_.streams.Add([self = std::weak_ptr(self_)] {
       if (const auto stream = self.lock()) stream->End();
     });
     ReadNext();
@@ -67,20 +93,10 @@ class InferStream final
   }
 
   void OnDone() override {
-    calls_.streams.Remove(number_);
+    if (number_) calls_.streams.Remove(*number_);
     self_.reset();
   }
 
-  // Reads nothing more, and ends when all is answered.
-  void End() {
-    {
-      const MutexLock lock(mutex_);
-      ending_ = true;
-    }
-    GoOn();
-  }
-
- private:
   struct Slot {
     ModelInferRequest request;
     ModelStreamInferResponse response;
@@ -99,7 +115,7 @@ class InferStream final
       reading_ = std::make_shared<Slot>();
       to = reading_.get();
     }
-    StartRead(&to->request);
+    stream_.Read(&to->request, BeginRead());
   }
 
   void Ask(const std::shared_ptr<Slot>& slot) {
@@ -131,7 +147,7 @@ class InferStream final
       }
       self->GoOn();
     };
-    const auto refusal = call->Enter(*context_, slot->request.model_name(), RouteRole::kInfer,
+    const auto refusal = call->Enter(context(), slot->request.model_name(), RouteRole::kInfer,
                                      /*is_unary=*/false);
     if (refusal) {
       return answer(absl::Status(static_cast<absl::StatusCode>(refusal->error_code()),
@@ -143,7 +159,7 @@ class InferStream final
     auto read = ReadRequest(slot->request, calls_.service.shared_memory());
     if (!read.ok()) return answer(read.status());
     call->Mark(*read);
-    read->gone = [this] { return context_->IsCancelled(); };  // `answer` holds the stream
+    read->gone = [this] { return IsCancelled(); };  // `answer` holds the stream
     calls_.service.Infer(*std::move(read), answer);
   }
 
@@ -168,14 +184,15 @@ class InferStream final
         status = {grpc::StatusCode::UNAVAILABLE, "the server is ending"};
       }
     }
-    if (to_write != nullptr) StartWrite(to_write);
-    if (finish) return Finish(status);
+    if (to_write != nullptr) stream_.Write(*to_write, BeginWrite());
+    if (finish) return stream_.Finish(status, BeginFinish());
     ReadNext();
   }
 
-  grpc::CallbackServerContext* const context_;  // until OnDone()
+  StreamMethod& method_;
   GrpcCalls& calls_;
-  uint64_t number_ = 0;  // among the open streams
+  grpc::ServerAsyncReaderWriter<ModelStreamInferResponse, ModelInferRequest> stream_{&context()};
+  std::optional<uint64_t> number_;  // among the open streams
   std::shared_ptr<InferStream> self_;
   Mutex mutex_;
   std::shared_ptr<Slot> reading_ GUARDED_BY(mutex_);
@@ -189,12 +206,8 @@ class InferStream final
 
 }  // namespace
 
-grpc::ServerBidiReactor<ModelInferRequest, ModelStreamInferResponse>* NewInferStream(
-    grpc::CallbackServerContext* context, GrpcCalls& calls) {
-  auto stream = std::make_shared<InferStream>(context, calls);
-  InferStream* const raw = stream.get();
-  raw->Begin(std::move(stream));
-  return raw;
+void AcceptInferStreams(StreamMethod& method, GrpcCalls& calls) {
+  InferStream::AcceptNext(method, calls);
 }
 
 }  // namespace sightline::serve
