@@ -48,7 +48,7 @@ void CallQueues::Work() {
   while (true) {
     void* tag = nullptr;
     bool ok = false;
-    const bool soon = in_work_.load(std::memory_order_relaxed) > 0;
+    const bool soon = unary_calls_.load(std::memory_order_relaxed) > 0;
     const auto until = std::chrono::system_clock::now() +
                        (soon ? std::chrono::system_clock::duration(kLookAtEndings)
                              : std::chrono::system_clock::duration(kLookAtReaders));
@@ -110,13 +110,8 @@ void CallQueues::CancelSlowReaders(int64_t now_us) {
   }
 }
 
-AsyncCall::AsyncCall(CallQueues& queues, MethodBound& bound)
-    : present_(queues), queues_(queues), bound_(bound) {}
-
-bool AsyncCall::IsCancelled() {
-  queues_.TakeEndings();
-  return cancelled_.load(std::memory_order_acquire);
-}
+AsyncCall::AsyncCall(CallQueues& queues, MethodBound& bound, bool is_unary)
+    : present_(queues), queues_(queues), bound_(bound), is_unary_(is_unary) {}
 
 AsyncCall::Tag* AsyncCall::BeginAccept() {
   context_.AsyncNotifyWhenDone(&done_);
@@ -146,7 +141,7 @@ void AsyncCall::Come(Tag::Kind kind, bool ok) {
       if (!ok) break;  // the server is ending and nobody came: nothing else was begun
       accepted_ = true;
       under_way_.fetch_add(2, std::memory_order_relaxed);  // that it is finished, and done
-      queues_.in_work_.fetch_add(1, std::memory_order_relaxed);
+      if (is_unary_) queues_.unary_calls_.fetch_add(1, std::memory_order_relaxed);
       OnAccepted(!bound_.Enter());
       break;
     case Tag::Kind::kRead:
@@ -168,7 +163,7 @@ void AsyncCall::Come(Tag::Kind kind, bool ok) {
   if (under_way_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
   if (accepted_) {
     bound_.Leave();
-    queues_.in_work_.fetch_sub(1, std::memory_order_relaxed);
+    if (is_unary_) queues_.unary_calls_.fetch_sub(1, std::memory_order_relaxed);
   }
   OnDone();
 }

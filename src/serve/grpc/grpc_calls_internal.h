@@ -26,8 +26,8 @@ namespace sightline::serve {
 class AsyncCall;
 
 // Two queues of completions. At one, `arrivals`, the threads wait: new calls, and what streams have read and written.
-// That a unary call is over says the other, `endings`, for which nobody is woken: it is looked at when something arrives,
-// and ten times a second while there are such calls.
+// That a unary call is over or its client has left says the other, `endings`, for which nobody is woken: it is looked at
+// after whatever arrives, and ten times a second while there are calls.
 class CallQueues {
  public:
   // Of a server that is about to be built.
@@ -41,13 +41,12 @@ class CallQueues {
 
   grpc::ServerCompletionQueue* arrivals() { return arrivals_.get(); }
   grpc::CompletionQueue* endings() { return &endings_; }
-  // Takes what is in `endings`. Any thread.
-  void TakeEndings();
 
  private:
   friend class AsyncCall;
 
   void Work();
+  void TakeEndings();
   void Entered() EXCLUDES(mutex_);
   void Left() EXCLUDES(mutex_);
   // The client is to take an answer from now on; or it has.
@@ -58,7 +57,7 @@ class CallQueues {
   const std::unique_ptr<grpc::ServerCompletionQueue> arrivals_;
   grpc::CompletionQueue endings_;
   std::vector<std::thread> threads_;
-  std::atomic<int> in_work_{0};  // calls that were accepted and are not over
+  std::atomic<int> unary_calls_{0};  // that were accepted and are not over
   Mutex mutex_;
   CondVar none_left_;
   int calls_ GUARDED_BY(mutex_) = 0;  // those that wait for a client, too
@@ -89,8 +88,9 @@ class AsyncCall {
   AsyncCall& operator=(const AsyncCall&) = delete;
 
   grpc::ServerContext& context() { return context_; }
-  // Whether the client has left or its deadline passed. Any thread.
-  bool IsCancelled();
+  // Whether the client is known to have left or its deadline to have passed: of a unary call within a tenth of a second.
+  // Any thread.
+  bool IsCancelled() const { return cancelled_.load(std::memory_order_acquire); }
 
   // Of the library's queues, by the name of what is over.
   class Tag {
@@ -105,7 +105,8 @@ class AsyncCall {
   };
 
  protected:
-  AsyncCall(CallQueues& queues, MethodBound& bound);
+  // is_unary: its end is told by `endings`.
+  AsyncCall(CallQueues& queues, MethodBound& bound, bool is_unary = false);
   virtual ~AsyncCall() = default;
 
   // What is begun with the tag is given to the library at once.
@@ -148,6 +149,7 @@ class AsyncCall {
       done_{this, Tag::Kind::kDone};
   std::atomic<int> under_way_{0};
   std::atomic<bool> cancelled_{false};
+  const bool is_unary_;
   bool accepted_ = false;
   // Of CallQueues, under its lock.
   int writes_ = 0;
@@ -169,8 +171,8 @@ class UnaryCall final : public AsyncCall {
   // Asks the library for the next call.
   using Accept = std::function<void(grpc::ServerContext*, Request*, Writer*, grpc::CompletionQueue*,
                                     grpc::ServerCompletionQueue*, void*)>;
-  // Finish()es the call, once, on whatever thread.
-  using Handle = std::function<void(UnaryCall&)>;
+  // Finish()es the call, once, on whatever thread; with `too_many` by refusing it.
+  using Handle = std::function<void(UnaryCall&, bool too_many)>;
   struct Method {
     Method(CallQueues& its_queues, int most, Accept its_accept, Handle its_handle)
         : queues(its_queues),
@@ -198,12 +200,12 @@ class UnaryCall final : public AsyncCall {
   void Finish(const grpc::Status& status) { writer_.Finish(response_, status, BeginFinish()); }
 
  private:
-  explicit UnaryCall(Method& method) : AsyncCall(method.queues, method.bound), method_(method) {}
+  explicit UnaryCall(Method& method)
+      : AsyncCall(method.queues, method.bound, /*is_unary=*/true), method_(method) {}
 
   void OnAccepted(bool too_many) override {
     AcceptNext(method_);
-    if (too_many) return Finish(TooManyCalls());
-    method_.handle(*this);
+    method_.handle(*this, too_many);
   }
   void OnDone() override { delete this; }
 

@@ -102,7 +102,9 @@ void GrpcHealth::TakeCalls(CallQueues& queues) {
   queues_ = &queues;
   check_ = std::make_unique<CheckCall::Method>(
       queues, kMostChecks, [this](auto... places) { methods_.RequestCheck(places...); },
-      [this](CheckCall& call) { Check(call); });
+      [this](CheckCall& call, bool too_many) {
+        too_many ? call.Finish(TooManyCalls()) : Check(call);
+      });
   CheckCall::AcceptNext(*check_);
   watch_bound_ = std::make_unique<MethodBound>(kMostWatches);
   HealthWatch::AcceptNext(*this);

@@ -25,6 +25,9 @@
 namespace sightline::serve {
 namespace {
 
+// Calls of one connection at once, which its client keeps to by itself; chosen.
+constexpr int kMostOfConnection = 4096;
+
 // As gRPC writes addresses; "every address" is the IPv6 one, which takes both kinds.
 std::string GrpcAddressOf(const ListenAddress& address) {
   ListenAddress shown = address;
@@ -77,6 +80,7 @@ class GrpcServer::Impl {
     builder.SetMaxSendMessageSize(-1);
     // Two servers on one port would share its calls, silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMostOfConnection);
     int port = 0;
     if (options.gate != nullptr && options.gate->records()) {
       std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> recorders;

@@ -4,10 +4,12 @@
 // ModelInfer copies nothing of its own: inputs are read where the message has them, outputs are moved into
 // the answer. ModelStreamInfer answers in the order of the requests of a stream.
 //
-// Threads: those of the gRPC library; calls are answered when the model has the answer, and no thread
-// waits for it. A call's deadline limits when its run may begin, and one that was cancelled is not run any more.
-// Bounds: the size of a message; the memory of what is being received (a quota of the library) and of what is
-// being answered; kMostInStream requests of one stream, which is not read on meanwhile.
+// Threads: `threads` of its own wait for calls and read them; the model's thread writes its answer, and none waits
+// for a model (grpc_calls_internal.h). A call's deadline limits when its run may begin, and one that was cancelled
+// is not run any more.
+// Bounds: the size of a message; the memory of what is being received (a quota of the library), of what is being
+// answered and of answers that wait to be read; calls at once of each method, beyond which they are refused at once;
+// kMostInStream requests of one stream, which is not read on meanwhile; 30 s for a client to take an answer.
 // Source: Open Inference Protocol 2 (gRPC); Triton's protocol extensions; proto/open_inference.proto.
 #pragma once
 

@@ -150,7 +150,7 @@ absl::Status GrpcService::ModelMetadata(Context& context,
   return absl::OkStatus();
 }
 
-void GrpcService::ModelInfer(InferCallOverGrpc& call) {
+void GrpcService::ModelInfer(InferCallOverGrpc& call, bool too_many) {
   const auto one = std::make_shared<GrpcCall>(calls_.gate, GrpcCall::kModelInfer);
   const auto end = [one, &call](const grpc::Status& status) {
     if (one->is_recorded()) {
@@ -162,6 +162,7 @@ void GrpcService::ModelInfer(InferCallOverGrpc& call) {
   const auto refusal =
       one->Enter(call.context(), call.request().model_name(), RouteRole::kInfer, /*is_unary=*/true);
   if (refusal) return end(*refusal);
+  if (too_many) return end(TooManyCalls());
   auto room = TakeRoomFor(call.request(), *calls_.room);
   if (!room.ok()) return end(GrpcStatusOf(room.status()));
   call.Keep(*std::move(room));
@@ -219,7 +220,9 @@ absl::Status GrpcService::RepositoryIndex(Context& context,
 }
 
 void GrpcService::RepositoryModelLoad(UnaryCall<::inference::RepositoryModelLoadRequest,
-                                                ::inference::RepositoryModelLoadResponse>& call) {
+                                                ::inference::RepositoryModelLoadResponse>& call,
+                                      bool too_many) {
+  if (too_many) return call.Finish(TooManyCalls());
   const ::inference::RepositoryModelLoadRequest& request = call.request();
   absl::Status allowed = CheckModel(call.context(), request.model_name());
   if (allowed.ok() && request.parameters_size() > 0) {
@@ -231,9 +234,10 @@ void GrpcService::RepositoryModelLoad(UnaryCall<::inference::RepositoryModelLoad
   });
 }
 
-void GrpcService::RepositoryModelUnload(
-    UnaryCall<::inference::RepositoryModelUnloadRequest,
-              ::inference::RepositoryModelUnloadResponse>& call) {
+void GrpcService::RepositoryModelUnload(UnaryCall<::inference::RepositoryModelUnloadRequest,
+                                                  ::inference::RepositoryModelUnloadResponse>& call,
+                                        bool too_many) {
+  if (too_many) return call.Finish(TooManyCalls());
   const absl::Status allowed = CheckModel(call.context(), call.request().model_name());
   if (!allowed.ok()) return call.Finish(GrpcStatusOf(allowed));
   service_.repository().Unload(call.request().model_name(), [&call](const absl::Status& status) {
@@ -347,7 +351,8 @@ void GrpcService::Take(CallQueues& queues, typename UnaryCall<Request, Response>
                        HandleLater<Request, Response> handle, int most) {
   using Call = UnaryCall<Request, Response>;
   const auto method = std::make_shared<typename Call::Method>(
-      queues, most, std::move(accept), [this, handle](Call& call) { (this->*handle)(call); });
+      queues, most, std::move(accept),
+      [this, handle](Call& call, bool too_many) { (this->*handle)(call, too_many); });
   unary_.push_back(method);
   Call::AcceptNext(*method);
 }
@@ -357,7 +362,8 @@ void GrpcService::Take(CallQueues& queues, typename UnaryCall<Request, Response>
                        Handle<Request, Response> handle) {
   using Call = UnaryCall<Request, Response>;
   const auto method = std::make_shared<typename Call::Method>(
-      queues, kMostOthers, std::move(accept), [this, handle](Call& call) {
+      queues, kMostOthers, std::move(accept), [this, handle](Call& call, bool too_many) {
+        if (too_many) return call.Finish(TooManyCalls());
         call.Finish(GrpcStatusOf((this->*handle)(call.context(), call.request(), call.response())));
       });
   unary_.push_back(method);

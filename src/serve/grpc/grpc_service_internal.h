@@ -99,7 +99,7 @@ class GrpcService {
   using Handle = absl::Status (GrpcService::*)(grpc::ServerContext&, const Request&, Response&);
   // Answered when there is an answer.
   template <typename Request, typename Response>
-  using HandleLater = void (GrpcService::*)(UnaryCall<Request, Response>&);
+  using HandleLater = void (GrpcService::*)(UnaryCall<Request, Response>&, bool too_many);
 
   template <typename Request, typename Response>
   void Take(CallQueues& queues, typename UnaryCall<Request, Response>::Accept accept,
@@ -128,11 +128,13 @@ class GrpcService {
   SL_UNARY(TraceSetting)
   SL_UNARY(LogSettings)
 #undef SL_UNARY
-  void ModelInfer(InferCallOverGrpc& call);
+  void ModelInfer(InferCallOverGrpc& call, bool too_many);
   void RepositoryModelLoad(UnaryCall<::inference::RepositoryModelLoadRequest,
-                                     ::inference::RepositoryModelLoadResponse>& call);
+                                     ::inference::RepositoryModelLoadResponse>& call,
+                           bool too_many);
   void RepositoryModelUnload(UnaryCall<::inference::RepositoryModelUnloadRequest,
-                                       ::inference::RepositoryModelUnloadResponse>& call);
+                                       ::inference::RepositoryModelUnloadResponse>& call,
+                             bool too_many);
 
   // OK when the caller's key is for that model.
   absl::Status CheckModel(grpc::ServerContext& context, const std::string& model) const;
