@@ -1,14 +1,19 @@
 // The load over HTTP/1.1 with connections that stay.
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
 #include <array>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <cerrno>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -26,6 +31,8 @@ namespace http = beast::http;
 using tcp = asio::ip::tcp;
 
 constexpr uint64_t kLongestAnswer = uint64_t{1} << 30;
+constexpr size_t kScratchBytes = size_t{256}
+                                 << 10;          // what answers are read into, one over the other
 constexpr std::chrono::seconds kLastAnswers(5);  // how long the last answers are waited for; chosen
 
 std::chrono::steady_clock::time_point At(int64_t ns) {
@@ -37,7 +44,8 @@ std::chrono::steady_clock::time_point At(int64_t ns) {
 class HttpLoad;
 
 // One connection: at most one request under way. Answers are read while the body is still being sent, for a server may
-// refuse before it has read all of it.
+// refuse before it has read all of it. A request is handed to the system in as few calls as it takes, and an answer of
+// known length is read once and not kept: what the client itself takes of the machine is not the server's.
 class Connection {
  public:
   explicit Connection(HttpLoad& load);
@@ -53,7 +61,10 @@ class Connection {
  private:
   void Connect();
   void Send();
+  void Write();
   void Written(beast::error_code error);
+  void Head(beast::error_code error);
+  void ReadRest();
   void Read(beast::error_code error);
   void Ended();
 
@@ -62,6 +73,7 @@ class Connection {
   beast::flat_buffer buffer_;
   std::optional<http::response_parser<http::string_body>> parser_;
   std::array<asio::const_buffer, 2> request_;
+  uint64_t rest_ = 0;  // of an answer of known length, not read yet
   int64_t arrival_ns_ = 0, sent_ns_ = 0;
   bool asking_ = false, writing_ = false, reading_ = false, stays_ = false;
   bool reused_ = false;  // the connection has answered before
@@ -102,6 +114,7 @@ class HttpLoad {
 
   asio::io_context& context() { return context_; }
   LoadRun& run() { return run_; }
+  asio::mutable_buffer scratch() { return asio::buffer(scratch_); }
 
   tcp::endpoint peer;
 
@@ -180,6 +193,7 @@ class HttpLoad {
   asio::steady_timer timer_;
   int64_t timer_at_ = 0;
   std::vector<std::string> heads_;
+  std::vector<char> scratch_ = std::vector<char>(kScratchBytes);
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<Connection*> free_;  // the one used last is used first
   std::deque<int64_t> waiting_;    // arrivals that no connection was free for
@@ -216,9 +230,66 @@ void Connection::Send() {
   writing_ = reading_ = true;
   parser_.emplace();
   parser_->body_limit(kLongestAnswer);
-  asio::async_write(socket_, request_, [this](beast::error_code error, size_t) { Written(error); });
-  http::async_read(socket_, buffer_, *parser_,
-                   [this](beast::error_code error, size_t) { Read(error); });
+  Write();
+  http::async_read_header(socket_, buffer_, *parser_,
+                          [this](beast::error_code error, size_t) { Head(error); });
+}
+
+void Connection::Write() {
+  while (true) {
+    std::array<iovec, 2> parts;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      parts[i] = {const_cast<void*>(request_[i].data()), request_[i].size()};
+    }
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    const ssize_t sent = sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) break;
+    auto left = static_cast<size_t>(sent);
+    for (asio::const_buffer& part : request_) {
+      const size_t gone = std::min(left, part.size());
+      part += gone;
+      left -= gone;
+    }
+    if (request_[1].size() > 0 || request_[0].size() > 0) continue;
+    // Never from within the call that began it.
+    return asio::post(load_.context(), [this] { Written({}); });
+  }
+  if (errno != EAGAIN && errno != EINTR) {
+    return asio::post(load_.context(), [this, number = errno] {
+      Written({number, boost::system::system_category()});
+    });
+  }
+  socket_.async_wait(tcp::socket::wait_write, [this](beast::error_code error) {
+    if (error) return Written(error);
+    Write();
+  });
+}
+
+void Connection::Head(beast::error_code error) {
+  const auto length = parser_->content_length();
+  if (error || parser_->is_done() || !length) {
+    if (error || parser_->is_done()) return Read(error);
+    http::async_read(socket_, buffer_, *parser_,
+                     [this](beast::error_code failed, size_t) { Read(failed); });
+    return;
+  }
+  const size_t have = std::min<uint64_t>(buffer_.size(), *length);
+  buffer_.consume(have);
+  rest_ = *length - have;
+  ReadRest();
+}
+
+void Connection::ReadRest() {
+  if (rest_ == 0) return Read({});
+  const size_t most = std::min<uint64_t>(rest_, load_.scratch().size());
+  socket_.async_read_some(asio::buffer(load_.scratch(), most),
+                          [this](beast::error_code error, size_t bytes) {
+                            rest_ -= bytes;
+                            if (error) return Read(error);
+                            ReadRest();
+                          });
 }
 
 void Connection::Written(beast::error_code error) {
@@ -241,7 +312,8 @@ void Connection::Read(beast::error_code error) {
     const auto kind = status == 200                    ? LoadRun::Kind::kAccepted
                       : status == 503 || status == 429 ? LoadRun::Kind::kRefused
                                                        : LoadRun::Kind::kFailed;
-    load_.run().Answered(arrival_ns_, sent_ns_, NowNs(), kind, status, answer.body().size(),
+    const uint64_t bytes = parser_->content_length().value_or(answer.body().size());
+    load_.run().Answered(arrival_ns_, sent_ns_, NowNs(), kind, status, bytes,
                          answer.find(http::field::retry_after) != answer.end());
     stays_ = answer.keep_alive();
   }
