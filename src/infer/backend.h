@@ -30,6 +30,9 @@ struct SessionOptions {
   std::vector<int64_t> picture_shape{};
 };
 
+// What malloc() gives, and with it NumPy, whose arrays runtimes read where they lie.
+inline constexpr size_t kLentAlignmentBytes = 16;
+
 // Threads: one at a time.
 class InferenceSession {
  public:
@@ -42,6 +45,15 @@ class InferenceSession {
   // the session, valid until the next call for the same input with a larger shape. The caller fills
   // it before Run(). InvalidArgument when the model cannot take that shape.
   virtual absl::StatusOr<void*> InputBuffer(size_t index, std::span<const int64_t> shape) = 0;
+
+  // Instead: the next Run() reads the input from the caller's memory, which holds all its elements, is
+  // aligned to kLentAlignmentBytes and does not change before Run() is back. Nothing is written to it, and
+  // after that Run() the input is to be given anew. False when the runtime must have a copy: then
+  // InputBuffer() is to be filled. Errors as InputBuffer().
+  virtual absl::StatusOr<bool> LendInput(size_t index, std::span<const int64_t> shape,
+                                         const void* memory) {
+    return false;
+  }
 
   // The elements of input `index`, which is of strings, for the given concrete shape; otherwise as
   // InputBuffer(). Unimplemented by runtimes that take no strings.

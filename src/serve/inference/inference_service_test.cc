@@ -135,6 +135,34 @@ TEST_F(InferenceServiceTest, RequestsShareARun) {
   EXPECT_EQ(counts.by_rows.at(6).compute_infer.count, 1u);
 }
 
+TEST_F(InferenceServiceTest, WhatRunsAloneIsReadWhereItLies) {
+  state_->lends = true;
+  ASSERT_TRUE(Start().ok());
+  state_->rows.clear();
+  state_->Close();
+  std::vector<std::future<Answer>> answers;
+  answers.push_back(Ask(Request({5, 6})));
+  state_->WaitForRuns(1);
+  for (float i = 1; i <= 2; ++i) answers.push_back(Ask(Request({i, i})));
+  state_->Open();
+  EXPECT_EQ(Values(answers[0].get()), (std::vector<float>{10, 12}));
+  EXPECT_EQ(Values(answers[1].get()), (std::vector<float>{2, 2}));
+  EXPECT_EQ(Values(answers[2].get()), (std::vector<float>{4, 4}));
+  EXPECT_EQ(state_->rows, (std::vector<size_t>{1, 2}));
+  EXPECT_EQ(state_->lent_rows, 1u) << "two that share a run are put behind each other";
+  // One that spoils the run of both, which then run alone.
+  state_->Close();
+  answers.push_back(Ask(Request({7, 8})));
+  state_->WaitForRuns(1);
+  answers.push_back(Ask(Request({TestModelState::kPoison, 0})));
+  answers.push_back(Ask(Request({3, 4})));
+  state_->Open();
+  EXPECT_EQ(Values(answers[3].get()), (std::vector<float>{14, 16}));
+  EXPECT_FALSE(answers[4].get().ok());
+  EXPECT_EQ(Values(answers[5].get()), (std::vector<float>{6, 8}));
+  EXPECT_EQ(state_->lent_rows, 4u);
+}
+
 TEST_F(InferenceServiceTest, ARequestThatFailsSpoilsNoOther) {
   ASSERT_TRUE(Start().ok());
   state_->Close();

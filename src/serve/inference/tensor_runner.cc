@@ -144,6 +144,11 @@ absl::Status TensorRunner::FillPort(size_t port, std::span<const Place> places, 
     }
     return absl::OkStatus();
   }
+  if (places.size() == 1 && !places[0].call->input(port).shared.region) {
+    const void* const memory = places[0].call->input(port).memory().data();
+    SL_ASSIGN_OR_RETURN(const bool is_lent, session_->LendInput(port, shape_, memory));
+    if (is_lent) return absl::OkStatus();
+  }
   SL_ASSIGN_OR_RETURN(void* const memory, session_->InputBuffer(port, shape_));
   auto* to = static_cast<char*>(memory);
   for (const Place& place : places) {

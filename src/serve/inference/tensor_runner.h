@@ -5,8 +5,9 @@
 // fails, each is tried alone, so that one of them does not spoil the answers of the others. No memory
 // for a run or its answers is such a failure, too (ResourceExhausted).
 //
-// Copies: every input once, from where the request has it into the session's memory; every output once,
-// from there into the answer. Threads: that of its batcher.
+// Copies: no input of a request that runs alone, where the runtime reads it from where the request has it;
+// else every input once, into the session's memory; every output once, from there into the answer.
+// Threads: that of its batcher.
 #pragma once
 
 #include <memory>

@@ -47,7 +47,7 @@ class OnnxRuntimeSession final : public InferenceSession {
                              inputs_.size());
     }
     Input& input = inputs_[index];
-    if (input.bound && std::ranges::equal(input.shape, shape)) return input.data;
+    if (input.bound && !input.lent && std::ranges::equal(input.shape, shape)) return input.data;
     const LibraryAllocations scope;
     try {
       SL_RETURN_IF_ERROR(BindInput(index, shape));
@@ -55,6 +55,22 @@ class OnnxRuntimeSession final : public InferenceSession {
       return Internal("{}: {}", model_->file, OnnxRuntimeWords(e.what()));
     }
     return input.data;
+  }
+
+  absl::StatusOr<bool> LendInput(size_t index, std::span<const int64_t> shape,
+                                 const void* memory) override {
+    if (index >= inputs_.size() || input_infos_[index].dtype == DataType::kString ||
+        memory == nullptr || reinterpret_cast<uintptr_t>(memory) % kLentAlignmentBytes != 0) {
+      return false;
+    }
+    const LibraryAllocations scope;
+    try {
+      // The runtime takes no pointer to const; it overwrites no input of a model.
+      SL_RETURN_IF_ERROR(BindInput(index, shape, const_cast<void*>(memory)));
+    } catch (const Ort::Exception& e) {
+      return Internal("{}: {}", model_->file, OnnxRuntimeWords(e.what()));
+    }
+    return true;
   }
 
   absl::StatusOr<std::span<std::string>> InputStrings(size_t index,
@@ -82,6 +98,30 @@ class OnnxRuntimeSession final : public InferenceSession {
       }
     }
     const LibraryAllocations scope;
+    const absl::StatusOr<std::span<const TensorView>> views = RunFilled();
+    for (Input& input : inputs_) input.bound &= !std::exchange(input.lent, false);
+    return views;
+  }
+
+ private:
+  struct Input {
+    AlignedBuffer memory;
+    void* data = nullptr;
+    std::vector<std::string> strings;  // instead, of an input of strings
+    std::vector<int64_t> shape;
+    Ort::Value value{nullptr};
+    bool bound = false;
+    bool lent = false;  // bound to the caller's memory, for one run
+  };
+  struct Output {
+    AlignedBuffer memory;
+    std::vector<std::string> strings;
+    Ort::Value value{nullptr};
+    bool anywhere = true;  // the runtime allocates it in every Run
+    bool believes = true;  // the declared shape was right so far
+  };
+
+  absl::StatusOr<std::span<const TensorView>> RunFilled() {
     try {
       FillStrings();
       if (outputs_stale_) {
@@ -103,24 +143,8 @@ class OnnxRuntimeSession final : public InferenceSession {
     return std::span<const TensorView>(views_);
   }
 
- private:
-  struct Input {
-    AlignedBuffer memory;
-    void* data = nullptr;
-    std::vector<std::string> strings;  // instead, of an input of strings
-    std::vector<int64_t> shape;
-    Ort::Value value{nullptr};
-    bool bound = false;
-  };
-  struct Output {
-    AlignedBuffer memory;
-    std::vector<std::string> strings;
-    Ort::Value value{nullptr};
-    bool anywhere = true;  // the runtime allocates it in every Run
-    bool believes = true;  // the declared shape was right so far
-  };
-
-  absl::Status BindInput(size_t index, std::span<const int64_t> shape) {
+  // To `lent`, or to memory of its own.
+  absl::Status BindInput(size_t index, std::span<const int64_t> shape, void* lent = nullptr) {
     const OnnxRuntimePort& port = model_->inputs[index];
     if (!TakesShape(port.info.shape, shape)) {
       return InvalidArgument("{}: input {} cannot take the shape {}", model_->file,
@@ -133,16 +157,18 @@ class OnnxRuntimeSession final : public InferenceSession {
     }
     Input& input = inputs_[index];
     input.bound = false;
-    input.data = input.memory.Reserve(*bytes);
+    input.data = lent != nullptr ? lent : input.memory.Reserve(*bytes);
     if (input.data == nullptr) {
       return ResourceExhausted("{}: no memory for {} bytes of input", model_->file, *bytes);
     }
-    input.shape.assign(shape.begin(), shape.end());
+    const bool same_shape = std::ranges::equal(input.shape, shape);
+    if (!same_shape) input.shape.assign(shape.begin(), shape.end());
+    outputs_stale_ |= !same_shape;
     input.value = Ort::Value::CreateTensor(cpu_, input.data, *bytes, input.shape.data(),
                                            input.shape.size(), port.element);
     binding_.BindInput(port.info.name.c_str(), input.value);
     input.bound = true;
-    outputs_stale_ = true;
+    input.lent = lent != nullptr;
     return absl::OkStatus();
   }
 
