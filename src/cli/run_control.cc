@@ -128,7 +128,7 @@ absl::StatusOr<std::string> RunControl::Apply(const std::string& file, const std
 }
 
 HttpResponse RunControl::Configure(const HttpRequest& request) {
-  const auto body = nlohmann::json::parse(request.body, nullptr, /*allow_exceptions=*/false);
+  const auto body = nlohmann::json::parse(request.body.view(), nullptr, /*allow_exceptions=*/false);
   const auto is_text = [&](const char* key) { return body.contains(key) && body[key].is_string(); };
   if (!body.is_object() || !is_text("file") || !is_text("text") ||
       (body.contains("dry_run") && !body["dry_run"].is_boolean())) {

@@ -20,6 +20,8 @@ constexpr MetricInfo kErrors = {"sightline_http_errors_total", kCounter,
                                 "HTTP requests answered with a status from 400 on"};
 constexpr MetricInfo kBodies = {"sightline_http_bodies_bytes", kGauge,
                                 "Bodies of requests that are being read or answered"};
+constexpr MetricInfo kBodiesKept = {"sightline_http_bodies_kept_bytes", kGauge,
+                                    "Memory that is kept for the bodies of later requests"};
 constexpr MetricInfo kBodiesRefused = {"sightline_http_bodies_refused_total", kCounter,
                                        "HTTP requests for whose bodies there was no room"};
 
@@ -42,6 +44,7 @@ void CollectHttp(const HttpServerStats& stats, MetricWriter& text) {
   text.Write(kRequests, {}, static_cast<double>(stats.requests));
   text.Write(kErrors, {}, static_cast<double>(stats.errors));
   text.Write(kBodies, {}, static_cast<double>(stats.bodies_bytes));
+  text.Write(kBodiesKept, {}, static_cast<double>(stats.bodies_kept_bytes));
   text.Write(kBodiesRefused, {}, static_cast<double>(stats.bodies_refused));
   text.Write(kAnswers, {}, static_cast<double>(stats.answers_bytes));
   text.Write(kAnswersRefused, {}, static_cast<double>(stats.answers_refused));

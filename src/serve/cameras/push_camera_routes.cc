@@ -77,7 +77,7 @@ absl::StatusOr<PushedFrame> FrameOf(HttpRequest&& request) {
     SL_RETURN_IF_ERROR(WithContext(captured.status(), "X-Capture-Time"));
     frame.capture_utc_us = *captured;
   }
-  const auto body = std::make_shared<const std::string>(std::move(request.body));
+  const auto body = std::make_shared<const RequestBody>(std::move(request.body));
   frame.picture.bytes = *body;
   frame.picture.backing = body;
   if (request.context != nullptr) frame.picture.source = request.context->source;

@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 
+#include "serve/http/body_memory.h"
 #include "serve/http/http_server.h"
 
 namespace sightline::serve {
@@ -53,9 +54,10 @@ class HttpConnectionHost {
   virtual void Ended(HttpConnection& connection) = 0;
   // Calls OnAlarm() then or soon after; an earlier wish is forgotten.
   virtual void SetAlarm(HttpConnection& connection, int64_t at_us) = 0;
-  // Room for bodies, and for answers that wait; false when there is none.
-  virtual bool TakeRoom(size_t bytes) = 0;
-  virtual void GiveRoom(size_t bytes) = 0;
+  // Of bodies. Who has taken a block of it calls TidyBodies(), which sees to it that it is given back one day.
+  virtual BodyMemory& bodies() = 0;
+  virtual void TidyBodies() = 0;
+  // Room for answers that wait; false when there is none.
   virtual bool TakeAnswerRoom(size_t bytes) = 0;
   virtual void GiveAnswerRoom(size_t bytes) = 0;
   // Keeps the connection until its answer comes, which is given to SendLater().

@@ -79,7 +79,8 @@ class HttpGateTest : public ::testing::Test {
                         "POST", "/models/{model}/run",
                         [this](const HttpRequest& request) {
                           ++handled_;
-                          return HttpResponse{.body = request.context->request_id + request.body};
+                          return HttpResponse{.body = request.context->request_id +
+                                                      std::string(request.body.view())};
                         },
                         infer)
                     .ok());

@@ -28,7 +28,8 @@ class HttpHeadTest : public ::testing::Test {
                       ->Route(method, "/echo",
                               [this](const HttpRequest& request) {
                                 ++handled_;
-                                return HttpResponse{.body = "echo:" + request.body};
+                                return HttpResponse{.body =
+                                                        "echo:" + std::string(request.body.view())};
                               })
                       .ok());
     };

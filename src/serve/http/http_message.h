@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "serve/http/request_body.h"
 #include "serve/request_context.h"
 
 namespace sightline::serve {
@@ -21,7 +22,7 @@ struct HttpRequest {
   std::string query;      // as sent, without the "?"
   NamedTexts headers;     // names in lower case, in the order sent
   NamedTexts parameters;  // of the route's pattern, without escapes: {"id", "front door"}
-  std::string body;
+  RequestBody body;
   bool from_unix_socket = false;
   std::string client;  // its address: "192.0.2.1", "2001:db8::1"; "unix" for the Unix socket
   std::shared_ptr<RequestContext> context;  // of the server's gate; null without one

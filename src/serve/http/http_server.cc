@@ -140,8 +140,9 @@ class HttpServer::Impl final : public HttpConnectionHost {
             .failed = failed_.load(std::memory_order_relaxed),
             .requests = requests_.load(std::memory_order_relaxed),
             .errors = errors_.load(std::memory_order_relaxed),
-            .bodies_bytes = bodies_bytes_.load(std::memory_order_relaxed),
-            .bodies_refused = bodies_refused_.load(std::memory_order_relaxed),
+            .bodies_bytes = bodies_->taken_bytes(),
+            .bodies_kept_bytes = bodies_->kept_bytes(),
+            .bodies_refused = bodies_->refused(),
             .answers_bytes = answers_bytes_.load(std::memory_order_relaxed),
             .answers_refused = answers_refused_.load(std::memory_order_relaxed),
             .timed_out = timed_out_.load(std::memory_order_relaxed),
@@ -189,11 +190,15 @@ class HttpServer::Impl final : public HttpConnectionHost {
     connections_[connection.place].alarm_us = at_us;
     if (at_us < next_look_us_ - kLookEveryUs) LookAt(at_us);
   }
-  bool TakeRoom(size_t bytes) override {
-    return Take(bytes, options_.max_bodies_bytes, bodies_bytes_, bodies_refused_);
-  }
-  void GiveRoom(size_t bytes) override {
-    bodies_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  BodyMemory& bodies() override { return *bodies_; }
+  void TidyBodies() override {
+    if (tidying_ || stopping_) return;
+    tidy_pause_.expires_after(kTidyEvery);
+    tidy_pause_.async_wait([this](ErrorCode error) {
+      tidying_ = false;
+      if (!error && bodies_->Tidy()) TidyBodies();
+    });
+    tidying_ = true;
   }
   bool TakeAnswerRoom(size_t bytes) override {
     return Take(bytes, options_.max_answers_bytes, answers_bytes_, answers_refused_);
@@ -242,6 +247,10 @@ class HttpServer::Impl final : public HttpConnectionHost {
 
   // Alarms are looked for in one pass over an array, never more often than this.
   static constexpr int64_t kLookEveryUs = 20'000;
+
+  // Memory of bodies that nobody needed for twice as long is given back. Chosen.
+  static constexpr std::chrono::seconds kTidyEvery{1};
+
   struct Place {
     HttpConnection* connection;
     int64_t alarm_us;
@@ -334,6 +343,8 @@ class HttpServer::Impl final : public HttpConnectionHost {
     tcp_.acceptor.close(ignored);
     unix_.acceptor.close(ignored);
     work_.reset();
+    tidy_pause_.cancel();
+    bodies_->StopKeeping();
     // They do not end before this returns.
     for (size_t i = 0; i < connections_.size(); ++i) connections_[i].connection->EndWhenAnswered();
     if (connections_.empty()) return;
@@ -398,14 +409,16 @@ class HttpServer::Impl final : public HttpConnectionHost {
   // The rest up to box_ on the server's thread, too.
   std::vector<Place> connections_;
   asio::steady_timer clock_{context_};
+  asio::steady_timer tidy_pause_{context_};
+  bool tidying_ = false;
   int64_t next_look_us_ = kNever;
   // What waits for an answer from elsewhere.
   std::unordered_map<uint64_t, std::shared_ptr<HttpConnection>> waiting_;
   uint64_t next_number_ = 0;
   const std::shared_ptr<Box> box_ = std::make_shared<Box>();
-  std::atomic<size_t> bodies_bytes_{0};
+  const std::shared_ptr<BodyMemory> bodies_ = BodyMemory::Make(options_.max_bodies_bytes);
   std::atomic<size_t> answers_bytes_{0};
-  std::atomic<uint64_t> bodies_refused_{0}, answers_refused_{0}, timed_out_{0};
+  std::atomic<uint64_t> answers_refused_{0}, timed_out_{0};
   std::atomic<uint64_t> handshakes_failed_{0}, asleep_{0};
   const std::shared_ptr<FeedCounts> feed_counts_ = std::make_shared<FeedCounts>();
   std::atomic<uint64_t> open_{0}, accepted_{0}, refused_{0}, failed_{0}, requests_{0}, errors_{0};

@@ -76,6 +76,7 @@ struct HttpServerStats {
   uint64_t requests = 0;        // answered, whatever the status
   uint64_t errors = 0;          // of these with a status from 400 on
   uint64_t bodies_bytes = 0;    // of requests that are being read or answered
+  uint64_t bodies_kept_bytes = 0;  // of memory that waits for the next ones
   uint64_t bodies_refused = 0;  // requests for which max_bodies_bytes left no room
   uint64_t answers_bytes = 0;   // that wait to be read
   uint64_t answers_refused = 0;  // for which max_answers_bytes left no room

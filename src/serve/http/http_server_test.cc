@@ -47,7 +47,8 @@ class HttpServerTest : public ::testing::Test {
       ASSERT_TRUE(server_->Route(method, path, std::move(handler)).ok());
     };
     add("GET", "/hello", [](const HttpRequest&) { return HttpResponse{.body = "hello\n"}; });
-    add("POST", "/echo", [](const HttpRequest& r) { return HttpResponse{.body = r.body}; });
+    add("POST", "/echo",
+        [](const HttpRequest& r) { return HttpResponse{.body = std::string(r.body.view())}; });
     add("GET", "/big",
         [](const HttpRequest&) { return HttpResponse{.body = std::string(32 << 20, 'x')}; });
     add("GET", "/throw",

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <boost/asio/error.hpp>
 #include <boost/beast/http/error.hpp>
+#include <charconv>
+#include <cstring>
 #include <exception>
 #include <utility>
 
@@ -18,9 +20,18 @@ namespace {
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
 
-constexpr size_t kFirstRead = 1024;  // holds most heads; the room of a connection that is idle
-constexpr size_t kFirstPiece = size_t{16} * 1024;  // of a large body; chosen
-constexpr int64_t kLookUs = 100'000;               // for clients that left while they wait
+constexpr size_t kFirstRead = 1024;   // holds most heads; the room of a connection that is idle
+constexpr int64_t kLookUs = 100'000;  // for clients that left while they wait
+constexpr size_t kReadBodyAtOnce = size_t{1} << 20;  // before others have their turn; chosen
+
+// Where in the body that begins which is best read where it lies; 0 where nobody says.
+size_t AlignedAt(const HttpRequest& request, std::string_view header) {
+  size_t at = 0;
+  if (header.empty()) return at;
+  const std::string_view text = request.Header(header);
+  std::from_chars(text.data(), text.data() + text.size(), at);
+  return at;
+}
 
 // Path and query of the target; the form with scheme and host, which servers must understand, too.
 void SplitTarget(std::string_view target, HttpRequest* request) {
@@ -41,13 +52,13 @@ HttpSession::HttpSession(HttpConnectionHost& host, HttpStream&& stream, bool fro
     : host_(host),
       stream_(std::move(stream)),
       buffer_(host.options().max_head_bytes + kReadAtOnce),
+      room_(host.bodies()),
       from_unix_socket_(from_unix_socket),
       refused_(refused) {
   host_.Began(*this);
 }
 
 HttpSession::~HttpSession() {
-  ShrinkRoom(0);
   if (phase_ == Phase::kAsleep) host_.CountAsleep(-1);
   if (answer_room_bytes_ > 0) host_.GiveAnswerRoom(answer_room_bytes_);
   exchange_.End();
@@ -209,8 +220,8 @@ void HttpSession::OnHead(ErrorCode error) {
   // What there is no room for now is not worth reading. But room is held only for what has come and the
   // next piece, or those who announce much and send nothing would keep out all others.
   const size_t announced = length.value_or(0);
-  if (!NeedRoom(announced)) return RefuseFull();
-  ShrinkRoom(std::min(announced, kFirstPiece));
+  if (!room_.Need(announced)) return RefuseFull();
+  room_.Shrink(std::min(announced, BodyPlace::kFirstPiece));
   parser.body_limit(limit);
   const std::string_view expect = request.Header("expect");
   if (expect.empty()) return ReadBody();
@@ -252,31 +263,50 @@ void HttpSession::ReadBody() {
   const auto length = parser.content_length();
   if (!length) return ReadChunks();
   // A body of known size goes straight to its place, past the parser and its small buffer.
+  BodyPlace& place = turn_->place;
+  place.Begin(*length, AlignedAt(turn_->request, turn_->route.options.aligned_by));
   const size_t have = std::min<size_t>(buffer_.size(), *length);
-  if (!NeedRoom(have)) return RefuseFull();
-  turn_->request.body.assign(static_cast<const char*>(buffer_.data().data()), have);
-  turn_->body_bytes = have;
+  // As far as it is worth a question.
+  const size_t waiting = *length - have > BodyPlace::kFirstPiece ? stream_.WaitingBytes() : 0;
+  if (have + waiting > 0 && !place.Grow(have + waiting, room_)) return RefuseFull();
+  std::memcpy(place.free(), buffer_.data().data(), have);
+  place.Came(have);
   buffer_.consume(have);
-  ReadRest(*length);
+  ReadRest();
 }
 
-// In pieces that grow with what has come: who announces much and sends little has touched little.
-void HttpSession::ReadRest(size_t length) {
-  std::string& body = turn_->request.body;
-  const size_t have = turn_->body_bytes;
-  if (have >= length) return Answer();
-  if (have == body.size()) {
-    const size_t next = std::min(length, have + std::max(kFirstPiece, have));
-    if (!NeedRoom(next)) return RefuseFull();
-    if (next > length / 4) body.reserve(length);  // copied once more at most
-    body.resize(next);
+// In pieces that grow with what has come.
+void HttpSession::ReadRest() {
+  BodyPlace& place = turn_->place;
+  for (size_t now = 0; !place.whole() && now < kReadBodyAtOnce;) {
+    if (place.free_bytes() == 0 && !place.Grow(stream_.WaitingBytes(), room_)) return RefuseFull();
+    if (stream_.secure()) return AwaitRest();
+    ErrorCode error;
+    const size_t bytes = stream_.ReadNow({place.free(), place.free_bytes()}, error);
+    if (error == asio::error::would_block) return AwaitRest();
+    if (error) return;
+    place.Came(bytes);
+    now += bytes;
   }
-  AllowTime(host_.options().request_timeout_us, have);
-  stream_.async_read_some(asio::buffer(body.data() + have, body.size() - have),
-                          [self = Self(), length](ErrorCode error, size_t bytes) {
+  if (!place.whole()) return AwaitRest();
+  turn_->request.body = place.Take();
+  if (turn_->request.body.is_block()) host_.TidyBodies();
+  Answer();
+}
+
+void HttpSession::AwaitRest() {
+  BodyPlace& place = turn_->place;
+  AllowTime(host_.options().request_timeout_us, place.have());
+  if (!stream_.secure()) {
+    return stream_.AwaitRead([self = Self()](ErrorCode error) {
+      if (!error) self->ReadRest();
+    });
+  }
+  stream_.async_read_some(asio::buffer(place.free(), place.free_bytes()),
+                          [self = Self()](ErrorCode error, size_t bytes) {
                             if (error) return;
-                            self->turn_->body_bytes += bytes;
-                            self->ReadRest(length);
+                            self->turn_->place.Came(bytes);
+                            self->ReadRest();
                           });
 }
 
@@ -286,11 +316,11 @@ void HttpSession::ReadChunks() {
   ErrorCode error;
   while (!turn.parser.is_done() && !error && buffer_.size() > 0) {
     buffer_.consume(turn.parser.put(buffer_.data(), error));
-    if (!NeedRoom(turn.request.body.capacity())) return RefuseFull();
+    if (!room_.Need(turn.request.body.text().capacity())) return RefuseFull();
   }
   if (turn.parser.is_done()) {
-    turn.request.body.shrink_to_fit();
-    ShrinkRoom(turn.request.body.size());
+    turn.request.body.text().shrink_to_fit();
+    room_.Shrink(turn.request.body.size());
     return Answer();
   }
   if (error && error != http::error::need_more) return RefuseBroken(error);
@@ -306,18 +336,6 @@ void HttpSession::ReadChunks() {
                             self->buffer_.commit(bytes);
                             self->ReadChunks();
                           });
-}
-
-bool HttpSession::NeedRoom(size_t bytes) {
-  if (bytes <= room_bytes_) return true;
-  if (!host_.TakeRoom(bytes - room_bytes_)) return false;
-  room_bytes_ = bytes;
-  return true;
-}
-
-void HttpSession::ShrinkRoom(size_t bytes) {
-  if (bytes < room_bytes_) host_.GiveRoom(room_bytes_ - bytes);
-  room_bytes_ = std::min(room_bytes_, bytes);
 }
 
 void HttpSession::Answer() {

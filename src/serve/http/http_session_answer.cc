@@ -63,15 +63,17 @@ void HttpSession::Send(HttpResponse&& response, bool keep_alive, bool head_only)
   if (HttpExchange* const exchange = exchange_.get()) {
     exchange->status = response.status;
     exchange->answered_us = began_us_;
-    exchange->body_bytes = std::max<uint64_t>(exchange->body_bytes, turn.request.body.size());
+    exchange->body_bytes =
+        std::max<uint64_t>({exchange->body_bytes, turn.request.body.size(), turn.place.have()});
     if (exchange->context != nullptr) {
       for (const auto& header : exchange->context->answer_headers) {
         response.headers.push_back(header);
       }
     }
   }
-  turn.request.body = std::string();
-  ShrinkRoom(0);
+  turn.request.body = RequestBody();
+  turn.place = BodyPlace();
+  room_.Shrink(0);
   phase_ = Phase::kAnswer;
   keep_alive_ = keep_alive;
   SetDeadline(began_us_ + host_.options().write_timeout_us);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "serve/http/body_place_internal.h"
 #include "serve/http/gated_exchange_internal.h"
 #include "serve/http/http_connection_internal.h"
 #include "serve/http/http_stream_internal.h"
@@ -45,7 +46,7 @@ class HttpSession final : public HttpConnection {
     HttpRequest request;
     RequestParser parser;
     Router::Found route;
-    size_t body_bytes = 0;   // of the body that came, where its size is known
+    BodyPlace place;         // of a body whose length is known, until it is whole
     HttpReply::Asker asker;  // of an asynchronous handler
     HttpResponse response;
     std::string head;
@@ -66,7 +67,8 @@ class HttpSession final : public HttpConnection {
   // Asks the gate; true when it refused, and its answer is on its way.
   bool IsRefusedByGate(size_t body_bytes, bool chunked);
   void ReadBody();
-  void ReadRest(size_t length);
+  void ReadRest();
+  void AwaitRest();
   void ReadChunks();
   void Answer();
   void AnswerByFeed();
@@ -76,10 +78,6 @@ class HttpSession final : public HttpConnection {
   void Send(HttpResponse&& response, bool keep_alive, bool head_only);
   void Write();
   void OnSent(ErrorCode error);
-  // Room for so many bytes in all; false, and none more than before, when there is not so much.
-  bool NeedRoom(size_t bytes);
-  // Gives back what is beyond.
-  void ShrinkRoom(size_t bytes);
   // Reads what is left of the body of a request that was refused, then the next request.
   void PassOver();
   void DiscardRest();
@@ -102,7 +100,7 @@ class HttpSession final : public HttpConnection {
   std::string client_;      // asked for once
   int64_t began_us_ = 0;    // the first byte of the request came, or the first of the answer goes
   int64_t deadline_us_ = HttpConnectionHost::kNever;
-  size_t room_bytes_ = 0;         // taken for the body
+  BodyRoom room_;                 // taken for the body
   size_t answer_room_bytes_ = 0;  // taken for the answer
   size_t pass_over_bytes_ = 0;    // of the body that nobody wants
   size_t lingered_bytes_ = 0;

@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -163,6 +164,26 @@ size_t HttpStream::WriteNow(std::span<const asio::const_buffer> from, ErrorCode&
   error =
       errno == EAGAIN || errno == EINTR ? ErrorCode(asio::error::would_block) : SystemError(errno);
   return 0;
+}
+
+size_t HttpStream::ReadNow(asio::mutable_buffer to, ErrorCode& error) {
+  error = {};
+  const ssize_t got = recv(socket_.native_handle(), to.data(), to.size(), MSG_DONTWAIT);
+  if (got > 0) return static_cast<size_t>(got);
+  if (got == 0) {
+    error = asio::error::eof;
+  } else {
+    error = errno == EAGAIN || errno == EINTR ? ErrorCode(asio::error::would_block)
+                                              : SystemError(errno);
+  }
+  return 0;
+}
+
+size_t HttpStream::WaitingBytes() {
+  int bytes = 0;
+  return ioctl(socket_.native_handle(), FIONREAD, &bytes) == 0 && bytes > 0
+             ? static_cast<size_t>(bytes)
+             : 0;
 }
 
 bool HttpStream::CanDiscard() {

@@ -96,6 +96,10 @@ class HttpStream {
   void AwaitRead(Handler&& handler) {
     socket_.async_wait(Socket::wait_read, std::forward<Handler>(handler));
   }
+  // Reads what can be read at once; `error` is would_block when there is nothing now. Only without TLS.
+  size_t ReadNow(boost::asio::mutable_buffer to, ErrorCode& error);
+  // Bytes that have come and were not read yet, with TLS as they travel.
+  size_t WaitingBytes();
   // Whether DiscardNow() works: over TCP without TLS.
   bool CanDiscard();
   // Throws away what can be read at once, up to so many bytes, without copying it (MSG_TRUNC, tcp(7)). 0 with

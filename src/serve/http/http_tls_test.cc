@@ -63,7 +63,7 @@ class HttpTlsTest : public ::testing::Test {
                         "POST", "/echo",
                         [](const HttpRequest& request) {
                           HttpResponse both{.body = "echo:"};
-                          both.more_body = {request.body};
+                          both.more_body = {std::string(request.body.view())};
                           return both;
                         },
                         large)

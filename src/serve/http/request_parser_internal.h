@@ -45,12 +45,12 @@ class RequestParser final : public boost::beast::http::basic_parser</*isRequest=
   void on_header_impl(ErrorCode&) override {}
   void on_body_init_impl(const Size&, ErrorCode&) override {}
   size_t on_body_impl(Text body, ErrorCode&) override {
-    request_.body.append(body.data(), body.size());
+    request_.body.text().append(body.data(), body.size());
     return body.size();
   }
   void on_chunk_header_impl(uint64_t, Text, ErrorCode&) override {}
   size_t on_chunk_body_impl(uint64_t, Text body, ErrorCode&) override {
-    request_.body.append(body.data(), body.size());
+    request_.body.text().append(body.data(), body.size());
     return body.size();
   }
   void on_finish_impl(ErrorCode&) override {}

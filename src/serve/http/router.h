@@ -42,6 +42,9 @@ struct RouteOptions {
   RouteRole role = RouteRole::kAdmin;  // a route that says nothing is nobody else's
   // Of a request's body; more is answered with 413. Unset: none for GET and DELETE, else the server's.
   std::optional<size_t> max_body_bytes = {};
+  // A header in lower case that says how many bytes of a body stand before others which are best read where
+  // they lie: in large bodies these begin on a boundary of 64. Empty: none.
+  std::string_view aligned_by = {};
   // What it says of itself (route_document.h), for /openapi.json; null: nothing.
   std::shared_ptr<const RouteDocument> document = {};
 };

@@ -217,7 +217,7 @@ absl::StatusOr<PictureUpload> ReadUpload(HttpRequest& request) {
   const std::string_view header = request.Header("content-type");
   const std::string_view type = MediaTypeOf(header);
   if (request.body.empty()) return InvalidArgument("no picture: the body is empty");
-  const auto body = std::make_shared<const std::string>(std::move(request.body));
+  const auto body = std::make_shared<const RequestBody>(std::move(request.body));
   upload.backing = body;
   if (SameWord(type, "multipart/form-data")) {
     SL_RETURN_IF_ERROR(ReadForm(header, *body, upload));

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "serve/http/request_body.h"
 #include "serve/inference/infer_message.h"
 #include "serve/inference/shared_memory.h"
 
@@ -39,7 +40,7 @@ class JsonReader {
   // the binary tensors. `body` is kept by the request as long as its tensors lie in it.
   // InvalidArgument with what is wrong and where; NotFound for shared memory that is not registered;
   // OutOfRange for too much JSON.
-  absl::StatusOr<RestInferRequest> ReadInferRequest(std::string body,
+  absl::StatusOr<RestInferRequest> ReadInferRequest(RequestBody body,
                                                     std::optional<size_t> header_bytes,
                                                     const SharedMemory& shared_memory);
 

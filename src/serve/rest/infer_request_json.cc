@@ -329,7 +329,7 @@ struct JsonReader::Parser {
 JsonReader::JsonReader() : parser_(std::make_unique<Parser>()) {}
 JsonReader::~JsonReader() = default;
 
-absl::StatusOr<RestInferRequest> JsonReader::ReadInferRequest(std::string body,
+absl::StatusOr<RestInferRequest> JsonReader::ReadInferRequest(RequestBody body,
                                                               std::optional<size_t> header_bytes,
                                                               const SharedMemory& shared_memory) {
   const size_t json_bytes = header_bytes.value_or(body.size());
@@ -345,11 +345,10 @@ absl::StatusOr<RestInferRequest> JsonReader::ReadInferRequest(std::string body,
                      "the JSON of a request may have at most {} bytes; send tensors as binary data",
                      kMostJsonBytes);
   }
-  const auto backing = std::make_shared<std::string>(std::move(body));
+  const auto backing = std::make_shared<RequestBody>(std::move(body));
   // simdjson looks at a block behind the text.
-  if (backing->capacity() < json_bytes + simdjson::SIMDJSON_PADDING) {
-    backing->reserve(json_bytes + simdjson::SIMDJSON_PADDING);
-  }
+  static_assert(simdjson::SIMDJSON_PADDING <= RequestBody::kBehind);
+  if (backing->size() < json_bytes + simdjson::SIMDJSON_PADDING) backing->ReadableBehind();
   dom::parser large{kMostJsonBytes};
   dom::parser& parser = json_bytes <= kKeptJsonBytes ? parser_->kept : large;
   if (&parser == &large || !parser_->ready) {

@@ -334,9 +334,11 @@ class RouteList {
         [routes = routes_, handler](const HttpRequest& r) { return handler(*routes, r); }, options);
   }
   template <typename Handler>
-  void AddAsync(std::string_view path, size_t most_bytes, Document document, Handler handler) {
+  void AddAsync(std::string_view path, size_t most_bytes, Document document, Handler handler,
+                std::string_view aligned_by = {}) {
     if (!status_.ok()) return;
     RouteOptions options;
+    options.aligned_by = aligned_by;
     options.document = std::move(document);
     options.max_body_bytes = most_bytes;
     options.role = RoleOf("POST", path);
@@ -401,7 +403,8 @@ absl::Status AddRestRoutes(InferenceService& service, const RestOptions& options
         RestDocument("Tensors in, tensors out", "InferResponse", RestBody::kInfer, "InferRequest"),
         [](RestRoutes& r, HttpRequest&& q, const HttpReply& reply) {
           r.Infer(std::move(q), reply);
-        });
+        },
+        "inference-header-content-length");
   }
   list.Add("POST", "/v2/repository/index",
            RestDocument("The models that there are", "List", RestBody::kJson),
