@@ -55,7 +55,6 @@ std::atomic<bool> reload{false};  // SIGHUP: certificates and the access log, at
 
 constexpr std::chrono::milliseconds kLook{20};  // for signals
 constexpr int kLooksPerTlsLook = 250;           // for new certificates
-constexpr size_t kMostConnections = 16384;      // chosen
 constexpr size_t kOtherFiles = 1024;            // gRPC's connections, models, logs; chosen
 constexpr size_t kMostScrapers = 256;           // connections to --metrics; chosen
 constexpr int64_t kScrapeUs = 1'000'000;        // that their answers get at the end; chosen
@@ -87,14 +86,15 @@ struct Servers {
 
 // Null for "off".
 absl::StatusOr<std::unique_ptr<serve::HttpServer>> MakeHttp(
-    const std::string& option, const std::string& where, size_t connections, int64_t drain_us,
-    std::shared_ptr<const serve::TlsCredentials> tls, serve::HttpGate* gate) {
+    const std::string& option, const std::string& where, size_t connections, size_t of_one_address,
+    int64_t drain_us, std::shared_ptr<const serve::TlsCredentials> tls, serve::HttpGate* gate) {
   if (where == "off") return std::unique_ptr<serve::HttpServer>();
   const absl::StatusOr<ListenAddress> address = ParseListenAddress(where);
   if (!address.ok()) return WithContext(address.status(), option);
   serve::HttpServerOptions options;
   options.tcp = *address;
   options.max_connections = connections;
+  options.max_connections_per_address = of_one_address;
   options.stop_timeout_us = drain_us;
   options.gate = gate;
   options.tls = std::move(tls);
@@ -124,7 +124,7 @@ absl::StatusOr<std::unique_ptr<serve::GrpcServer>> MakeGrpc(serve::InferenceServ
 void RaiseFileLimit(bool shared_memory) {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  const rlim_t needed = kMostConnections + kMostScrapers + kOtherFiles +
+  const rlim_t needed = serve::kMostHttpConnections + kMostScrapers + kOtherFiles +
                         (shared_memory ? serve::SharedMemory::kMostRegions : 0);
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);  // what is left as it was is told below
@@ -266,10 +266,11 @@ absl::Status Serve(const ServeArguments& arguments) {
   serve::AddPictureEnsembles(*servers.cached, *servers.service);
   SL_ASSIGN_OR_RETURN(servers.gate, MakeGate(config, *servers.service));
   serve::AccessGate* const gate = servers.gate.get();
-  SL_ASSIGN_OR_RETURN(
-      servers.http, MakeHttp("--http", config.http, kMostConnections, config.drain_us, tls, gate));
+  SL_ASSIGN_OR_RETURN(servers.http,
+                      MakeHttp("--http", config.http, serve::kMostHttpConnections,
+                               config.address_connections, config.drain_us, tls, gate));
   SL_ASSIGN_OR_RETURN(servers.metrics, MakeHttp("--metrics", config.metrics, kMostScrapers,
-                                                kScrapeUs, nullptr, gate));
+                                                /*of_one_address=*/0, kScrapeUs, nullptr, gate));
   SL_ASSIGN_OR_RETURN(servers.grpc, MakeGrpc(*servers.service, config.grpc, config.tls, gate));
   if (servers.http == nullptr && servers.grpc == nullptr) {
     return InvalidArgument("nothing is left to serve on: --http and --grpc are off");

@@ -388,6 +388,7 @@ absl::StatusOr<ServingConfig> ParseServingConfig(std::string_view text, const st
         {"address_rate", Rate(1e9, &config.access.address_limits.rate_per_s)},
         {"address_burst", Rate(1e9, &config.access.address_limits.burst)},
         {"address_concurrency", Whole(1, 1 << 20, &config.access.address_limits.concurrency)},
+        {"address_connections", Whole(0, kMostHttpConnections, &config.address_connections)},
         {"access_log", FileAt(folder, &config.access.access_log)},
         {"otlp", Text(&config.access.otlp)},
         {"trace_sampling", Share(&config.access.trace_sampling)}};

@@ -16,6 +16,8 @@
 
 namespace sightline::serve {
 
+inline constexpr size_t kMostHttpConnections = 16384;  // chosen
+
 struct ServingConfig {
   // [ADDRESS:]PORT, or "off".
   std::string http = "8000";
@@ -26,6 +28,8 @@ struct ServingConfig {
   std::string trace_file;
   TlsFiles tls;  // of HTTP and gRPC, not of metrics; empty: none
   int64_t drain_us = 30'000'000;
+  // HTTP connections of one address, of kMostHttpConnections together; 0: as many as of all.
+  size_t address_connections = kMostHttpConnections / 4 * 3;
   AccessOptions access;
   // Where cached answers lie: "" in memory, else redis://...; a secret, if it has a password.
   std::string cache;

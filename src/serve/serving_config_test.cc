@@ -22,6 +22,7 @@ model_control: false
 address_rate: 20/s
 address_burst: 40
 address_concurrency: 4
+address_connections: 100
 access_log: /var/log/access.log
 otlp: http://collector:4318/v1/traces
 trace_sampling: 0.25
@@ -80,6 +81,7 @@ models:
   EXPECT_EQ(config->access.address_limits.rate_per_s, 20);
   EXPECT_EQ(config->access.address_limits.burst, 40);
   EXPECT_EQ(config->access.address_limits.concurrency, 4);
+  EXPECT_EQ(config->address_connections, 100u);
   EXPECT_EQ(config->access.access_log, "/var/log/access.log");
   EXPECT_EQ(config->access.otlp, "http://collector:4318/v1/traces");
   EXPECT_EQ(config->access.trace_sampling, 0.25);
@@ -142,6 +144,8 @@ TEST(ServingConfig, MistakesAreToldWithTheirPlace) {
   EXPECT_THAT(told("shared_memory: yes\n"), HasSubstr("true or false"));
   EXPECT_THAT(told("drain: soon\n"), HasSubstr("30s"));
   EXPECT_THAT(told("address_rate: 0\n"), HasSubstr("100/s"));
+  EXPECT_THAT(told("cache_tls: {certificate: a}\n"), HasSubstr("or neither"));
+  EXPECT_THAT(told("address_connections: 16385\n"), HasSubstr("from 0 to 16384"));
   EXPECT_THAT(told("trace_sampling: 2\n"), HasSubstr("from 0 to 1"));
   EXPECT_THAT(told("[]\n"), HasSubstr("a map"));
   EXPECT_THAT(told("http: 1\nhttp: 2\n"), HasSubstr("s.yaml:2"));
@@ -151,6 +155,7 @@ TEST(ServingConfig, NothingIsTheDefaults) {
   const auto config = ParseServingConfig("", "s.yaml");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->http, "8000");
+  EXPECT_EQ(config->address_connections, 12288u);
   EXPECT_FALSE(config->shared_memory);
   EXPECT_EQ(config->access.keys, "");
   EXPECT_TRUE(config->access.model_control);

@@ -14,6 +14,9 @@ constexpr MetricInfo kConnections = {"sightline_http_connections", kGauge,
                                      "HTTP connections that are open"};
 constexpr MetricInfo kRefused = {"sightline_http_connections_refused_total", kCounter,
                                  "HTTP connections beyond the most that are allowed"};
+constexpr MetricInfo kAddressRefused = {"sightline_http_address_connections_refused_total",
+                                        kCounter,
+                                        "Of these, beyond the most that one address may have"};
 constexpr MetricInfo kRequests = {"sightline_http_requests_total", kCounter,
                                   "HTTP requests answered"};
 constexpr MetricInfo kErrors = {"sightline_http_errors_total", kCounter,
@@ -41,6 +44,7 @@ constexpr MetricInfo kFeedLost = {"sightline_http_feed_messages_lost_total", kCo
 void CollectHttp(const HttpServerStats& stats, MetricWriter& text) {
   text.Write(kConnections, {}, static_cast<double>(stats.connections));
   text.Write(kRefused, {}, static_cast<double>(stats.refused));
+  text.Write(kAddressRefused, {}, static_cast<double>(stats.address_refused));
   text.Write(kRequests, {}, static_cast<double>(stats.requests));
   text.Write(kErrors, {}, static_cast<double>(stats.errors));
   text.Write(kBodies, {}, static_cast<double>(stats.bodies_bytes));

@@ -6,6 +6,7 @@
 #include "base/uuid.h"
 #include "serve/access/api_key.h"
 #include "serve/access/trace_context.h"
+#include "serve/http/client_address.h"
 
 namespace sightline::serve {
 namespace {
@@ -117,7 +118,8 @@ std::optional<Refusal> AccessGate::Check(const Caller& caller, RouteRole needed,
     context.source = key->source;
     context.models = key->models;
   } else {
-    context.source = kAddressSource | static_cast<uint32_t>(HashString(caller.client).low);
+    context.source =
+        kAddressSource | static_cast<uint32_t>(HashString(NetworkOf(caller.client)).low);
   }
   const bool is_open = (needed == RouteRole::kHealth && options_.open_health) ||
                        (needed == RouteRole::kMetrics && options_.open_metrics);
@@ -142,7 +144,7 @@ std::optional<Refusal> AccessGate::Check(const Caller& caller, RouteRole needed,
   if (!counts || is_open) return std::nullopt;
   if (key != nullptr) return Count(key->record.id, key->record.limits, context);
   if (caller.client.empty()) return std::nullopt;  // counted where the address is known
-  return Count("@" + std::string(caller.client), options_.address_limits, context);
+  return Count("@" + NetworkOf(caller.client), options_.address_limits, context);
 }
 
 std::optional<Refusal> AccessGate::Count(const std::string& who, const CallerLimits& limits,

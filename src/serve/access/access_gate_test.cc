@@ -66,7 +66,7 @@ class AccessGateTest : public ::testing::Test {
           const std::string& route = "/route") {
     request_ = HttpRequest();
     request_.method = "POST";
-    request_.client = "192.0.2.1";
+    request_.client = client_;
     if (!authorization.empty()) request_.headers.emplace_back("authorization", authorization);
     for (const auto& header : headers_) request_.headers.push_back(header);
     if (!model.empty()) request_.parameters.emplace_back("model", model);
@@ -99,6 +99,7 @@ class AccessGateTest : public ::testing::Test {
   AccessOptions options_;
   TestClock clock_;
   int64_t busy_us_ = 0;
+  std::string client_ = "192.0.2.1";
   NamedTexts headers_;
   HttpRequest request_;
   std::optional<HttpResponse> answer_;
@@ -213,6 +214,16 @@ TEST_F(AccessGateTest, WithoutKeysAddressesHaveLimits) {
   EXPECT_EQ(Ask(kInfer, ""), 0);
   EXPECT_EQ(Ask(kInfer, ""), 429);
   EXPECT_EQ(Ask(kInfer, "Bearer another"), 429) << "what nobody checks makes nobody another";
+  client_ = "192.0.2.2";
+  EXPECT_EQ(Ask(kInfer, ""), 0);
+  client_ = "2001:db8::1";
+  EXPECT_EQ(Ask(kInfer, ""), 0);
+  const uint32_t source = request_.context->source;
+  client_ = "2001:db8::1:2:3:4";
+  EXPECT_EQ(Ask(kInfer, ""), 429) << "the other addresses of a network are its own";
+  EXPECT_EQ(request_.context->source, source);
+  client_ = "2001:db8:0:1::1";
+  EXPECT_EQ(Ask(kInfer, ""), 0);
 }
 
 TEST_F(AccessGateTest, WhoAsksIsTheSameSource) {

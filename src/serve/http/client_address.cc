@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace sightline::serve {
@@ -27,6 +28,18 @@ std::string ClientAddressOf(int socket) {
     }
   }
   return text;
+}
+
+std::string NetworkOf(std::string_view address) {
+  std::string text(address);
+  in6_addr v6{};
+  if (address.find(':') == std::string_view::npos) return text;
+  // A link's own addresses have its name behind them, where they are shown with it.
+  if (inet_pton(AF_INET6, text.substr(0, text.find('%')).c_str(), &v6) != 1) return text;
+  std::fill(std::begin(v6.s6_addr) + 8, std::end(v6.s6_addr), uint8_t{0});
+  char network[INET6_ADDRSTRLEN] = "";
+  inet_ntop(AF_INET6, &v6, network, sizeof(network));
+  return std::string(network) + "/64";
 }
 
 }  // namespace sightline::serve

@@ -25,6 +25,8 @@
 #include "base/mutex.h"
 #include "base/thread.h"
 #include "base/time.h"
+#include "serve/http/address_seats_internal.h"
+#include "serve/http/client_address.h"
 #include "serve/http/feed_queue_internal.h"
 #include "serve/http/http_session_internal.h"
 #include "serve/http/tls_credentials.h"
@@ -137,6 +139,7 @@ class HttpServer::Impl final : public HttpConnectionHost {
             .asleep = asleep_.load(std::memory_order_relaxed),
             .accepted = accepted_.load(std::memory_order_relaxed),
             .refused = refused_.load(std::memory_order_relaxed),
+            .address_refused = address_refused_.load(std::memory_order_relaxed),
             .failed = failed_.load(std::memory_order_relaxed),
             .requests = requests_.load(std::memory_order_relaxed),
             .errors = errors_.load(std::memory_order_relaxed),
@@ -289,16 +292,28 @@ class HttpServer::Impl final : public HttpConnectionHost {
 
   void Welcome(HttpStream::Socket&& socket, bool from_unix_socket) {
     accepted_.fetch_add(1, std::memory_order_relaxed);
-    const bool refused = connections_.size() >= options_.max_connections;
-    if (refused) refused_.fetch_add(1, std::memory_order_relaxed);
-    if (connections_.size() >= options_.max_connections + kMostRefusals) return;  // closes it
+    const bool is_full = connections_.size() >= options_.max_connections;
+    const size_t most_of_one = options_.max_connections_per_address;
+    std::shared_ptr<const void> seat;
+    size_t of_one = 0;
+    if (most_of_one > 0 && !from_unix_socket) {
+      seat = seats_->Take(NetworkOf(ClientAddressOf(socket.native_handle())), &of_one);
+    }
+    const bool is_address_full = of_one > most_of_one;
+    if (is_full || is_address_full) refused_.fetch_add(1, std::memory_order_relaxed);
+    if (is_address_full) address_refused_.fetch_add(1, std::memory_order_relaxed);
+    // Closes it.
+    if (connections_.size() >= options_.max_connections + kMostRefusals) return;
+    if (of_one > most_of_one + kMostRefusals) return;
     ErrorCode ignored;
     socket.native_non_blocking(true, ignored);
     // The last piece of an answer does not wait until the one before was acknowledged.
     if (!from_unix_socket) socket.set_option(tcp::no_delay(true), ignored);
     const bool secure = options_.tls != nullptr && !from_unix_socket;
     HttpStream stream(std::move(socket), secure ? options_.tls->context() : nullptr);
-    std::make_shared<HttpSession>(*this, std::move(stream), from_unix_socket, refused)->Start();
+    stream.Keep(std::move(seat));
+    const int refusal = is_full ? 503 : is_address_full ? 429 : 0;
+    std::make_shared<HttpSession>(*this, std::move(stream), from_unix_socket, refusal)->Start();
   }
 
   static bool Take(size_t bytes, size_t most, std::atomic<size_t>& taken,
@@ -419,7 +434,8 @@ class HttpServer::Impl final : public HttpConnectionHost {
   const std::shared_ptr<BodyMemory> bodies_ = BodyMemory::Make(options_.max_bodies_bytes);
   std::atomic<size_t> answers_bytes_{0};
   std::atomic<uint64_t> answers_refused_{0}, timed_out_{0};
-  std::atomic<uint64_t> handshakes_failed_{0}, asleep_{0};
+  std::atomic<uint64_t> handshakes_failed_{0}, asleep_{0}, address_refused_{0};
+  const std::shared_ptr<AddressSeats> seats_ = std::make_shared<AddressSeats>();
   const std::shared_ptr<FeedCounts> feed_counts_ = std::make_shared<FeedCounts>();
   std::atomic<uint64_t> open_{0}, accepted_{0}, refused_{0}, failed_{0}, requests_{0}, errors_{0};
   std::thread thread_;

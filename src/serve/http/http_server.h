@@ -9,7 +9,7 @@
 // Threads: Route() before Start(); the rest from any but the server's own. Handlers run one after the
 // other on the thread "http": while one works, nobody else is answered. They may throw; the answer is
 // then 500. Those of RouteAsync() answer when they have the answer, and others are served meanwhile.
-// Bounds: connections beyond the most are answered 503 and closed. A request's head must come within
+// Bounds: connections beyond the most are answered 503 and closed, those beyond the most of one address 429. A request's head must come within
 // its time and size (431), its body within its size (413, by route) and no slower than min_bytes_per_s,
 // which is also what an answer must be read at; who is slower or idle for too long is closed. All bodies
 // that are being read or answered have a bound together, too, and so have all answers that wait to be
@@ -42,6 +42,8 @@ struct HttpServerOptions {
 
   // All chosen, not measured.
   size_t max_connections = 256;
+  // Of one client, by NetworkOf() (client_address.h), but not of the Unix socket's; 0: as many as of all.
+  size_t max_connections_per_address = 0;
   size_t max_head_bytes = 16 * 1024;
   size_t max_body_bytes = 1024 * 1024;          // of routes that say nothing else
   size_t max_bodies_bytes = size_t{512} << 20;  // of all requests together
@@ -71,7 +73,8 @@ struct HttpServerStats {
   uint64_t connections = 0;  // open now
   uint64_t asleep = 0;       // of these, idle ones without buffers
   uint64_t accepted = 0;
-  uint64_t refused = 0;         // beyond max_connections
+  uint64_t refused = 0;          // beyond max_connections, or those of an address
+  uint64_t address_refused = 0;  // of these beyond max_connections_per_address
   uint64_t failed = 0;          // not accepted for want of a descriptor or memory; tried again soon
   uint64_t requests = 0;        // answered, whatever the status
   uint64_t errors = 0;          // of these with a status from 400 on

@@ -48,13 +48,13 @@ void SplitTarget(std::string_view target, HttpRequest* request) {
 }  // namespace
 
 HttpSession::HttpSession(HttpConnectionHost& host, HttpStream&& stream, bool from_unix_socket,
-                         bool refused)
+                         int refusal)
     : host_(host),
       stream_(std::move(stream)),
       buffer_(host.options().max_head_bytes + kReadAtOnce),
       room_(host.bodies()),
       from_unix_socket_(from_unix_socket),
-      refused_(refused) {
+      refusal_(refusal) {
   host_.Began(*this);
 }
 
@@ -128,7 +128,7 @@ void HttpSession::AwaitRequest() {
   }
   const int64_t now_us = host_.NowUs();
   phase_ = Phase::kIdle;
-  deadline_us_ = now_us + (refused_                     ? kLingerUs
+  deadline_us_ = now_us + (refusal_ != 0                ? kLingerUs
                            : first && host_.IsCrowded() ? host_.options().request_timeout_us
                                                         : host_.options().idle_timeout_us);
   host_.SetAlarm(*this, std::min(deadline_us_, now_us + host_.options().asleep_after_us));
@@ -191,7 +191,7 @@ void HttpSession::ReadHead() {
 
 void HttpSession::OnHead(ErrorCode error) {
   if (error) return RefuseBroken(error);
-  if (refused_) return Refuse(503, "too many connections; try again later");
+  if (refusal_ != 0) return RefuseCrowd();
   RequestParser& parser = turn_->parser;
   HttpRequest& request = turn_->request;
   if (auto refusal = RefusalOfHead(request, parser.version(), parser.hosts())) {

@@ -37,6 +37,14 @@ void HttpSession::RefuseFull() {
   Send(std::move(full), /*keep_alive=*/false, /*head_only=*/false);
 }
 
+void HttpSession::RefuseCrowd() {
+  HttpResponse full = ErrorResponse(
+      refusal_, refusal_ == 429 ? "too many connections of this address; try again later"
+                                : "too many connections; try again later");
+  full.headers.emplace_back("Retry-After", "1");
+  Send(std::move(full), /*keep_alive=*/false, /*head_only=*/false);
+}
+
 void HttpSession::SendLater(HttpResponse&& response) {
   Send(std::move(response), keep_alive_ && !host_.stopping(), head_only_);
 }

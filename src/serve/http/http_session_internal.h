@@ -20,8 +20,9 @@ namespace sightline::serve {
 
 class HttpSession final : public HttpConnection {
  public:
-  // `refused`: the server is full, which is all that it answers.
-  HttpSession(HttpConnectionHost& host, HttpStream&& stream, bool from_unix_socket, bool refused);
+  // `refusal`: the status that is all that it answers, 503 of a server that is full and 429 of an address
+  // that has too many connections; 0: none.
+  HttpSession(HttpConnectionHost& host, HttpStream&& stream, bool from_unix_socket, int refusal);
   ~HttpSession() override;
 
   void Start();
@@ -75,6 +76,7 @@ class HttpSession final : public HttpConnection {
   void Refuse(int status, std::string_view message);
   void RefuseBroken(ErrorCode error);
   void RefuseFull();
+  void RefuseCrowd();
   void Send(HttpResponse&& response, bool keep_alive, bool head_only);
   void Write();
   void OnSent(ErrorCode error);
@@ -106,7 +108,7 @@ class HttpSession final : public HttpConnection {
   size_t lingered_bytes_ = 0;
   Phase phase_ = Phase::kIdle;
   const bool from_unix_socket_;
-  const bool refused_;
+  const int refusal_;        // its status; 0: none
   bool keep_alive_ = false;  // of the request that is being answered
   bool head_only_ = false;
   bool first_ = true;  // no request came yet

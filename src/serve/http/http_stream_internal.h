@@ -34,6 +34,9 @@ class HttpStream {
   HttpStream(Socket&& socket, const std::shared_ptr<ssl_ctx_st>& tls);
   HttpStream(HttpStream&&) noexcept = default;
 
+  // Goes when the connection does.
+  void Keep(std::shared_ptr<const void> seat) { seat_ = std::move(seat); }
+
   executor_type get_executor() { return socket_.get_executor(); }
   int native_handle() { return socket_.native_handle(); }
   bool is_open() const { return socket_.is_open(); }
@@ -170,6 +173,7 @@ class HttpStream {
   Progress Write(boost::asio::const_buffer from, size_t* bytes, ErrorCode* error);
   Progress After(int result, ErrorCode* error);
 
+  std::shared_ptr<const void> seat_;
   Socket socket_;
   std::unique_ptr<ssl_st, FreeTls> tls_;
   std::string scratch_;

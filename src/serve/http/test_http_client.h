@@ -17,8 +17,15 @@ namespace sightline::serve {
 
 class RawClient {
  public:
-  static RawClient Tcp(uint16_t port, int receive_buffer_bytes = 0) {
+  // `from`: its own address, one of 127.0.0.0/8.
+  static RawClient Tcp(uint16_t port, int receive_buffer_bytes = 0, const char* from = nullptr) {
     RawClient client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (from != nullptr) {
+      sockaddr_in own{};
+      own.sin_family = AF_INET;
+      EXPECT_EQ(inet_pton(AF_INET, from, &own.sin_addr), 1);
+      EXPECT_EQ(bind(client.fd_, reinterpret_cast<sockaddr*>(&own), sizeof(own)), 0);
+    }
     if (receive_buffer_bytes > 0) {
       setsockopt(client.fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof(int));
     }
