@@ -196,6 +196,27 @@ TEST_F(GuardedRoutesTest, ARevokedKeyStopsWhileTheServerRuns) {
   EXPECT_TRUE(Until([&] { return StatusOf(Ask("GET", "/v2", Bearer(KeyRole::kViewer))) == 401; }));
 }
 
+TEST_F(GuardedRoutesTest, WhoListensWithARevokedKeyHearsNothingMore) {
+  Start();
+  RawClient client = RawClient::Tcp(server_->address()->port);
+  client.SetPatience(60);
+  ASSERT_TRUE(client.Say("GET /v1/cameras/door/results HTTP/1.1\r\nHost: h\r\n" +
+                         Bearer(KeyRole::kInfer) + "\r\n"));
+  EXPECT_EQ(StatusOf(client.HearUntil("\r\n\r\n")), 200);
+  ASSERT_TRUE(EditKeyFile(access_.keys, [](std::vector<KeyRecord>& keys) {
+                for (KeyRecord& key : keys) key.revoked_utc_us = 1;
+                return absl::OkStatus();
+              }).ok());
+  EXPECT_EQ(client.HearAll(), "");
+  EXPECT_TRUE(Until([&] { return server_->stats().feeds == 0; }));
+  server_.reset();
+  gate_.reset();
+  const auto line = nlohmann::json::parse(*ReadWholeFile(access_.access_log, 1 << 20));
+  EXPECT_EQ(line["status"], 200);
+  EXPECT_EQ(line["refused"], "key");
+  EXPECT_GT(line["bytes_out"], 100);
+}
+
 TEST_F(GuardedRoutesTest, AnInferenceLeavesItsTimesInTheLog) {
   Start();
   const std::string answer =

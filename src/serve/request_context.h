@@ -30,7 +30,8 @@ struct RequestContext {
   std::shared_ptr<const std::vector<std::string>> models;
   // Put on the answer, whatever it is: names and values of headers.
   std::vector<std::pair<std::string, std::string>> answer_headers;
-  std::string_view refused;  // why the gate let it not in, a word of the program; "": it did
+  // Why the gate let it not in, or, where it listens, not go on: a word of the program. "": it did.
+  std::string_view refused;
   std::shared_ptr<const void> ticket;
 
   bool MayUse(std::string_view model) const {

@@ -192,6 +192,15 @@ std::optional<HttpResponse> AccessGate::Admit(HttpRequest& head, std::string_vie
   return RefusalAnswer(*entry.refusal);
 }
 
+bool AccessGate::MayGoOn(const HttpExchange& exchange) {
+  const RequestContext* const context = exchange.context.get();
+  if (keys_ == nullptr || context == nullptr || context->key_id.empty()) return true;
+  const std::shared_ptr<const KnownKey> key = keys_->FindId(context->key_id);
+  if (key == nullptr || !MayDo(key->record.role, exchange.role)) return false;
+  const std::vector<std::string>& models = key->record.models;
+  return context->models == nullptr ? models.empty() : *context->models == models;
+}
+
 HttpResponse RefusalAnswer(const Refusal& refusal) {
   int status = 403;
   if (refusal.kind == RefusalKind::kKey) status = 401;

@@ -86,6 +86,8 @@ class AccessGate final : public HttpGate {
   // HttpGate:
   std::optional<HttpResponse> Admit(HttpRequest& head, std::string_view route,
                                     const RouteOptions& options) override;
+  // As long as the key is valid and still allows what it did.
+  bool MayGoOn(const HttpExchange& exchange) override;
   void Ended(const HttpExchange& exchange) override;
 
   struct Entry {

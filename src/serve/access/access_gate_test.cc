@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -246,6 +247,53 @@ TEST_F(AccessGateTest, ABusyModelIsRefusedBeforeTheBody) {
   EXPECT_EQ(Header(answer_->headers, "Retry-After"), "2");
   EXPECT_EQ(Ask(kViewer, "", "busy"), 0);
   EXPECT_EQ(Ask(kInfer, "", "idle"), 0);
+}
+
+TEST_F(AccessGateTest, WhoListensMayGoOnAsLongAsTheKeyAllowsIt) {
+  const std::string key = AddKey(KeyRole::kInfer, {}, {"m"});
+  Open();
+  ASSERT_EQ(Ask(kInfer, "Bearer " + key), 0);
+  HttpExchange listens;
+  listens.role = kInfer;
+  listens.context = request_.context;
+  EXPECT_TRUE(gate_->MayGoOn(listens));
+  const auto may_with = [&](const std::function<void(KeyRecord&)>& change) {
+    KeyRecord before;
+    const auto edit = [&](const std::function<void(KeyRecord&)>& with) {
+      ASSERT_TRUE(EditKeyFile(options_.keys, [&](std::vector<KeyRecord>& keys) {
+                    with(keys.at(0));
+                    return absl::OkStatus();
+                  }).ok());
+    };
+    edit([&](KeyRecord& record) {
+      before = record;
+      change(record);
+    });
+    Open();
+    const bool may = gate_->MayGoOn(listens);
+    edit([&](KeyRecord& record) { record = before; });
+    return may;
+  };
+  EXPECT_TRUE(may_with([](KeyRecord& key) { key.limits.rate_per_s = 1; }));
+  EXPECT_TRUE(may_with([](KeyRecord& key) { key.role = KeyRole::kAdmin; }));
+  EXPECT_FALSE(may_with([](KeyRecord& key) { key.role = KeyRole::kViewer; }));
+  EXPECT_FALSE(may_with([](KeyRecord& key) { key.revoked_utc_us = 1; }));
+  EXPECT_FALSE(may_with([&](KeyRecord& key) { key.expires_utc_us = clock_.NowUtcUs(); }));
+  EXPECT_FALSE(may_with([](KeyRecord& key) { key.models.clear(); })) << "it hears of others now";
+  EXPECT_FALSE(may_with([](KeyRecord& key) { key.id = "000000000000"; }));
+  ASSERT_TRUE(EditKeyFile(options_.keys, [&](std::vector<KeyRecord>& keys) {
+                keys[0].expires_utc_us = clock_.NowUtcUs() + 1;
+                return absl::OkStatus();
+              }).ok());
+  Open();
+  EXPECT_TRUE(gate_->MayGoOn(listens));
+  clock_.Advance(1);
+  EXPECT_FALSE(gate_->MayGoOn(listens)) << "without the file being another one";
+  options_.keys = "";
+  Open();
+  ASSERT_EQ(Ask(kInfer, ""), 0);
+  listens.context = request_.context;
+  EXPECT_TRUE(gate_->MayGoOn(listens));
 }
 
 TEST_F(AccessGateTest, RequestIdsComeBack) {

@@ -88,16 +88,19 @@ void KeyTable::Loop() {
 std::shared_ptr<const KnownKey> KeyTable::Find(std::string_view key) const {
   const std::string_view id = KeyIdOf(key);
   if (id.empty()) return nullptr;
+  std::shared_ptr<const KnownKey> known = FindId(id);
+  const bool is_it = known != nullptr && SameHash(HashOfKey(key), known->record.sha256);
+  return is_it ? known : nullptr;
+}
+
+std::shared_ptr<const KnownKey> KeyTable::FindId(std::string_view id) const {
   std::shared_ptr<const Keys> keys;
   {
     const MutexLock lock(mutex_);
     keys = keys_;
   }
   const auto at = keys->find(std::string(id));
-  if (at == keys->end() || !SameHash(HashOfKey(key), at->second->record.sha256) ||
-      !at->second->record.ValidAt(clock_.NowUtcUs())) {
-    return nullptr;
-  }
+  if (at == keys->end() || !at->second->record.ValidAt(clock_.NowUtcUs())) return nullptr;
   return at->second;
 }
 

@@ -41,6 +41,10 @@ class KeyTable {
   // Cost: a look-up, and a SHA-256 where the id is known.
   std::shared_ptr<const KnownKey> Find(std::string_view key) const EXCLUDES(mutex_);
 
+  // The record of that id, if there is one and it is valid now; else null. For callers who have proved
+  // themselves before.
+  std::shared_ptr<const KnownKey> FindId(std::string_view id) const EXCLUDES(mutex_);
+
   // Reads the file again if it is another one than before.
   void Look() EXCLUDES(mutex_);
   size_t size() const EXCLUDES(mutex_);

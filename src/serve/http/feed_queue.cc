@@ -47,6 +47,17 @@ void FeedQueue::End() {
   wake_();
 }
 
+void FeedQueue::Cut() {
+  {
+    const MutexLock lock(mutex_);
+    if (!open_) return;
+    messages_.clear();
+    bytes_ = 0;
+    if (std::exchange(ended_, true) || std::exchange(woken_, true)) return;
+  }
+  wake_();
+}
+
 bool FeedQueue::open() const {
   const MutexLock lock(mutex_);
   return open_ && !ended_;

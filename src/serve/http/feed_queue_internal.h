@@ -29,6 +29,8 @@ class FeedQueue final : public HttpFeed {
 
   bool Send(std::shared_ptr<const FeedMessage> message) override;
   void End() override;
+  // The same, and what waits is not sent.
+  void Cut();
   bool open() const override;
   uint64_t lost() const override;
 

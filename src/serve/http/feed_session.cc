@@ -44,10 +44,13 @@ void AppendEvent(const FeedMessage& message, std::string* to) {
 class EventStreamSession final : public FeedConnection {
  public:
   explicit EventStreamSession(HttpConnectionHost& host) : FeedConnection(host) {}
+  ~EventStreamSession() override {
+    if (stream_) SetWrittenBytes(stream_->written_bytes());
+  }
 
   void EndWhenAnswered() override { queue()->End(); }
   void Close() override { stream_->Close(); }
-  void OnAlarm(int64_t) override {
+  void OnFeedAlarm() override {
     if (writing_) host().TimedOut();
     if (writing_ || ended_) return Close();
     unsent_ += ":\n\n";
@@ -56,6 +59,7 @@ class EventStreamSession final : public FeedConnection {
   void OnWake() override {
     if (stream_ && !writing_) Write();
   }
+  bool is_stuck() const override { return writing_; }
 
  private:
   void Begin(HttpStream&& stream) override {
@@ -87,7 +91,7 @@ class EventStreamSession final : public FeedConnection {
       if (unsent_.empty()) {
         if (queue()->at_end()) return Finish();
         unsent_.shrink_to_fit();
-        return host().SetAlarm(*this, host().NowUs() + kCommentUs);
+        return SetFeedAlarm(host().NowUs() + kCommentUs);
       }
       ErrorCode error;
       const asio::const_buffer bytes(unsent_.data(), unsent_.size());
@@ -95,7 +99,7 @@ class EventStreamSession final : public FeedConnection {
       if (!error) continue;
       if (error != asio::error::would_block) return Close();
       writing_ = true;
-      host().SetAlarm(*this, host().NowUs() + host().options().write_timeout_us);
+      SetFeedAlarm(host().NowUs() + host().options().write_timeout_us);
       return stream_->AwaitWrite([self = Self()](ErrorCode failed) {
         self->writing_ = false;
         if (!failed) self->Write();
@@ -106,7 +110,7 @@ class EventStreamSession final : public FeedConnection {
     ended_ = true;
     stream_->ShutdownWrites();
     if (host().stopping()) return Close();
-    host().SetAlarm(*this, host().NowUs() + kLingerUs);
+    SetFeedAlarm(host().NowUs() + kLingerUs);
   }
 
   std::optional<HttpStream> stream_;
@@ -139,8 +143,36 @@ void FeedConnection::Start(HttpStream&& stream, GatedExchange&& exchange) {
     told->status = 200;
     told->answered_us = host_.NowUs();
     told->complete = true;  // as far as a feed is ever complete
+    next_look_us_ = told->answered_us + HttpGate::kFeedLookUs;
   }
+  written_before_ = stream.written_bytes();
   Begin(std::move(stream));
+}
+
+void FeedConnection::SetFeedAlarm(int64_t at_us) {
+  feed_alarm_us_ = at_us;
+  host_.SetAlarm(*this, std::min(feed_alarm_us_, next_look_us_));
+}
+
+void FeedConnection::OnAlarm(int64_t now_us) {
+  if (now_us >= next_look_us_) {
+    HttpExchange* const told = exchange_->get();
+    is_revoked_ = !host_.options().gate->MayGoOn(*told);
+    next_look_us_ = is_revoked_ ? HttpConnectionHost::kNever : now_us + HttpGate::kFeedLookUs;
+    if (is_revoked_) {
+      if (told->context != nullptr) told->context->refused = "key";
+      queue_->Cut();
+      if (is_stuck()) return Close();
+    }
+  }
+  const bool is_due = now_us >= feed_alarm_us_;
+  SetFeedAlarm(is_due ? HttpConnectionHost::kNever : feed_alarm_us_);
+  if (is_due) OnFeedAlarm();
+}
+
+void FeedConnection::SetWrittenBytes(uint64_t bytes) {
+  HttpExchange* const told = exchange_ ? exchange_->get() : nullptr;
+  if (told != nullptr) told->sent_bytes = bytes - written_before_;
 }
 
 void FeedConnection::AddGateHeaders(NamedTexts* headers) {

@@ -3,13 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/mutex.h"
 #include "base/test_until.h"
 #include "serve/http/feed_queue_internal.h"
+#include "serve/http/http_gate.h"
 #include "serve/http/http_server.h"
 #include "serve/http/test_http_client.h"
 
@@ -24,6 +27,39 @@ constexpr int kPatienceS = 30;
 std::shared_ptr<const FeedMessage> Message(const std::string& data, const std::string& id = "") {
   return std::make_shared<const FeedMessage>(FeedMessage{.id = id, .data = data});
 }
+
+// Lets everyone in, and on until it is told otherwise.
+class FeedGate final : public HttpGate {
+ public:
+  std::optional<HttpResponse> Admit(HttpRequest& head, std::string_view,
+                                    const RouteOptions&) override {
+    head.context = std::make_shared<RequestContext>();
+    return std::nullopt;
+  }
+  bool MayGoOn(const HttpExchange&) override { return may_go_on; }
+  void Ended(const HttpExchange& exchange) override {
+    const MutexLock lock(mutex_);
+    ended_.push_back(exchange);
+  }
+  // Of the route's first request that is over.
+  HttpExchange WaitForEnd(std::string_view route) const {
+    HttpExchange found;
+    EXPECT_TRUE(Until([&] {
+      const MutexLock lock(mutex_);
+      for (const HttpExchange& one : ended_) {
+        if (one.route == route) found = one;
+      }
+      return !found.route.empty();
+    }));
+    return found;
+  }
+
+  std::atomic<bool> may_go_on{true};
+
+ private:
+  mutable Mutex mutex_;
+  std::vector<HttpExchange> ended_ GUARDED_BY(mutex_);
+};
 
 class HttpFeedTest : public ::testing::Test {
  protected:
@@ -93,6 +129,7 @@ class HttpFeedTest : public ::testing::Test {
   }
 
   HttpServerOptions options_;
+  FeedGate gate_;
   Mutex mutex_;
   std::vector<std::shared_ptr<HttpFeed>> feeds_ GUARDED_BY(mutex_);
   std::unique_ptr<HttpServer> server_;
@@ -250,6 +287,121 @@ TEST_F(HttpFeedTest, TheEndOfTheServerEndsThem) {
   EXPECT_FALSE(feed->Send(Message("too late")));
   server_.reset();
   EXPECT_FALSE(other->Send(Message("much too late")));
+}
+
+TEST_F(HttpFeedTest, WhoMayNotGoOnIsToldNothingMore) {
+  options_.gate = &gate_;
+  Start();
+  RawClient events = Listener();
+  RawClient socket = Client();
+  ASSERT_TRUE(socket.Say(Upgrade()));
+  EXPECT_THAT(socket.HearUntil("\r\n\r\n"), StartsWith("HTTP/1.1 101 "));
+  for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(Feed(i)->Send(Message("a")));
+  EXPECT_EQ(events.HearUntil("\n\n"), "data: a\n\n");
+  EXPECT_EQ(HearFrame(socket).second, "a");
+  gate_.may_go_on = false;
+  EXPECT_EQ(events.HearAll(), "");
+  const auto [opcode, reason] = HearFrame(socket);
+  EXPECT_EQ(opcode, 0x88);
+  EXPECT_EQ(reason.substr(0, 2), "\x03\xF0") << "1008, policy";
+  for (size_t i = 0; i < 2; ++i) EXPECT_FALSE(Feed(i)->Send(Message("b")));
+  EXPECT_EQ(gate_.WaitForEnd("/feed/{id}").context->refused, "key");
+}
+
+TEST_F(HttpFeedTest, WhoMayNotGoOnAndReadsNothingIsLeft) {
+  options_.gate = &gate_;
+  options_.feed_bytes = size_t{64} << 20;
+  options_.write_timeout_us = int64_t{3600} * 1'000'000;
+  Start();
+  RawClient slow = Client(4096);
+  ASSERT_TRUE(slow.Say("GET /feed/1 HTTP/1.1\r\nHost: h\r\n\r\n"));
+  const auto message = Message(std::string(1'000'000, 'x'));
+  for (int i = 0; i < 32; ++i) Feed(0)->Send(message);
+  gate_.may_go_on = false;
+  EXPECT_TRUE(Until([&] { return server_->stats().connections == 0; }));
+}
+
+TEST_F(HttpFeedTest, WhatListenersGetIsCounted) {
+  options_.gate = &gate_;
+  Start();
+  RawClient events = Client();
+  EXPECT_EQ(StatusOf(events.Get("/hello")), 200) << "counted by itself";
+  ASSERT_TRUE(events.Say("GET /feed/1 HTTP/1.1\r\nHost: h\r\n\r\n"));
+  std::string heard = events.HearUntil("\r\n\r\n");
+  Feed(0)->Send(Message(std::string(1000, 'x')));
+  Feed(0)->End();
+  heard += events.HearAll();
+  EXPECT_GT(heard.size(), 1000u);
+  EXPECT_EQ(gate_.WaitForEnd("/feed/{id}").sent_bytes, heard.size());
+}
+
+TEST_F(HttpFeedTest, WhatWebSocketsGetIsCounted) {
+  options_.gate = &gate_;
+  Start();
+  RawClient socket = Client();
+  ASSERT_TRUE(socket.Say(Upgrade()));
+  std::string heard = socket.HearUntil("\r\n\r\n");
+  Feed(0)->Send(Message(std::string(1000, 'x')));
+  heard += socket.HearBytes(4 + 1000);
+  Feed(0)->End();
+  ASSERT_TRUE(socket.Say(Frame(8, "\x03\xE8")));
+  heard += socket.HearAll();
+  EXPECT_GT(heard.size(), 1000u);
+  EXPECT_EQ(gate_.WaitForEnd("/feed/{id}").sent_bytes, heard.size());
+}
+
+TEST_F(HttpFeedTest, AnAddressHasSoManyConnections) {
+  options_.max_connections_per_address = 2;
+  Start();
+  RawClient listens = Listener();
+  EXPECT_EQ(StatusOf(Client().Get("/hello")), 200);
+  EXPECT_TRUE(Until([&] { return server_->stats().connections == 1; }));
+  RawClient second = Client();
+  EXPECT_EQ(StatusOf(second.Get("/hello")), 200);
+  RawClient third = Client();
+  EXPECT_EQ(StatusOf(third.Get("/hello")), 429) << "who listens counts, too";
+  EXPECT_EQ(third.HearAll(), "");
+  RawClient other = RawClient::Tcp(server_->address()->port, 0, "127.0.0.2");
+  EXPECT_EQ(StatusOf(other.Get("/hello")), 200);
+  std::vector<RawClient> many;
+  for (int i = 0; i < 100; ++i) {
+    many.push_back(Client());
+    ASSERT_TRUE(many.back().connected());
+  }
+  EXPECT_TRUE(Until([&] { return server_->stats().address_refused == 101; }));
+  EXPECT_LE(server_->stats().connections, 3u + 32u) << "and only some are told why";
+  EXPECT_EQ(server_->stats().refused, 101u);
+  many.clear();
+  Feed(0)->End();
+  EXPECT_EQ(listens.HearAll(), "");
+  EXPECT_TRUE(Until([&] {
+    RawClient again = Client();
+    return StatusOf(again.Get("/hello")) == 200;
+  })) << "places are given back";
+}
+
+TEST_F(HttpFeedTest, AWebSocketThatDoesNotAnswerTheEndIsNotWaitedFor) {
+  options_.close_timeout_us = 20'000;
+  options_.request_timeout_us = options_.stop_timeout_us = int64_t{3600} * 1'000'000;
+  Start();
+  RawClient socket = Client();
+  ASSERT_TRUE(socket.Say(Upgrade()));
+  EXPECT_THAT(socket.HearUntil("\r\n\r\n"), StartsWith("HTTP/1.1 101 "));
+  Feed(0)->End();
+  EXPECT_EQ(HearFrame(socket).first, 0x88);
+  EXPECT_TRUE(Until([&] { return server_->stats().connections == 0; }));
+  EXPECT_EQ(server_->stats().timed_out, 0u) << "nothing was slow";
+}
+
+TEST_F(HttpFeedTest, TheEndOfTheServerWaitsForNoWebSocketLongerThanItsBound) {
+  options_.close_timeout_us = options_.request_timeout_us = int64_t{3600} * 1'000'000;
+  options_.stop_timeout_us = 20'000;
+  Start();
+  RawClient socket = Client();
+  ASSERT_TRUE(socket.Say(Upgrade()));
+  EXPECT_THAT(socket.HearUntil("\r\n\r\n"), StartsWith("HTTP/1.1 101 "));
+  server_->Stop();
+  EXPECT_EQ(server_->stats().connections, 0u);
 }
 
 TEST(FeedQueue, OneMessageBeyondTheBytesIsLostItself) {

@@ -3,7 +3,7 @@
 //   class Gate final : public HttpGate { ... };
 //   auto server = HttpServer::Create({.tcp = address, .gate = &gate});
 //
-// Threads: both functions are called on the thread of the server, several servers may have one gate.
+// Threads: all functions are called on the thread of the server, several servers may have one gate.
 // They must return soon.
 #pragma once
 
@@ -47,6 +47,10 @@ class HttpGate {
   // What is returned is sent instead of asking the handler.
   virtual std::optional<HttpResponse> Admit(HttpRequest& head, std::string_view route,
                                             const RouteOptions& options) = 0;
+  // Whether a client that listens (http_feed.h) may go on: asked of each every kFeedLookUs, with what Admit()
+  // let in. With "no" nothing that waits for it is sent any more, and its connection ends.
+  virtual bool MayGoOn(const HttpExchange& /*exchange*/) { return true; }
+  static constexpr int64_t kFeedLookUs = 500'000;
   // Once for every request for which Admit() was called: after the answer was sent, or when the client
   // left, or with the server.
   virtual void Ended(const HttpExchange& exchange) = 0;

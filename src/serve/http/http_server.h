@@ -59,6 +59,8 @@ struct HttpServerOptions {
   int64_t write_timeout_us = 30'000'000;  // the same of an answer
   uint64_t min_bytes_per_s = 16 * 1024;
   int64_t stop_timeout_us = 1'000'000;  // what answers on their way get at Stop()
+  // What the client of a WebSocket has to answer that it ends.
+  int64_t close_timeout_us = 2'000'000;
   // What waits for each client of a feed; beyond it the oldest is lost.
   size_t feed_messages = 64;
   size_t feed_bytes = size_t{1} << 20;

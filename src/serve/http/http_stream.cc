@@ -135,7 +135,9 @@ HttpStream::Progress HttpStream::Write(asio::const_buffer from, size_t* bytes, E
   ERR_clear_error();
   errno = 0;
   const int result = SSL_write_ex(tls_.get(), from.data(), from.size(), bytes);
-  return result == 1 ? Progress::kDone : After(result, error);
+  if (result != 1) return After(result, error);
+  written_bytes_ += *bytes;
+  return Progress::kDone;
 }
 
 size_t HttpStream::WriteNow(std::span<const asio::const_buffer> from, ErrorCode& error) {
@@ -160,7 +162,10 @@ size_t HttpStream::WriteNow(std::span<const asio::const_buffer> from, ErrorCode&
     parts[message.msg_iovlen++] = {const_cast<void*>(one.data()), one.size()};
   }
   const ssize_t sent = sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (sent >= 0) return static_cast<size_t>(sent);
+  if (sent >= 0) {
+    written_bytes_ += static_cast<uint64_t>(sent);
+    return static_cast<size_t>(sent);
+  }
   error =
       errno == EAGAIN || errno == EINTR ? ErrorCode(asio::error::would_block) : SystemError(errno);
   return 0;

@@ -71,7 +71,13 @@ class HttpStream {
   Result<Handler> async_write_some(const Buffers& buffers, Handler&& handler) {
     return boost::asio::async_initiate<Handler, void(ErrorCode, size_t)>(
         [this](auto&& done, const Buffers& from) {
-          if (tls_ == nullptr) return socket_.async_write_some(from, std::move(done));
+          if (tls_ == nullptr) {
+            return socket_.async_write_some(
+                from, [this, done = std::move(done)](ErrorCode error, size_t bytes) mutable {
+                  written_bytes_ += bytes;
+                  done(error, bytes);
+                });
+          }
           Run(
               [this, from](size_t* bytes, ErrorCode* error) {
                 Piece piece(&scratch_);
@@ -85,6 +91,8 @@ class HttpStream {
         handler, buffers);
   }
 
+  // What was handed to the system, or to TLS above it, since the connection began.
+  uint64_t written_bytes() const { return written_bytes_; }
   // Writes what can be written at once; `error` is would_block when that was not all.
   size_t WriteNow(std::span<const boost::asio::const_buffer> from, ErrorCode& error);
   // Calls handler(error) when WriteNow() may do more.
@@ -177,6 +185,7 @@ class HttpStream {
   Socket socket_;
   std::unique_ptr<ssl_st, FreeTls> tls_;
   std::string scratch_;
+  uint64_t written_bytes_ = 0;
   bool write_waits_for_read_ = false;
   bool plain_http_ = false;
 };

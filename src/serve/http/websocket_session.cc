@@ -35,13 +35,18 @@ class WebSocketSession final : public FeedConnection {
     }
   }
 
+  ~WebSocketSession() override {
+    if (socket_) SetWrittenBytes(socket_->next_layer().written_bytes());
+  }
+
   void EndWhenAnswered() override { queue()->End(); }
   void Close() override { socket_->next_layer().Close(); }
-  void OnAlarm(int64_t) override {
-    host().TimedOut();
+  void OnFeedAlarm() override {
+    if (!closing_) host().TimedOut();
     Close();
   }
   void OnWake() override { Write(); }
+  bool is_stuck() const override { return writing_; }
 
  private:
   using Socket = websocket::stream<HttpStream, /*deflateSupported=*/false>;
@@ -89,20 +94,22 @@ class WebSocketSession final : public FeedConnection {
       return;
     }
     writing_ = true;
-    host().SetAlarm(*this, host().NowUs() + host().options().write_timeout_us);
+    SetFeedAlarm(host().NowUs() + host().options().write_timeout_us);
     socket_->async_write(asio::buffer(sent_->data), [self = Self()](ErrorCode error, size_t) {
       self->writing_ = false;
-      self->host().SetAlarm(*self, HttpConnectionHost::kNever);
+      self->SetFeedAlarm(HttpConnectionHost::kNever);
       if (error) return self->Close();
       self->Write();
     });
   }
   void Finish() {
-    writing_ = true;  // nothing more
-    socket_->async_close(
-        websocket::close_reason(host().stopping() ? websocket::close_code::going_away
-                                                  : websocket::close_code::normal),
-        [self = Self()](ErrorCode) { self->Close(); });
+    writing_ = closing_ = true;  // nothing more
+    SetFeedAlarm(host().NowUs() + host().options().close_timeout_us);
+    const websocket::close_code why = is_revoked()        ? websocket::close_code::policy_error
+                                      : host().stopping() ? websocket::close_code::going_away
+                                                          : websocket::close_code::normal;
+    socket_->async_close(websocket::close_reason(why),
+                         [self = Self()](ErrorCode) { self->Close(); });
   }
 
   beast::http::request<beast::http::empty_body> request_;
@@ -111,6 +118,7 @@ class WebSocketSession final : public FeedConnection {
   std::shared_ptr<const FeedMessage> sent_;
   bool accepted_ = false;
   bool writing_ = false;
+  bool closing_ = false;
 };
 
 }  // namespace
