@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,7 +34,13 @@ struct RequestContext {
   // Why the gate let it not in, or, where it listens, not go on: a word of the program. "": it did.
   std::string_view refused;
   std::shared_ptr<const void> ticket;
+  // Takes so many tokens more from the caller's rate than the one that let the request in, whether they are
+  // there or not; empty: there is no rate. For requests that turn out to be several. From any thread.
+  std::function<void(int64_t more)> charge;
 
+  void Charge(size_t more) const {
+    if (charge && more > 0) charge(static_cast<int64_t>(more));
+  }
   bool MayUse(std::string_view model) const {
     if (models == nullptr) return true;
     for (const std::string& one : *models) {

@@ -152,6 +152,9 @@ std::optional<Refusal> AccessGate::Count(const std::string& who, const CallerLim
   RateAnswer answer = limiter_.Take(who, limits);
   for (auto& header : RateHeaders(answer)) context.answer_headers.push_back(std::move(header));
   context.ticket = std::move(answer.ticket);
+  if (answer.admitted && answer.has_rate) {
+    context.charge = [this, who](int64_t more) { limiter_.Charge(who, more); };
+  }
   if (answer.admitted) return std::nullopt;
   if (answer.by_concurrency) {
     return Refusal{RefusalKind::kConcurrency,

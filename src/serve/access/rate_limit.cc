@@ -61,12 +61,20 @@ RateAnswer RateLimiter::Take(const std::string& name, const CallerLimits& limits
     if (answer.admitted) caller.tokens -= 1;
     answer.has_rate = true;
     answer.limit = static_cast<int64_t>(limits.capacity());
-    answer.remaining = static_cast<int64_t>(caller.tokens);
+    answer.remaining = std::max<int64_t>(0, static_cast<int64_t>(caller.tokens));
     answer.reset_us =
         static_cast<int64_t>((limits.capacity() - caller.tokens) / limits.rate_per_s * 1e6);
   }
   if (answer.admitted && limits.concurrency > 0) answer.ticket = caller.working;
   return answer;
+}
+
+void RateLimiter::Charge(const std::string& name, int64_t tokens) {
+  const MutexLock lock(mutex_);
+  const auto at = callers_.find(name);
+  if (at == callers_.end()) return;  // back at a full bucket, long ago
+  Fill(at->second, clock_.NowMonotonicUs());
+  at->second.tokens -= static_cast<double>(tokens);
 }
 
 size_t RateLimiter::callers() const {

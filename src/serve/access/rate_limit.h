@@ -1,7 +1,8 @@
 // How much each caller may ask: a token bucket for the rate, and a count of what is being worked on.
 //
-// A bucket of `burst` tokens fills with `rate` tokens a second; a request takes one. A caller is a key's
-// id or a client's address.
+// A bucket of `burst` tokens fills with `rate` tokens a second; a request takes one, and more afterwards
+// where it turns out to be several (Charge()): the bucket may then owe some. A caller is a key's id or a
+// client's address.
 //
 // Threads: safe; one lock for a look-up. Memory: callers that are back at a full bucket with nothing under
 // way are forgotten when there are many; beyond max_callers with none to forget, new ones are refused.
@@ -41,6 +42,8 @@ class RateLimiter {
 
   // A request of that caller. Limits may change from one to the next: a fuller bucket is cut.
   RateAnswer Take(const std::string& caller, const CallerLimits& limits) EXCLUDES(mutex_);
+  // So many tokens more of that caller, whether they are there or not: its next requests wait for them.
+  void Charge(const std::string& caller, int64_t tokens) EXCLUDES(mutex_);
   size_t callers() const EXCLUDES(mutex_);
 
  private:

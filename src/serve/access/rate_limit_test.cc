@@ -147,5 +147,25 @@ TEST(RateLimit, HeadersSayWhatIsLeft) {
   EXPECT_EQ(RetryAfterS(1'000'001), 2);
 }
 
+TEST(RateLimit, WhatTurnsOutToBeMoreIsOwed) {
+  TestClock clock;
+  RateLimiter limiter(clock);
+  const CallerLimits limits{.rate_per_s = 2, .burst = 3};
+  EXPECT_TRUE(limiter.Take("a", limits).admitted);
+  limiter.Charge("a", 7);  // 2 were left: 5 are owed
+  const RateAnswer refused = limiter.Take("a", limits);
+  EXPECT_FALSE(refused.admitted);
+  EXPECT_EQ(refused.remaining, 0);
+  EXPECT_EQ(refused.retry_after_us, 3'000'000) << "for 5 and its own";
+  EXPECT_EQ(refused.reset_us, 4'000'000);
+  EXPECT_TRUE(limiter.Take("b", limits).admitted);
+  clock.Advance(2'999'000);
+  EXPECT_FALSE(limiter.Take("a", limits).admitted);
+  clock.Advance(1'001);
+  EXPECT_TRUE(limiter.Take("a", limits).admitted);
+  limiter.Charge("nobody", 5);
+  EXPECT_EQ(limiter.callers(), 2u);
+}
+
 }  // namespace
 }  // namespace sightline::serve

@@ -154,6 +154,7 @@ void Run(const std::string& base, PictureService& pictures, std::unique_ptr<Infe
   if (rows == 0) {
     return ensemble->call.release()->Done(InvalidArgument("no picture in the input 'image'"));
   }
+  if (now.request.context != nullptr) now.request.context->Charge(rows - 1);
   PictureRequest common;
   common.model = base;
   common.version = now.model->version();

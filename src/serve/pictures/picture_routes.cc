@@ -157,6 +157,7 @@ class PictureRoutes {
     }
     const auto known = pictures_.Identify(common.model, common.version);
     if (!known.ok()) return reply(ErrorAnswer(known.status()));
+    if (common.context != nullptr) common.context->Charge(upload.pictures.size() - 1);
     const auto list = std::make_shared<PictureList>();
     list->model = common.model;
     for (const UploadedPicture& picture : upload.pictures) list->names.push_back(picture.name);

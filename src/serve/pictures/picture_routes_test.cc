@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "serve/http/http_gate.h"
 #include "serve/http/test_http_client.h"
 #include "serve/pictures/picture_upload.h"
 #include "serve/pictures/test_detector.h"
@@ -143,6 +145,38 @@ TEST_F(PictureRoutesTest, JsonWithSeveralPictures) {
         R"({"image":[[[[[[[[[[1]]]]]]]]]]})"}) {
     EXPECT_EQ(Post(kDetect, body, type).status, 400) << body;
   }
+}
+
+// Gives every request a context that counts what it is charged for.
+class ChargingGate final : public HttpGate {
+ public:
+  std::optional<HttpResponse> Admit(HttpRequest& head, std::string_view,
+                                    const RouteOptions&) override {
+    head.context = std::make_shared<RequestContext>();
+    head.context->charge = [this](int64_t more) { charged += more; };
+    return std::nullopt;
+  }
+  void Ended(const HttpExchange&) override {}
+  std::atomic<int64_t> charged{0};
+};
+
+TEST_F(PictureRoutesTest, EachPictureIsCharged) {
+  ChargingGate gate;
+  HttpServerOptions options;
+  options.tcp = ListenAddress{.address = "127.0.0.1", .port = 0};
+  options.gate = &gate;
+  auto server = HttpServer::Create(options);
+  ASSERT_TRUE(server.ok()) << server.status();
+  server_ = *std::move(server);
+  ASSERT_TRUE(AddPictureRoutes(*world_.pictures, {}, *server_).ok());
+  ASSERT_TRUE(server_->Start().ok());
+  EXPECT_EQ(Post(kDetect, jpeg_).status, 200);
+  EXPECT_EQ(gate.charged, 0) << "but for the token that it was let in with";
+  const std::string one = absl::Base64Escape(jpeg_);
+  const json body = {{"images", {one, one, one, absl::Base64Escape("no picture")}}};
+  EXPECT_EQ(Post(kDetect, body.dump(), "Content-Type: application/json\r\n").status, 200);
+  EXPECT_EQ(gate.charged, 3);
+  server_.reset();  // before its gate
 }
 
 // On which threads it was asked.

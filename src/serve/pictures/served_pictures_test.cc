@@ -194,9 +194,11 @@ TEST_F(ServedPicturesTest, TheQueueIsBounded) {
 
 absl::StatusOr<InferResponse> AskEnsemble(InferenceService& service,
                                           const std::vector<std::string>& pictures,
-                                          std::vector<WantedOutput> outputs = {}) {
+                                          std::vector<WantedOutput> outputs = {},
+                                          std::shared_ptr<RequestContext> context = nullptr) {
   InferRequest request;
   request.model = "double_pictures";
+  request.context = std::move(context);
   InferInput& input = request.inputs.emplace_back();
   input.name = "image";
   input.dtype = DataType::kString;
@@ -213,7 +215,12 @@ absl::StatusOr<InferResponse> AskEnsemble(InferenceService& service,
 
 TEST_F(ServedPicturesTest, TheEnsembleAnswersInTensors) {
   ASSERT_TRUE(world_.Start().ok());
-  const auto answer = AskEnsemble(*world_.service, {test::JpegOf(80, 40), test::JpegOf(40, 80)});
+  int64_t charged = 0;
+  const auto context = std::make_shared<RequestContext>();
+  context->charge = [&](int64_t more) { charged += more; };
+  const auto answer =
+      AskEnsemble(*world_.service, {test::JpegOf(80, 40), test::JpegOf(40, 80)}, {}, context);
+  EXPECT_EQ(charged, 1) << "for the second picture";
   ASSERT_TRUE(answer.ok()) << answer.status();
   EXPECT_EQ(answer->model, "double_pictures");
   ASSERT_EQ(answer->outputs.size(), 5u);
