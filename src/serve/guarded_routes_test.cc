@@ -256,6 +256,11 @@ TEST_F(GuardedRoutesTest, WhoWouldWaitTooLongIsRefusedAtOnce) {
   state_->WaitForRuns(1);
   const std::string refused = Ask("POST", "/v2/models/double/infer", Bearer(KeyRole::kInfer), body);
   EXPECT_EQ(StatusOf(refused), 503) << refused;
+  const std::string frame =
+      Ask("POST", "/v1/cameras/door/frames?model=double", Bearer(KeyRole::kInfer), "frame");
+  EXPECT_EQ(StatusOf(frame), 503) << frame;
+  EXPECT_THAT(frame, HasSubstr("too many requests wait for this model"));
+  EXPECT_EQ(cameras_.stats().cameras, 0u);
   EXPECT_THAT(refused, HasSubstr("Retry-After: 1\r\n"));
   // Nobody who is only looking is kept out, and neither is he who comes when it is idle again.
   EXPECT_EQ(StatusOf(Ask("GET", "/v2/models/double", Bearer(KeyRole::kViewer))), 200);
@@ -264,8 +269,8 @@ TEST_F(GuardedRoutesTest, WhoWouldWaitTooLongIsRefusedAtOnce) {
   EXPECT_EQ(StatusOf(Ask("POST", "/v2/models/double/infer", Bearer(KeyRole::kInfer), body)), 200);
   const std::string metrics = Ask("GET", "/metrics", Bearer(KeyRole::kViewer));
   EXPECT_THAT(metrics, HasSubstr("sightline_serve_overload_refused_total{model=\"double\","
-                                 "version=\"1\"} 1\n"));
-  EXPECT_THAT(metrics, HasSubstr("sightline_access_refused_total{reason=\"overload\"} 1\n"));
+                                 "version=\"1\"} 2\n"));
+  EXPECT_THAT(metrics, HasSubstr("sightline_access_refused_total{reason=\"overload\"} 2\n"));
 }
 
 }  // namespace

@@ -4,36 +4,18 @@
 #include <utility>
 
 #include "base/time.h"
+#include "serve/http/query_keys.h"
 #include "serve/http/route_document.h"
+#include "serve/rest/rest_routes.h"
 
 namespace sightline::serve {
 namespace {
 
-int HttpStatusOf(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kFailedPrecondition:
-      return 400;
-    case absl::StatusCode::kPermissionDenied:
-      return 403;
-    case absl::StatusCode::kNotFound:
-      return 404;
-    case absl::StatusCode::kResourceExhausted:
-      return 429;
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kCancelled:
-      return 503;
-    default:
-      return 500;
-  }
-}
-
+// Of those that are not taken: too many of what this caller asks for are the caller's own matter, unlike a
+// model's queue that is full.
 HttpResponse Refusal(const absl::Status& status) {
-  HttpResponse response = ErrorResponse(HttpStatusOf(status), MessageOf(status));
-  if (response.status == 429 || response.status == 503) {
-    response.headers.emplace_back("Retry-After", "1");
-  }
+  HttpResponse response = ErrorAnswer(status);
+  if (absl::IsResourceExhausted(status)) response.status = 429;
   return response;
 }
 
@@ -81,6 +63,7 @@ absl::StatusOr<PushedFrame> FrameOf(HttpRequest&& request) {
   frame.picture.bytes = *body;
   frame.picture.backing = body;
   if (request.context != nullptr) frame.picture.source = request.context->source;
+  frame.picture.context = std::move(request.context);
   return frame;
 }
 
@@ -93,7 +76,7 @@ void Push(PushCameras& cameras, HttpRequest&& request, const HttpReply& reply) {
   PushCameras::Done done;
   if (*wait) {
     done = [reply](const absl::StatusOr<std::shared_ptr<const FeedMessage>>& result) {
-      if (!result.ok()) return reply(Refusal(result.status()));
+      if (!result.ok()) return reply(ErrorAnswer(result.status()));
       reply({.content_type = "application/json", .body = (*result)->data + "\n"});
     };
   }
@@ -139,7 +122,9 @@ RouteDocument ResultsDocument() {
   document.tag = "cameras";
   document.path = {{"id", "The camera", ""}};
   document.answers = {{200, "Server-sent events", {{"text/event-stream", ""}}},
-                      {101, "The same over a WebSocket"}};
+                      {101, "The same over a WebSocket"},
+                      {400, "Parameters that make no sense", {{"application/json", kErrorSchema}}},
+                      {429, "Too many listen", {{"application/json", kErrorSchema}}}};
   return document;
 }
 
@@ -149,21 +134,29 @@ absl::Status AddPushCameraRoutes(PushCameras& cameras, const PushCameraRouteOpti
                                  HttpServer& server) {
   RouteOptions frames;
   frames.role = RouteRole::kInfer;
-  frames.document = std::make_shared<const RouteDocument>(FramesDocument());
+  const auto frames_document = std::make_shared<const RouteDocument>(FramesDocument());
+  frames.document = frames_document;
+  frames.model_in_query = true;
   frames.max_body_bytes = options.max_picture_bytes;
   SL_RETURN_IF_ERROR(server.RouteAsync(
       "POST", "/v1/cameras/{id}/frames",
-      [&cameras](HttpRequest&& request, const HttpReply& reply) {
+      [&cameras, frames_document](HttpRequest&& request, const HttpReply& reply) {
+        const absl::Status known = CheckQueryKeys(request, *frames_document);
+        if (!known.ok()) return reply(ErrorAnswer(known));
         Push(cameras, std::move(request), reply);
       },
       frames));
   RouteOptions results;
   results.role = RouteRole::kInfer;
-  results.document = std::make_shared<const RouteDocument>(ResultsDocument());
+  const auto results_document = std::make_shared<const RouteDocument>(ResultsDocument());
+  results.document = results_document;
   return server.RouteFeed(
       "/v1/cameras/{id}/results",
-      [&cameras](const HttpRequest& request,
-                 const std::shared_ptr<HttpFeed>& feed) -> std::optional<HttpResponse> {
+      [&cameras, results_document](
+          const HttpRequest& request,
+          const std::shared_ptr<HttpFeed>& feed) -> std::optional<HttpResponse> {
+        const absl::Status known = CheckQueryKeys(request, *results_document);
+        if (!known.ok()) return ErrorAnswer(known);
         const ModelNames models = request.context == nullptr ? nullptr : request.context->models;
         const absl::Status status = cameras.Listen(request.Parameter("id"), feed, models);
         if (status.ok()) return std::nullopt;

@@ -6,8 +6,8 @@
 //        X-Capture-Time: 2026-01-31T12:34:56.5Z    RFC 3339; without it the time of arrival
 //   GET  /v1/cameras/{id}/results           server-sent events, or a WebSocket where one is asked for
 //
-// Errors are {"error": "..."}: 400; 404 no such model; 429 with Retry-After where a camera sends too fast;
-// 503 with Retry-After where a model is not loaded or pictures hold too much memory.
+// Errors are those of ErrorAnswer() (serve/rest/rest_routes.h); 429 with Retry-After where a camera sends too
+// fast, or too many cameras or listeners are there. Keys of the query that are not known are refused.
 #pragma once
 
 #include "base/status.h"

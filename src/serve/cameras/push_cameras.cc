@@ -138,6 +138,10 @@ struct PushCameras::Shared {
   const std::shared_ptr<ByteRoom> room;  // of files
   mutable Mutex mutex;
   std::unordered_map<std::string, std::shared_ptr<Camera>> cameras GUARDED_BY(mutex);
+
+  // The camera of that id, begun where there is none.
+  absl::StatusOr<std::shared_ptr<Camera>> Find(std::string_view id, bool sends) REQUIRES(mutex);
+
   std::atomic<uint64_t> frames{0}, results{0}, failed{0}, refused{0}, no_room{0};
 };
 
@@ -183,9 +187,13 @@ class PushCameras::Camera {
     mutex_.Unlock();
   }
 
-  void MarkUsed(int64_t now_us) { used_us_.store(now_us, std::memory_order_relaxed); }
+  void MarkUsed(int64_t now_us, bool sends) {
+    used_us_.store(now_us, std::memory_order_relaxed);
+    if (sends) has_sent_.store(true, std::memory_order_relaxed);
+  }
+  bool has_sent() const { return has_sent_.load(std::memory_order_relaxed); }
   bool IsIdle(int64_t now_us, int64_t idle_us) const {
-    if (now_us - used_us_.load(std::memory_order_relaxed) < idle_us) return false;
+    if (has_sent() && now_us - used_us_.load(std::memory_order_relaxed) < idle_us) return false;
     const MutexLock lock(mutex_);
     return in_work_ == 0 && std::none_of(listeners_.begin(), listeners_.end(),
                                          [](const Listener& one) { return one.feed->open(); });
@@ -233,6 +241,7 @@ class PushCameras::Camera {
 
   const std::string id_;
   std::atomic<int64_t> used_us_;
+  std::atomic<bool> has_sent_{false};
   CameraTracks tracks_;  // of the thread that publishes
   mutable Mutex mutex_;
   std::vector<Listener> listeners_ GUARDED_BY(mutex_);
@@ -248,25 +257,32 @@ PushCameras::PushCameras(PictureService& pictures, const PushCameraOptions& opti
     : shared_(std::make_shared<Shared>(pictures, options, clock)) {}
 PushCameras::~PushCameras() = default;
 
-absl::StatusOr<std::shared_ptr<PushCameras::Camera>> PushCameras::Find(std::string_view id) {
+absl::StatusOr<std::shared_ptr<PushCameras::Camera>> PushCameras::Shared::Find(std::string_view id,
+                                                                               bool sends) {
   if (id.empty() || id.size() > kMostIdBytes || !IsText(id)) {
     return InvalidArgument("a camera's id has 1 to {} bytes of text", kMostIdBytes);
   }
-  Shared& shared = *shared_;
-  const int64_t now_us = shared.clock.NowMonotonicUs();
-  const MutexLock lock(shared.mutex);
-  auto at = shared.cameras.find(std::string(id));
-  if (at == shared.cameras.end()) {
-    std::erase_if(shared.cameras, [&](const auto& one) {
-      return one.second->IsIdle(now_us, shared.options.idle_us);
+  const int64_t now_us = clock.NowMonotonicUs();
+  auto at = cameras.find(std::string(id));
+  if (at == cameras.end() || (sends && !at->second->has_sent())) {
+    std::erase_if(cameras, [&](const auto& one) {
+      return one.first != id && one.second->IsIdle(now_us, options.idle_us);
     });
-    if (shared.cameras.size() >= shared.options.most_cameras) {
-      return ResourceExhausted("there are {} cameras, and no more are taken",
-                               shared.options.most_cameras);
+    const auto sending = static_cast<size_t>(
+        std::ranges::count_if(cameras, [](const auto& one) { return one.second->has_sent(); }));
+    if (sends && sending >= options.most_cameras) {
+      return ResourceExhausted("there are {} cameras, and no more are taken", sending);
     }
-    at = shared.cameras.emplace(id, std::make_shared<Camera>(std::string(id), shared)).first;
+    if (!sends && cameras.size() - sending >= options.most_awaited) {
+      return ResourceExhausted(
+          "{} cameras that have sent nothing are listened to, and no more are taken",
+          options.most_awaited);
+    }
+    if (at == cameras.end()) {
+      at = cameras.emplace(id, std::make_shared<Camera>(std::string(id), *this)).first;
+    }
   }
-  at->second->MarkUsed(now_us);
+  at->second->MarkUsed(now_us, sends);
   return at->second;
 }
 
@@ -281,7 +297,11 @@ absl::StatusOr<uint64_t> PushCameras::Push(std::string_view id, PushedFrame&& fr
         "the pictures of all cameras that are being worked on hold {} MiB; try later",
         shared_->options.most_bytes >> 20);
   }
-  SL_ASSIGN_OR_RETURN(const std::shared_ptr<Camera> camera, Find(id));
+  std::shared_ptr<Camera> camera;
+  {
+    const MutexLock lock(shared_->mutex);
+    SL_ASSIGN_OR_RETURN(camera, shared_->Find(id, /*sends=*/true));
+  }
   const uint64_t sequence = camera->Begin(shared_->options.most_in_work);
   if (sequence == 0) {
     shared_->refused.fetch_add(1, std::memory_order_relaxed);
@@ -309,7 +329,9 @@ absl::StatusOr<uint64_t> PushCameras::Push(std::string_view id, PushedFrame&& fr
 
 absl::Status PushCameras::Listen(std::string_view id, std::shared_ptr<HttpFeed> feed,
                                  ModelNames models) {
-  SL_ASSIGN_OR_RETURN(const std::shared_ptr<Camera> camera, Find(id));
+  // Added under the lock: one without listeners that has sent nothing goes at any time.
+  const MutexLock lock(shared_->mutex);
+  SL_ASSIGN_OR_RETURN(const std::shared_ptr<Camera> camera, shared_->Find(id, /*sends=*/false));
   if (camera->Add(std::move(feed), std::move(models), shared_->options.most_listeners)) {
     return absl::OkStatus();
   }
@@ -325,13 +347,17 @@ PushCameraStats PushCameras::stats() const {
                         .no_room = shared_->no_room,
                         .bytes = shared_->room->taken()};
   const MutexLock lock(shared_->mutex);
-  stats.cameras = shared_->cameras.size();
+  for (const auto& [id, camera] : shared_->cameras) {
+    ++(camera->has_sent() ? stats.cameras : stats.awaited);
+  }
   return stats;
 }
 
 void PushCameras::CollectMetrics(MetricWriter& writer) const {
   using enum MetricType;
   constexpr MetricInfo kCameras = {"sightline_push_cameras", kGauge, "Cameras that push pictures"};
+  constexpr MetricInfo kAwaited = {"sightline_push_cameras_awaited", kGauge,
+                                   "Cameras that have sent nothing and are listened to"};
   constexpr MetricInfo kFrames = {"sightline_push_camera_frames_total", kCounter,
                                   "Pictures taken from push cameras"};
   constexpr MetricInfo kResults = {"sightline_push_camera_results_total", kCounter,
@@ -346,6 +372,7 @@ void PushCameras::CollectMetrics(MetricWriter& writer) const {
                                  "Files of pictures that are being worked on"};
   const PushCameraStats now = stats();
   writer.Write(kCameras, {}, static_cast<double>(now.cameras));
+  writer.Write(kAwaited, {}, static_cast<double>(now.awaited));
   writer.Write(kFrames, {}, static_cast<double>(now.frames));
   writer.Write(kResults, {}, static_cast<double>(now.results));
   writer.Write(kFailed, {}, static_cast<double>(now.failed));

@@ -1,8 +1,9 @@
 // Cameras that send their own pictures, one after the other, and those who listen to what was found in them.
 //
-// A camera is there from its first picture or its first listener on, and gone after `idle_us` without any
-// of them. Results go out in the order of the pictures, whatever the order in which models answer.
-// Bounds: cameras, listeners of one camera, and pictures of one camera that are being worked on: beyond
+// A camera is there from its first picture on, and gone after `idle_us` without any and without listeners.
+// Who listens may come first: a camera that has sent nothing is there as long as somebody listens, is bounded
+// apart (`most_awaited`), and takes no place of one that sends. Results go out in the order of the pictures, whatever the order in which models answer.
+// Bounds: cameras of both kinds, listeners of one camera, and pictures of one camera that are being worked on: beyond
 // that pictures are refused, which keeps a camera that is too fast at the newest ones. The files of all
 // pictures that are being worked on are bounded in bytes, too. A camera begins with a model that is there.
 // Threads: safe; results are sent on the thread of the model that answers.
@@ -25,7 +26,8 @@ namespace sightline::serve {
 
 struct PushCameraOptions {
   // All chosen, not measured.
-  size_t most_cameras = 256;
+  size_t most_cameras = 256;    // that have sent a picture
+  size_t most_awaited = 64;     // that have not, and are listened to
   size_t most_listeners = 256;  // of one camera
   size_t most_in_work = 4;      // pictures of one camera
   int64_t idle_us = 300'000'000;
@@ -33,7 +35,8 @@ struct PushCameraOptions {
 };
 
 struct PushCameraStats {
-  uint64_t cameras = 0;  // now
+  uint64_t cameras = 0;  // now, that have sent a picture
+  uint64_t awaited = 0;  // now, that have not
   uint64_t frames = 0;   // taken
   uint64_t results = 0;
   uint64_t failed = 0;   // pictures for which there was an error instead
@@ -79,7 +82,6 @@ class PushCameras {
  private:
   class Camera;
   struct Shared;
-  absl::StatusOr<std::shared_ptr<Camera>> Find(std::string_view id);
   const std::shared_ptr<Shared> shared_;
 };
 

@@ -47,6 +47,7 @@ class HeldPictures final : public PictureService {
       held_.erase(held_.begin() + static_cast<int64_t>(n));
     }
     if (one.request.bytes == "broken") return one.done(InvalidArgument("no picture"));
+    if (one.request.bytes == "full") return one.done(ResourceExhausted("too many wait"));
     PictureAnswer answer;
     answer.model = one.request.model;
     answer.version = "1";
@@ -174,6 +175,8 @@ TEST(PushCameras, IdleCamerasMakeRoom) {
   ASSERT_TRUE(cameras.Listen("heard", feed, nullptr).ok());
   EXPECT_EQ(cameras.Listen("heard", std::make_shared<TestFeed>(), nullptr).code(),
             absl::StatusCode::kResourceExhausted);
+  ASSERT_TRUE(cameras.Push("heard", FrameAt("1", 1), {}).ok());
+  pictures.Release(0);
   ASSERT_TRUE(cameras.Push("working", FrameAt("1", 1), {}).ok());
   ASSERT_TRUE(cameras.Push("silent", FrameAt("1", 1), {}).ok());
   pictures.Release(1);
@@ -185,6 +188,37 @@ TEST(PushCameras, IdleCamerasMakeRoom) {
   EXPECT_TRUE(cameras.Push("newer", FrameAt("1", 1), {}).ok());
   EXPECT_FALSE(cameras.Push("", FrameAt("1", 1), {}).ok());
   EXPECT_FALSE(cameras.Push(std::string(129, 'x'), FrameAt("1", 1), {}).ok());
+}
+
+TEST(PushCameras, WhoListensToNothingKeepsNoCameraOut) {
+  HeldPictures pictures;
+  TestClock clock;
+  PushCameras cameras(pictures, {.most_cameras = 2, .most_awaited = 2}, clock);
+  std::vector<std::shared_ptr<TestFeed>> feeds;
+  const auto listen = [&](const std::string& camera) {
+    feeds.push_back(std::make_shared<TestFeed>());
+    return cameras.Listen(camera, feeds.back(), nullptr).code();
+  };
+  EXPECT_EQ(listen("a"), absl::StatusCode::kOk);
+  EXPECT_EQ(listen("b"), absl::StatusCode::kOk);
+  EXPECT_EQ(listen("b"), absl::StatusCode::kOk);
+  EXPECT_EQ(listen("c"), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(cameras.stats().awaited, 2u);
+  EXPECT_EQ(cameras.stats().cameras, 0u);
+  EXPECT_TRUE(cameras.Push("x", FrameAt("1", 1), {}).ok());
+  EXPECT_TRUE(cameras.Push("a", FrameAt("1", 1), {}).ok()) << "now it sends";
+  pictures.Release(1);
+  EXPECT_THAT(feeds[0]->ids(), ElementsAre("result 1"));
+  EXPECT_EQ(cameras.Push("b", FrameAt("1", 1), {}).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(cameras.stats().awaited, 1u);
+  EXPECT_EQ(cameras.stats().cameras, 2u);
+  EXPECT_EQ(listen("c"), absl::StatusCode::kOk);
+  EXPECT_EQ(listen("d"), absl::StatusCode::kResourceExhausted);
+  feeds[1]->End();
+  EXPECT_EQ(listen("d"), absl::StatusCode::kResourceExhausted) << "b has another listener";
+  feeds[2]->End();
+  EXPECT_EQ(listen("d"), absl::StatusCode::kOk) << "a camera that sent nothing goes with the last";
 }
 
 TEST(PushCameras, AModelThatThereIsNotLeavesNoCamera) {
@@ -282,6 +316,19 @@ TEST(PushCameraRoutes, PicturesInAndEventsOut) {
   EXPECT_EQ(StatusOf(camera.HearAnswer()), 404);
   ASSERT_TRUE(post(camera, "?model=cars&wait=perhaps", "10"));
   EXPECT_EQ(StatusOf(camera.HearAnswer()), 400);
+  ASSERT_TRUE(post(camera, "?modle=cars", "10"));
+  const std::string mistyped = camera.HearAnswer();
+  EXPECT_EQ(StatusOf(mistyped), 400);
+  EXPECT_THAT(mistyped, HasSubstr("did you mean \\\"model\\\"?"));
+  EXPECT_EQ(StatusOf(RawClient::Tcp(port).Get("/v1/cameras/x/results?since=1")), 400);
+  EXPECT_EQ(cameras.stats().awaited, 0u);
+  // A model's queue that is full is not this camera's doing.
+  ASSERT_TRUE(post(camera, "?model=cars&wait=true", "full"));
+  EXPECT_TRUE(Until([&] { return pictures.held() == 1; }));
+  pictures.Release(0);
+  const std::string full = camera.HearAnswer();
+  EXPECT_EQ(StatusOf(full), 503);
+  EXPECT_THAT(full, HasSubstr("Retry-After: 1\r\n"));
   ASSERT_TRUE(post(camera, "?model=cars", "10", "X-Capture-Time: noon\r\n"));
   EXPECT_EQ(StatusOf(camera.HearAnswer()), 400);
   for (const int status : {202, 202, 429}) {

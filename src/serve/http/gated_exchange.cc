@@ -8,6 +8,12 @@ namespace sightline::serve {
 
 std::optional<HttpResponse> GatedExchange::Begin(HttpGate& gate, HttpRequest& head,
                                                  const Router::Found& route, int64_t began_us) {
+  if (route.options.model_in_query) {
+    for (const char* const name : {"model", "version"}) {
+      auto value = head.QueryValue(name);
+      if (value) head.parameters.emplace_back(name, *std::move(value));
+    }
+  }
   auto exchange = std::make_unique<HttpExchange>();
   exchange->method = head.method;
   exchange->route = route.pattern;

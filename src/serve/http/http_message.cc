@@ -45,6 +45,17 @@ std::optional<std::string> HttpRequest::QueryValue(std::string_view key) const {
   return std::nullopt;
 }
 
+std::vector<std::string> HttpRequest::QueryKeys() const {
+  std::vector<std::string> keys;
+  std::string_view rest = query;
+  while (!rest.empty()) {
+    const std::string_view pair = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+    if (!pair.empty()) keys.push_back(DecodeQueryPart(pair.substr(0, pair.find('='))));
+  }
+  return keys;
+}
+
 struct HttpReply::State {
   explicit State(std::function<void(HttpResponse&&)> to) : send(std::move(to)) {}
   ~State() {

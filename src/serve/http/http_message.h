@@ -33,6 +33,8 @@ struct HttpRequest {
   std::string_view Parameter(std::string_view name) const;
   // The first value of a key of the query ("a=1&b"), without escapes; nullopt without that key.
   std::optional<std::string> QueryValue(std::string_view key) const;
+  // Its keys in their order, without escapes.
+  std::vector<std::string> QueryKeys() const;
 };
 
 struct HttpResponse {

@@ -215,8 +215,10 @@ TEST_F(HttpServerTest, TooMuchIsRefused) {
   std::string drops = "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
   for (int i = 0; i < 200; ++i) drops += "A\r\n0123456789\r\n";
   EXPECT_EQ(StatusOf(OneAnswer(drops + "0\r\n\r\n")), 413);
-  EXPECT_EQ(StatusOf(OneAnswer("GET /hello HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")),
-            413);
+  const std::string with_body =
+      OneAnswer("GET /hello HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx");
+  EXPECT_EQ(StatusOf(with_body), 400);
+  EXPECT_THAT(with_body, HasSubstr("GET takes no body here"));
   EXPECT_EQ(BodyOf(Client().Get("/hello")), "hello\n");
 }
 

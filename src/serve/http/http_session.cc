@@ -215,6 +215,9 @@ void HttpSession::OnHead(ErrorCode error) {
       return Send(std::move(route.refusal), /*keep_alive=*/false, /*head_only=*/false);
     }
   } else if ((length && *length > limit) || (chunked && limit == 0)) {
+    if (limit == 0) {
+      return Refuse(400, fmt::format("{} takes no body here: send none", request.method));
+    }
     return Refuse(413, fmt::format("the body may have at most {} bytes here", limit));
   }
   // What there is no room for now is not worth reading. But room is held only for what has come and the

@@ -40,6 +40,9 @@ struct RouteDocument;
 struct RouteOptions {
   RouteReach reach = RouteReach::kEverywhere;
   RouteRole role = RouteRole::kAdmin;  // a route that says nothing is nobody else's
+  // The model, and its version, are "model" and "version" of the query: what is asked of models before the
+  // body is read is asked of that one.
+  bool model_in_query = false;
   // Of a request's body; more is answered with 413. Unset: none for GET and DELETE, else the server's.
   std::optional<size_t> max_body_bytes = {};
   // A header in lower case that says how many bytes of a body stand before others which are best read where

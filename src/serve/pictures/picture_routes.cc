@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "serve/http/query_keys.h"
 #include "serve/http/route_document.h"
 #include "serve/pictures/picture_json.h"
 #include "serve/pictures/picture_task.h"
@@ -250,7 +251,9 @@ absl::Status AddPictureRoutes(PictureService& pictures, const PictureRouteOption
       route.document = document;
       SL_RETURN_IF_ERROR(server.RouteAsync(
           "POST", pattern,
-          [routes, task](HttpRequest&& request, const HttpReply& reply) {
+          [routes, task, document](HttpRequest&& request, const HttpReply& reply) {
+            const absl::Status known = CheckQueryKeys(request, *document);
+            if (!known.ok()) return reply(ErrorAnswer(known));
             routes->Answer(task, std::move(request), reply);
           },
           route));

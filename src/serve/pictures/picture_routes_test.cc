@@ -237,6 +237,9 @@ TEST_F(PictureRoutesTest, TheDrawnPictureWhereItIsAskedFor) {
   EXPECT_EQ(DrawnAsOf("*/*"), DrawnAs::kNone);
   EXPECT_EQ(DrawnAsOf("text/html,image/avif,*/*;q=0.8"), DrawnAs::kNone);
   EXPECT_EQ(DrawnAsOf("application/json;q=0.5, image/png"), DrawnAs::kPng);
+  EXPECT_EQ(DrawnAsOf("image/*"), DrawnAs::kJpeg);
+  EXPECT_EQ(DrawnAsOf("image/png, image/*;q=0.9"), DrawnAs::kPng);
+  EXPECT_EQ(DrawnAsOf("image/avif,image/webp,image/*,*/*;q=0.8"), DrawnAs::kJpeg);
   EXPECT_EQ(DrawnAsOf("image/jpeg;q=0"), DrawnAs::kNone);
 }
 
@@ -248,6 +251,10 @@ TEST_F(PictureRoutesTest, WhatIsRefusedSaysWhy) {
   const Heard large = Post(kDetect, test::JpegOf(8, 4097));
   EXPECT_EQ(large.status, 400);
   EXPECT_THAT(large.body, HasSubstr("4097"));
+  const Heard mistyped = Post("/v1/detect/double?confidense=0.5", jpeg_);
+  EXPECT_EQ(mistyped.status, 400);
+  EXPECT_THAT(mistyped.body, HasSubstr("\\\"confidense\\\""));
+  EXPECT_THAT(mistyped.body, HasSubstr("\\\"confidence\\\""));
   const Heard task = Post("/v1/embed/double", jpeg_);
   EXPECT_EQ(task.status, 400);
   EXPECT_THAT(task.body, HasSubstr("POST /v1/detect/double"));

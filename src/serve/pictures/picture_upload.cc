@@ -11,6 +11,7 @@
 #include "base/ascii_text.h"
 #include "infer/batcher.h"
 #include "serve/pictures/multipart.h"
+#include "serve/rest/json_faults.h"
 
 namespace sightline::serve {
 namespace {
@@ -174,7 +175,7 @@ absl::Status ReadJson(std::string_view body, PictureUpload& upload) {
   }
   dom::object object;
   if (parser.parse(body.data(), body.size()).get(object) != simdjson::SUCCESS) {
-    return InvalidArgument("the body is no JSON object, or too deep");
+    return InvalidArgument("the body is no JSON object, or too deep{}", LikelyJsonFault(body));
   }
   const auto bytes = std::make_shared<PictureBytes>();
   for (const auto& [key, value] : object) {
@@ -249,7 +250,7 @@ DrawnAs DrawnAsOf(std::string_view accept) {
       std::from_chars(one.data() + q + 2, one.data() + one.size(), quality);
     }
     DrawnAs as = DrawnAs::kNone;
-    if (SameWord(type, "image/jpeg")) {
+    if (SameWord(type, "image/jpeg") || SameWord(type, "image/*")) {
       as = DrawnAs::kJpeg;
     } else if (SameWord(type, "image/png")) {
       as = DrawnAs::kPng;

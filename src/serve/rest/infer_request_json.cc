@@ -9,6 +9,7 @@
 #include "base/time.h"
 #include "serve/inference/tensor_types.h"
 #include "serve/rest/infer_json.h"
+#include "serve/rest/json_faults.h"
 
 namespace sightline::serve {
 namespace {
@@ -365,8 +366,9 @@ absl::StatusOr<RestInferRequest> JsonReader::ReadInferRequest(RequestBody body,
     return InvalidArgument("the JSON is more than {} levels deep", kMostJsonDepth);
   }
   if (error != simdjson::SUCCESS) {
-    return InvalidArgument("failed to parse the request JSON buffer: {}",
-                           simdjson::error_message(error));
+    return InvalidArgument("failed to parse the request JSON buffer: {}{}",
+                           simdjson::error_message(error),
+                           LikelyJsonFault(std::string_view(*backing).substr(0, json_bytes)));
   }
   dom::object object;
   if (root.get(object) != simdjson::SUCCESS) {

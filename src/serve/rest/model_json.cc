@@ -6,6 +6,7 @@
 #include "base/json_text.h"
 #include "serve/inference/model_config.h"
 #include "serve/inference/tensor_types.h"
+#include "serve/rest/json_faults.h"
 
 namespace sightline::serve {
 namespace {
@@ -81,7 +82,9 @@ absl::StatusOr<Json> ReadObject(std::string_view text) {
   };
   Json json = Json::parse(text, watch, /*allow_exceptions=*/false);
   if (is_too_deep) return InvalidArgument("the JSON is more than {} levels deep", kMostDepth);
-  if (json.is_discarded()) return InvalidArgument("failed to parse the request JSON buffer");
+  if (json.is_discarded()) {
+    return InvalidArgument("failed to parse the request JSON buffer{}", LikelyJsonFault(text));
+  }
   if (!json.is_object()) return InvalidArgument("the request is no JSON object");
   return json;
 }

@@ -94,6 +94,36 @@ TEST_F(RestRoutesTest, JsonAndBinaryTensors) {
       HasSubstr("Inference-Header-Content-Length: " + std::to_string(body.size() - 16) + "\r\n"));
 }
 
+TEST_F(RestRoutesTest, WhatIsNoJsonIsToldByItsUsualReason) {
+  Load();
+  RawClient client = Client();
+  std::string with_nan = kJson;
+  with_nan.replace(with_nan.find("2.5"), 3, "NaN");
+  const std::string nan = client.Ask(Post(kInfer, with_nan));
+  EXPECT_EQ(StatusOf(nan), 400);
+  EXPECT_THAT(nan, HasSubstr("NaN is no JSON"));
+  const std::string trace = client.Ask(Post("/v2/trace/setting", "{'trace_rate': 1}"));
+  EXPECT_EQ(StatusOf(trace), 400);
+  EXPECT_THAT(trace, HasSubstr("double quotes"));
+}
+
+TEST(RestRoutes, AModelsConfigurationTellsWhetherItsAnswersAreCached) {
+  for (const CacheKind kind : {CacheKind::kOff, CacheKind::kExact}) {
+    TestService served("rest-config", /*shared_memory=*/false, {.kind = kind});
+    ASSERT_TRUE(served.Load().ok());
+    auto server = HttpServer::Create({.tcp = ListenAddress{.address = "127.0.0.1", .port = 0}});
+    ASSERT_TRUE(server.ok()) << server.status();
+    ASSERT_TRUE(AddRestRoutes(served.service(), {}, **server).ok());
+    ASSERT_TRUE((*server)->Start().ok());
+    RawClient client = RawClient::Tcp((*server)->address()->port);
+    client.SetPatience(kPatienceS);
+    const std::string answer = client.Get("/v2/models/double/config");
+    EXPECT_EQ(StatusOf(answer), 200);
+    EXPECT_EQ(json::parse(BodyOf(answer))["response_cache"],
+              json({{"enable", kind != CacheKind::kOff}}));
+  }
+}
+
 TEST_F(RestRoutesTest, ReadinessTellsTheTruth) {
   RawClient client = Client();
   EXPECT_EQ(StatusOf(client.Get("/v2/health/live")), 200);
