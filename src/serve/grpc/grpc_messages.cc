@@ -253,6 +253,7 @@ void WriteConfig(const ServedModel& model, ::inference::ModelConfig& message) {
   WritePorts<::inference::ModelOutput>(model.outputs(), in_rows,
                                        [&] { return message.add_output(); });
   message.mutable_model_transaction_policy()->set_decoupled(false);
+  message.mutable_response_cache()->set_enable(settings.cache.kind != CacheKind::kOff);
   if (model.is_ensemble()) {
     auto& step = *message.mutable_ensemble_scheduling()->add_step();
     step.set_model_name(model.ensemble_of());

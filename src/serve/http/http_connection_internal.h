@@ -46,7 +46,7 @@ class HttpConnectionHost {
   virtual void TimedOut() = 0;
   virtual void HandshakeFailed() = 0;
   virtual void CountAsleep(int change) = 0;
-  // More than half of the places are taken.
+  // More than three quarters of the places are taken.
   virtual bool IsCrowded() const = 0;
   virtual const std::shared_ptr<FeedCounts>& feed_counts() const = 0;
   // Of every connection, at its beginning and end.

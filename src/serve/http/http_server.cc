@@ -171,7 +171,7 @@ class HttpServer::Impl final : public HttpConnectionHost {
   void CountAsleep(int change) override {
     asleep_.fetch_add(static_cast<uint64_t>(change), std::memory_order_relaxed);
   }
-  bool IsCrowded() const override { return 2 * connections_.size() > options_.max_connections; }
+  bool IsCrowded() const override { return 4 * connections_.size() > 3 * options_.max_connections; }
   const std::shared_ptr<FeedCounts>& feed_counts() const override { return feed_counts_; }
   void Began(HttpConnection& connection) override {
     connection.place = connections_.size();

@@ -52,7 +52,7 @@ struct HttpServerOptions {
   // Of a handshake and of a request's head; then the longest that a body may stand still, and how far it
   // may be behind min_bytes_per_s.
   int64_t request_timeout_us = 10'000'000;
-  // Before the first request and between requests, longer than scrapers wait; while more than half of
+  // Before the first request and between requests, longer than scrapers wait; while more than three quarters of
   // max_connections are there, the first has to come within request_timeout_us.
   int64_t idle_timeout_us = 75'000'000;
   int64_t asleep_after_us = 2'000'000;    // an idle connection gives its buffers back

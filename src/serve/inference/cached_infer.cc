@@ -12,13 +12,12 @@ namespace {
 struct Asking {
   std::shared_ptr<ServedModel> model;
   std::function<void(InferRequest&&, InferDone)> around;
-  InferRequest request;
+  std::unique_ptr<InferCall> call;  // prepared; null once the model has it
   InferDone done;
   int64_t received_us = 0;
   std::string id;
   std::vector<WantedOutput> places;  // as asked for, with shared memory
   // Of the one that computed.
-  bool was_submitted = false;
   std::vector<InferOutput> outputs;
 };
 
@@ -58,35 +57,35 @@ absl::Status PutInPlace(const std::vector<WantedOutput>& places,
 void Compute(const std::shared_ptr<Asking>& asking, ResultCache::Computed computed) {
   asking->model->statistics().CacheMissed(asking->received_us,
                                           asking->model->clock().NowMonotonicUs());
-  auto call = std::make_unique<InferCall>();
-  call->times.received_us = asking->received_us;
-  call->request = std::move(asking->request);
+  std::unique_ptr<InferCall> call = std::move(asking->call);
   call->done = [asking, computed](absl::StatusOr<InferResponse>&& answer) {
     if (!answer.ok()) return computed(answer.status());
     asking->outputs = std::move(answer->outputs);
     computed(std::make_shared<const std::string>(PackOutputs(asking->outputs)));
   };
   const absl::Status status = ServedModel::Submit(asking->model, call);
-  asking->was_submitted = status.ok();
   if (status.ok()) return;
-  asking->request = std::move(call->request);
+  call->done = nullptr;  // which holds `asking`
+  asking->call = std::move(call);
   computed(status);
 }
 
 void Answer(const std::shared_ptr<Asking>& asking, absl::StatusOr<CachedAnswer>&& answer) {
   ServedModel& model = *asking->model;
+  const auto go_around = [&] {
+    InferRequest request = std::move(asking->call->request);
+    request.outputs = std::move(asking->places);
+    asking->around(std::move(request), std::move(asking->done));
+  };
   const auto fail = [&](const absl::Status& status) {
     // A call that ran has been counted by itself.
-    if (!asking->was_submitted) {
+    if (asking->call != nullptr) {
       model.statistics().Failed(asking->received_us, model.clock().NowMonotonicUs());
     }
     asking->done(status);
   };
   if (!answer.ok()) {
-    if (absl::IsUnavailable(answer.status()) && !asking->was_submitted) {
-      asking->request.outputs = std::move(asking->places);
-      return asking->around(std::move(asking->request), std::move(asking->done));
-    }
+    if (absl::IsUnavailable(answer.status()) && asking->call != nullptr) return go_around();
     return fail(answer.status());
   }
   InferResponse response;
@@ -98,10 +97,7 @@ void Answer(const std::shared_ptr<Asking>& asking, absl::StatusOr<CachedAnswer>&
     response.outputs = std::move(asking->outputs);
   } else {
     auto outputs = UnpackOutputs(*answer->bytes);
-    if (!outputs.ok()) {
-      asking->request.outputs = std::move(asking->places);
-      return asking->around(std::move(asking->request), std::move(asking->done));
-    }
+    if (!outputs.ok()) return go_around();
     response.outputs = *std::move(outputs);
   }
   const absl::Status placed = PutInPlace(asking->places, response.outputs);
@@ -114,7 +110,7 @@ void Answer(const std::shared_ptr<Asking>& asking, absl::StatusOr<CachedAnswer>&
 
 }  // namespace
 
-void InferThroughCache(const CachedInfer& through, InferRequest&& request, InferDone done,
+void InferThroughCache(const CachedInfer& through, InferRequest&& given, InferDone done,
                        int64_t received_us) {
   ServedModel& model = *through.model;
   const auto asking = std::make_shared<Asking>();
@@ -122,7 +118,12 @@ void InferThroughCache(const CachedInfer& through, InferRequest&& request, Infer
   asking->around = through.around;
   asking->done = std::move(done);
   asking->received_us = received_us;
-  absl::Status status = model.Check(request);
+  asking->call = std::make_unique<InferCall>();
+  InferCall& call = *asking->call;
+  call.times.received_us = received_us;
+  call.request = std::move(given);
+  InferRequest& request = call.request;
+  absl::Status status = model.Prepare(call);
   if (status.ok()) status = CopyIn(model, request);
   if (!status.ok()) {
     model.statistics().Failed(received_us, model.clock().NowMonotonicUs());
@@ -133,8 +134,8 @@ void InferThroughCache(const CachedInfer& through, InferRequest&& request, Infer
   asking->id = request.id;
   asking->places = request.outputs;
   for (WantedOutput& output : request.outputs) output.shared = {};
+  for (InferCall::Wanted& output : call.outputs) output.shared = {};
   const CacheKey key = KeyOf(model, request);
-  asking->request = std::move(request);
   through.cache->results().Get(
       key, [asking](ResultCache::Computed computed) { Compute(asking, std::move(computed)); },
       [asking](absl::StatusOr<CachedAnswer>&& answer) { Answer(asking, std::move(answer)); },

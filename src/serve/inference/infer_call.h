@@ -22,6 +22,7 @@ struct InferCall final : public BatchJob {
   InferRequest request;
   InferDone done;
   std::shared_ptr<ServedModel> model;
+  const ServedModel* prepared_for = nullptr;  // what follows, and `rows`, are right for this one
   // By the model's inputs: which of the request's it is.
   std::vector<size_t> inputs;
   struct Wanted {

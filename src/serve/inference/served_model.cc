@@ -197,7 +197,7 @@ absl::StatusOr<std::shared_ptr<ServedModel>> ServedModel::Open(const ModelVersio
 
 absl::Status ServedModel::Submit(std::shared_ptr<ServedModel> model,
                                  std::unique_ptr<InferCall>& call) {
-  SL_RETURN_IF_ERROR(model->Prepare(*call));
+  if (call->prepared_for != model.get()) SL_RETURN_IF_ERROR(model->Prepare(*call));
   InferCall& accepted = *call;
   accepted.priority =
       accepted.request.priority > 0 ? accepted.request.priority : model->options_.settings.priority;
@@ -263,14 +263,6 @@ int64_t ServedModel::MaxWaitUs(int64_t now_us) const {
   return admission_->IsOverloaded(now_us) ? admission_->OverloadWaitUs() : 0;
 }
 
-absl::Status ServedModel::Check(InferRequest& request) const {
-  InferCall call;
-  call.request = std::move(request);
-  const absl::Status status = Prepare(call);
-  request = std::move(call.request);
-  return status;
-}
-
 int64_t ServedModel::Reserve() {
   if (is_ensemble()) return 0;
   const int64_t now_us = clock().NowMonotonicUs();
@@ -301,6 +293,7 @@ absl::Status ServedModel::CheckWait(int priority, int64_t timeout_us, RequestCon
 }
 
 absl::Status ServedModel::Prepare(InferCall& call) const {
+  call.prepared_for = nullptr;
   call.inputs.assign(inputs_.size(), SIZE_MAX);
   for (size_t i = 0; i < call.request.inputs.size(); ++i) {
     const InferInput& input = call.request.inputs[i];
@@ -334,7 +327,9 @@ absl::Status ServedModel::Prepare(InferCall& call) const {
     }
   }
   call.rows = RowsOf(call, max_batch_);
-  return PrepareOutputs(call);
+  SL_RETURN_IF_ERROR(PrepareOutputs(call));
+  call.prepared_for = this;
+  return absl::OkStatus();
 }
 
 absl::Status ServedModel::PrepareInput(size_t port, const InferInput& input,

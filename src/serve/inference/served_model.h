@@ -139,8 +139,8 @@ class ServedModel {
   // after Stop().
   static absl::Status Submit(std::shared_ptr<ServedModel> model, std::unique_ptr<InferCall>& call);
 
-  // Whether the request fits the model: InvalidArgument, as Submit().
-  absl::Status Check(InferRequest& request) const;
+  // Whether the call's request fits the model: InvalidArgument, as Submit(), which then does not look again.
+  absl::Status Prepare(InferCall& call) const;
 
   // Answers what waits, then refuses. Idempotent; not on a thread of its own.
   void Stop() EXCLUDES(companion_mutex_) { End(/*discard=*/false); }
@@ -171,7 +171,6 @@ class ServedModel {
   explicit ServedModel(const ModelVersionOptions& options);
   void End(bool discard) EXCLUDES(companion_mutex_);
   int64_t MaxWaitUs(int64_t now_us) const;  // 0 = any
-  absl::Status Prepare(InferCall& call) const;
   absl::Status PrepareInput(size_t port, const InferInput& input, InferCall& call) const;
   absl::Status PrepareOutputs(InferCall& call) const;
 

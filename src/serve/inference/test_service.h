@@ -20,7 +20,8 @@ namespace sightline::serve {
 class TestService {
  public:
   // `name`: of its folder, which nobody else has.
-  explicit TestService(const std::string& name, bool shared_memory = false)
+  explicit TestService(const std::string& name, bool shared_memory = false,
+                       const CacheSettings& cache = {})
       : folder_(std::filesystem::temp_directory_path() /
                 ("sightline-" + name + "-" + std::to_string(getpid()))) {
     std::filesystem::create_directories(folder_);
@@ -36,6 +37,7 @@ class TestService {
     choice.reference = (folder_ / "double.onnx").string();
     choice.settings.instances = 1;
     choice.settings.max_batch = 1 << 14;
+    choice.settings.cache = cache;
     options.choices.push_back(choice);
     auto service = InferenceService::Create(std::move(options));
     if (!service.ok()) std::abort();

@@ -145,7 +145,8 @@ std::string ConfigJson(const ServedModel& model) {
                  {"metric_tags", Json::object()},
                  {"parameters", Json::object()},
                  {"model_warmup", Json::array()},
-                 {"model_transaction_policy", {{"decoupled", false}}}};
+                 {"model_transaction_policy", {{"decoupled", false}}},
+                 {"response_cache", {{"enable", settings.cache.kind != CacheKind::kOff}}}};
   if (model.is_ensemble()) {
     config["ensemble_scheduling"] = {
         {"step", Json::array({{{"model_name", model.ensemble_of()}, {"model_version", -1}}})}};
