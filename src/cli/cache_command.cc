@@ -4,20 +4,18 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "base/log.h"
-#include "base/thread.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/eval_model.h"
+#include "cli/run_in_order.h"
 #include "cli/standard_output.h"
 #include "cli/started_model.h"
 #include "evaluate/agreement.h"
 #include "evaluate/cache_audit.h"
 #include "evaluate/label_files.h"
 #include "media/image_codec.h"
-#include "pipeline/reorder_window.h"
 #include "vision/perceptual_hash.h"
 
 namespace sightline::cli {
@@ -90,36 +88,16 @@ absl::Status LookAt(HashKind kind, std::vector<AuditedPicture>& pictures) {
 absl::Status RunModel(const ModelChoice& choice, std::vector<AuditedPicture>& pictures,
                       const std::function<void(AuditedPicture&, Detections&&)>& take) {
   SL_ASSIGN_OR_RETURN(const StartedModel model, StartModel(choice));
-  ReorderWindow window(static_cast<size_t>(model.in_flight));
-  const auto camera =
-      std::make_shared<const CameraInfo>(CameraInfo{.id = "audit", .source = "audit"});
-  absl::Status read_status;
-  const auto read_all = [&] {
-    for (size_t i = 0; i < pictures.size(); ++i) {
-      absl::StatusOr<DecodedImage> image = ReadImage(pictures[i].path);
-      if (!image.ok()) {
-        read_status = image.status();
-        break;
-      }
-      FrameSlot* const slot = window.Reserve();
-      slot->frame = FrameOfBgr(image->width, image->height, std::move(image->bgr));
-      slot->frame.meta.camera = camera;
-      slot->frame.meta.ordinal = i;
-      if (const absl::Status status = model.batcher->Submit(slot); !status.ok()) slot->Done(status);
-    }
-    window.Close();
-  };
-  SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read", read_all));
-  absl::Status first;
-  size_t next = 0;
-  while (FrameSlot* const slot = window.NextInOrder()) {
-    if (first.ok()) first = slot->status;
-    if (first.ok()) take(pictures[next], std::move(slot->detections));
-    ++next;
-    window.Release(slot);
-  }
-  reader.join();
-  return first.ok() ? read_status : first;
+  return RunInOrder(
+      model, pictures.size(), "audit",
+      [&](size_t i) -> absl::StatusOr<Frame> {
+        SL_ASSIGN_OR_RETURN(DecodedImage image, ReadImage(pictures[i].path));
+        return FrameOfBgr(image.width, image.height, std::move(image.bgr));
+      },
+      [&](size_t i, const Frame&, Detections&& found) {
+        take(pictures[i], std::move(found));
+        return absl::OkStatus();
+      });
 }
 
 // Of each picture the class that a folder of folders, or rows, say.

@@ -3,17 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <fstream>
 #include <memory>
 #include <set>
-#include <thread>
 #include <utility>
 
-#include "base/thread.h"
+#include "cli/run_in_order.h"
 #include "evaluate/class_names.h"
 #include "media/image_codec.h"
-#include "pipeline/reorder_window.h"
 
 namespace sightline::cli {
 namespace {
@@ -93,39 +90,11 @@ absl::Status CheckSaysWhere(const Detections& found) {
 absl::Status DetectInOrder(
     StartedModel& model, size_t count, const std::function<absl::StatusOr<Frame>(size_t)>& read,
     const std::function<absl::Status(size_t, const Frame&, const std::vector<Detection>&)>& take) {
-  ReorderWindow window(static_cast<size_t>(model.in_flight));
-  absl::Status read_status;
-  std::atomic<bool> stop{false};
-  const auto camera =
-      std::make_shared<const CameraInfo>(CameraInfo{.id = "eval", .source = "eval"});
-  const auto read_all = [&] {
-    for (size_t i = 0; i < count && !stop; ++i) {
-      absl::StatusOr<Frame> frame = read(i);
-      if (!frame.ok()) {
-        read_status = frame.status();
-        break;
-      }
-      FrameSlot* const slot = window.Reserve();
-      slot->frame = *std::move(frame);
-      slot->frame.meta.camera = camera;
-      slot->frame.meta.ordinal = i;
-      if (const absl::Status status = model.batcher->Submit(slot); !status.ok()) slot->Done(status);
-    }
-    window.Close();
-  };
-  SL_ASSIGN_OR_RETURN(std::thread reader, StartThread("read", read_all));
-  absl::Status first;
-  size_t next = 0;
-  while (FrameSlot* const slot = window.NextInOrder()) {
-    if (first.ok()) first = slot->status;
-    if (first.ok()) first = CheckSaysWhere(slot->detections);
-    if (first.ok()) first = take(next, slot->frame, slot->detections.items);
-    if (!first.ok()) stop = true;
-    ++next;
-    window.Release(slot);
-  }
-  reader.join();
-  return first.ok() ? read_status : first;
+  return RunInOrder(model, count, "eval", read,
+                    [&](size_t i, const Frame& frame, Detections&& found) -> absl::Status {
+                      SL_RETURN_IF_ERROR(CheckSaysWhere(found));
+                      return take(i, frame, found.items);
+                    });
 }
 
 absl::StatusOr<JudgedClasses> JudgedClasses::Create(const LabelSet& model,
