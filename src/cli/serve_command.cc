@@ -167,10 +167,11 @@ absl::StatusOr<serve::ServingConfig> ConfigOf(const ServeArguments& arguments) {
 }
 
 // Where cached answers lie; empty: in memory.
-absl::StatusOr<serve::ModelCaches::MakeStore> CacheStoreOf(const std::string& url) {
-  if (url.empty()) return serve::ModelCaches::MakeStore();
+absl::StatusOr<serve::ModelCaches::MakeStore> CacheStoreOf(const serve::ServingConfig& config) {
+  if (config.cache.empty()) return serve::ModelCaches::MakeStore();
   serve::RedisOptions options;
-  SL_ASSIGN_OR_RETURN(options.url, serve::ParseRedisUrl(url));
+  SL_ASSIGN_OR_RETURN(options.url, serve::ParseRedisUrl(config.cache));
+  options.tls = config.cache_tls;
   SL_ASSIGN_OR_RETURN(const std::shared_ptr<serve::RedisClient> client,
                       serve::RedisClient::Create(options));
   return [client](const serve::CacheSettings& settings) {
@@ -189,7 +190,7 @@ absl::StatusOr<std::unique_ptr<serve::InferenceService>> MakeService(
   };
   options.choices = config.models;
   options.trace_file = config.trace_file;
-  SL_ASSIGN_OR_RETURN(options.cache_store, CacheStoreOf(config.cache));
+  SL_ASSIGN_OR_RETURN(options.cache_store, CacheStoreOf(config));
   return serve::InferenceService::Create(std::move(options));
 }
 

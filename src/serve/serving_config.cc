@@ -371,6 +371,16 @@ absl::StatusOr<ServingConfig> ParseServingConfig(std::string_view text, const st
                  ? "has the keys \"certificate\" and \"key\""
                  : "";
     };
+    const TakeValue cache_tls = [&](const YamlNode& node) -> std::string {
+      RedisTlsFiles& tls = config.cache_tls;
+      const Key files[] = {{"ca", FileAt(folder, &tls.ca)},
+                           {"certificate", FileAt(folder, &tls.certificate)},
+                           {"key", FileAt(folder, &tls.key)}};
+      reader.ReadMap(node, files, "cache_tls");
+      return tls.certificate.empty() == tls.key.empty()
+                 ? ""
+                 : "has \"certificate\" and \"key\", or neither";
+    };
     const Key keys[] = {
         {"tls", tls},
         {"http", Text(&config.http)},
@@ -381,6 +391,7 @@ absl::StatusOr<ServingConfig> ParseServingConfig(std::string_view text, const st
         {"drain", Duration(&config.drain_us)},
         {"models", models},
         {"cache", Text(&config.cache)},
+        {"cache_tls", cache_tls},
         {"keys", FileAt(folder, &config.access.keys)},
         {"open_health", Flag(&config.access.open_health)},
         {"open_metrics", Flag(&config.access.open_metrics)},

@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "serve/access/access_gate.h"
+#include "serve/cache/redis_store.h"
 #include "serve/http/tls_credentials.h"
 #include "serve/inference/model_repository.h"
 
@@ -31,8 +32,9 @@ struct ServingConfig {
   // HTTP connections of one address, of kMostHttpConnections together; 0: as many as of all.
   size_t address_connections = kMostHttpConnections / 4 * 3;
   AccessOptions access;
-  // Where cached answers lie: "" in memory, else redis://...; a secret, if it has a password.
+  // Where cached answers lie: "" in memory, else redis://... or rediss://...; a secret, if it has a password.
   std::string cache;
+  RedisTlsFiles cache_tls;  // of rediss://
   std::vector<ServedModelChoice> models;
 };
 

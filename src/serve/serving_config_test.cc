@@ -92,6 +92,7 @@ models:
 TEST(ServingConfig, CachesAreOffUnlessAModelSaysSo) {
   const auto config = ParseServingConfig(R"(
 cache: redis://cache:6379/2
+cache_tls: {ca: ca.pem}
 models:
   - model: a
   - model: b
@@ -104,6 +105,7 @@ models:
                                          "serve.yaml");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->cache, "redis://cache:6379/2");
+  EXPECT_TRUE(config->cache_tls.ca.ends_with("ca.pem"));
   EXPECT_EQ(config->models[0].settings.cache, CacheSettings());
   const CacheSettings& exact = config->models[1].settings.cache;
   EXPECT_EQ(exact.kind, CacheKind::kExact);

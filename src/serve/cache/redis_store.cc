@@ -1,6 +1,5 @@
 #include "serve/cache/redis_store.h"
 
-#include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -20,6 +19,7 @@
 #include "base/mutex.h"
 #include "base/thread.h"
 #include "base/time.h"
+#include "serve/cache/redis_link_internal.h"
 
 namespace sightline::serve {
 namespace {
@@ -57,31 +57,25 @@ class RedisClient::Core : public std::enable_shared_from_this<RedisClient::Core>
     CacheStore::Found found;
     int64_t deadline_us = 0;
   };
-  // What hiredis holds until the reply.
-  struct Sent {
-    Core* core = nullptr;
-    Command command;
-    bool is_over = false;  // was answered as a miss
-  };
 
   static int64_t Now() { return Clock::Real().NowMonotonicUs(); }
   bool Submit(Command command) EXCLUDES(mutex_);
   void Wake() const;
   void Loop();
   void Connect();
-  void Login();
+  absl::Status Login();
   void Disconnect(std::string_view why);
   void SendWaiting() EXCLUDES(mutex_);
-  void Send(Command command);
+  absl::Status Send(Command command);
   void GiveUpLate();
   int PollTimeoutMs() const;
   void FailWaiting() EXCLUDES(mutex_);
   void Fail(Command& command);
 
-  static void OnConnect(const redisAsyncContext* context, int status);
-  static void OnDisconnect(const redisAsyncContext* context, int status);
-  static void OnLogin(redisAsyncContext* context, void* reply, void* is_last);
-  static void OnReply(redisAsyncContext* context, void* reply, void* sent);
+  // Moves bytes and takes what has come; an error when the connection is over.
+  absl::Status Advance(short revents);
+  absl::Status OnLogin(const redisReply& reply);
+  void OnReply(const redisReply& reply);
 
   const RedisOptions options_;
   int wake_ = -1;
@@ -91,11 +85,13 @@ class RedisClient::Core : public std::enable_shared_from_this<RedisClient::Core>
   std::deque<Command> waiting_ GUARDED_BY(mutex_);
   std::atomic<size_t> on_way_{0}, on_way_bytes_{0};
   // Of the thread alone.
-  redisAsyncContext* context_ = nullptr;
-  bool wants_read_ = false, wants_write_ = false;
+  std::shared_ptr<ssl_ctx_st> tls_;  // null: none
+  std::unique_ptr<RedisLink> link_;
+  bool is_asked_ = false;   // logged in, as far as that is this side's
+  size_t logins_left_ = 0;  // replies that are still to come
   int64_t next_try_us_ = 0, pause_us_ = 0, connect_deadline_us_ = 0;
   bool was_told_ = false;
-  std::deque<Sent*> sent_;  // in order; owned by the replies
+  std::deque<Command> sent_;  // in order
   std::thread thread_;
 };
 
@@ -103,6 +99,9 @@ absl::Status RedisClient::Core::Start() {
   wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_ < 0) return ResourceExhausted("no descriptor is left for the connection to Redis");
   pause_us_ = options_.least_pause_us;
+  if (options_.url.tls) {
+    SL_ASSIGN_OR_RETURN(tls_, RedisTlsContext(options_.tls));
+  }
   SL_ASSIGN_OR_RETURN(thread_, StartThread("redis", [self = shared_from_this()] { self->Loop(); }));
   return absl::OkStatus();
 }
@@ -195,77 +194,56 @@ void RedisClient::Core::FailWaiting() {
 
 void RedisClient::Core::Connect() {
   connect_deadline_us_ = Now() + options_.connect_timeout_us;
-  context_ = redisAsyncConnect(options_.url.host.c_str(), options_.url.port);
-  if (context_ == nullptr || context_->err != 0) {
-    const std::string why = context_ != nullptr ? context_->errstr : "no memory";
-    if (context_ != nullptr) redisAsyncFree(context_);
-    context_ = nullptr;
-    return Disconnect(why);
+  auto link = RedisLink::Open(options_.url, tls_, options_.max_value_bytes);
+  if (!link.ok()) return Disconnect(MessageOf(link.status()));
+  link_ = *std::move(link);
+  is_asked_ = false;
+  logins_left_ = 0;
+}
+
+absl::Status RedisClient::Core::Advance(short revents) {
+  const absl::Status moved = link_->Advance(revents);
+  if (moved.ok() && link_->ready() && !std::exchange(is_asked_, true)) {
+    SL_RETURN_IF_ERROR(Login());
   }
-  context_->data = this;
-  context_->ev.data = this;
-  context_->ev.addRead = [](void* self) { static_cast<Core*>(self)->wants_read_ = true; };
-  context_->ev.delRead = [](void* self) { static_cast<Core*>(self)->wants_read_ = false; };
-  context_->ev.addWrite = [](void* self) { static_cast<Core*>(self)->wants_write_ = true; };
-  context_->ev.delWrite = [](void* self) { static_cast<Core*>(self)->wants_write_ = false; };
-  context_->ev.cleanup = [](void* self) {
-    static_cast<Core*>(self)->wants_read_ = static_cast<Core*>(self)->wants_write_ = false;
-  };
-  redisAsyncSetConnectCallback(context_, &Core::OnConnect);
-  redisAsyncSetDisconnectCallback(context_, &Core::OnDisconnect);
-}
-
-void RedisClient::Core::OnConnect(const redisAsyncContext* context, int status) {
-  auto* const self = static_cast<Core*>(context->data);
-  if (status == REDIS_OK) return self->Login();
-  const std::string why = context->errstr;
-  self->context_ = nullptr;  // hiredis frees it
-  self->Disconnect(why);
-}
-
-void RedisClient::Core::OnDisconnect(const redisAsyncContext* context, int) {
-  auto* const self = static_cast<Core*>(context->data);
-  if (self->context_ != context) return;  // given up here
-  const std::string why = context->errstr != nullptr ? context->errstr : "it closed the connection";
-  self->context_ = nullptr;
-  self->Disconnect(why);
-}
-
-void RedisClient::Core::Login() {
-  const RedisUrl& url = options_.url;
-  const auto send = [&](const std::vector<std::string>& words, bool is_last) {
-    std::vector<const char*> texts;
-    std::vector<size_t> sizes;
-    for (const std::string& word : words) {
-      texts.push_back(word.data());
-      sizes.push_back(word.size());
+  while (true) {  // also what it said before it closed
+    SL_ASSIGN_OR_RETURN(const RedisLink::Reply reply, link_->Next());
+    if (reply == nullptr) return moved;
+    if (logins_left_ > 0) {
+      SL_RETURN_IF_ERROR(OnLogin(*reply));
+    } else if (!sent_.empty()) {
+      OnReply(*reply);
+    } else {
+      return Unavailable("it answered what was not asked");
     }
-    redisAsyncCommandArgv(context_, &Core::OnLogin, is_last ? this : nullptr,
-                          static_cast<int>(texts.size()), texts.data(), sizes.data());
+  }
+}
+
+absl::Status RedisClient::Core::Login() {
+  const RedisUrl& url = options_.url;
+  const auto send = [&](const std::vector<std::string_view>& words) {
+    ++logins_left_;
+    return link_->Write(words);
   };
   if (!url.password.empty()) {
-    send(url.user.empty() ? std::vector<std::string>{"AUTH", url.password}
-                          : std::vector<std::string>{"AUTH", url.user, url.password},
-         false);
+    SL_RETURN_IF_ERROR(send(url.user.empty()
+                                ? std::vector<std::string_view>{"AUTH", url.password}
+                                : std::vector<std::string_view>{"AUTH", url.user, url.password}));
   }
-  if (url.database != 0) send({"SELECT", std::to_string(url.database)}, false);
-  send({"PING"}, true);
+  if (url.database != 0) SL_RETURN_IF_ERROR(send({"SELECT", std::to_string(url.database)}));
+  SL_RETURN_IF_ERROR(send({"PING"}));
+  return link_->Advance(0);
 }
 
-void RedisClient::Core::OnLogin(redisAsyncContext* context, void* reply, void* is_last) {
-  auto* const self = static_cast<Core*>(context->data);
-  if (self->context_ != context || reply == nullptr) return;
-  const auto* const answer = static_cast<const redisReply*>(reply);
-  if (answer->type == REDIS_REPLY_ERROR) {
-    // The server's own words do not hold the password.
-    self->Disconnect(std::string_view(answer->str, answer->len));
-    return;
-  }
-  if (is_last == nullptr) return;
-  self->pause_us_ = self->options_.least_pause_us;
-  self->was_told_ = false;
-  Log().info("the cache at {} is connected", self->options_.url.Shown());
-  self->is_ready_.store(true, std::memory_order_release);
+absl::Status RedisClient::Core::OnLogin(const redisReply& reply) {
+  // The server's own words do not hold the password.
+  if (reply.type == REDIS_REPLY_ERROR) return Unavailable("{}", std::string(reply.str, reply.len));
+  if (--logins_left_ > 0) return absl::OkStatus();
+  pause_us_ = options_.least_pause_us;
+  was_told_ = false;
+  Log().info("the cache at {} is connected", options_.url.Shown());
+  is_ready_.store(true, std::memory_order_release);
+  return absl::OkStatus();
 }
 
 void RedisClient::Core::Disconnect(std::string_view why) {
@@ -277,66 +255,42 @@ void RedisClient::Core::Disconnect(std::string_view why) {
   }
   next_try_us_ = Now() + pause_us_;
   pause_us_ = std::min(2 * pause_us_, options_.most_pause_us);
-  wants_read_ = wants_write_ = false;
-  // Freeing answers all that was sent, with nothing. Within a callback hiredis does it afterwards.
-  if (redisAsyncContext* const context = std::exchange(context_, nullptr)) redisAsyncFree(context);
+  link_.reset();
+  for (Command& command : std::exchange(sent_, {})) Fail(command);
   FailWaiting();
 }
 
-void RedisClient::Core::Send(Command command) {
-  auto* const sent = new Sent{this, std::move(command), false};
-  const Command& to_send = sent->command;
-  const std::string ttl = std::to_string(to_send.ttl_ms);
-  std::array<const char*, 5> texts{};
-  std::array<size_t, 5> sizes{};
-  size_t count = 0;
-  const auto add = [&](std::string_view word) {
-    texts[count] = word.data();
-    sizes[count++] = word.size();
-  };
-  switch (to_send.kind) {
+absl::Status RedisClient::Core::Send(Command command) {
+  const std::string ttl = std::to_string(command.ttl_ms);
+  std::vector<std::string_view> words;
+  switch (command.kind) {
     case Command::Kind::kGet:
-      add("GET");
-      add(to_send.name);
+      words = {"GET", command.name};
       break;
     case Command::Kind::kErase:
-      add("DEL");
-      add(to_send.name);
+      words = {"DEL", command.name};
       break;
     case Command::Kind::kSet:
-      add("SET");
-      add(to_send.name);
-      add(*to_send.value);
-      add("PX");
-      add(ttl);
+      words = {"SET", command.name, *command.value, "PX", ttl};
       break;
   }
-  if (redisAsyncCommandArgv(context_, &Core::OnReply, sent, static_cast<int>(count), texts.data(),
-                            sizes.data()) == REDIS_OK) {
-    sent_.push_back(sent);
-    return;
-  }
-  Fail(sent->command);
-  delete sent;
+  const absl::Status status = link_->Write(words);
+  sent_.push_back(std::move(command));
+  return status;
 }
 
-void RedisClient::Core::OnReply(redisAsyncContext*, void* reply, void* privdata) {
-  const std::unique_ptr<Sent> sent(static_cast<Sent*>(privdata));
-  Core& core = *sent->core;
-  if (const auto at = std::ranges::find(core.sent_, sent.get()); at != core.sent_.end()) {
-    core.sent_.erase(at);
-  }
-  if (sent->is_over) return;
-  const auto* const answer = static_cast<const redisReply*>(reply);
-  if (answer == nullptr || answer->type == REDIS_REPLY_ERROR) return core.Fail(sent->command);
-  core.on_way_.fetch_sub(1);
-  core.on_way_bytes_.fetch_sub(sent->command.value != nullptr ? sent->command.value->size() : 0);
-  if (!sent->command.found) return;
+void RedisClient::Core::OnReply(const redisReply& reply) {
+  Command command = std::move(sent_.front());
+  sent_.pop_front();
+  if (reply.type == REDIS_REPLY_ERROR) return Fail(command);
+  on_way_.fetch_sub(1);
+  on_way_bytes_.fetch_sub(command.value != nullptr ? command.value->size() : 0);
+  if (!command.found) return;
   CachedBytes bytes;
-  if (answer->type == REDIS_REPLY_STRING && answer->len <= core.options_.max_value_bytes) {
-    bytes = std::make_shared<const std::string>(answer->str, answer->len);
+  if (reply.type == REDIS_REPLY_STRING && reply.len <= options_.max_value_bytes) {
+    bytes = std::make_shared<const std::string>(reply.str, reply.len);
   }
-  sent->command.found(std::move(bytes));
+  command.found(std::move(bytes));
 }
 
 void RedisClient::Core::SendWaiting() {
@@ -345,37 +299,37 @@ void RedisClient::Core::SendWaiting() {
     const MutexLock lock(mutex_);
     waiting.swap(waiting_);
   }
+  absl::Status status;
   for (Command& command : waiting) {
-    if (context_ == nullptr || !is_ready_) {
+    if (link_ == nullptr || !is_ready_ || !status.ok()) {
       Fail(command);
     } else {
-      Send(std::move(command));
+      status = Send(std::move(command));
     }
   }
+  if (link_ == nullptr) return;
+  if (status.ok()) status = link_->Advance(0);
+  if (!status.ok()) Disconnect(MessageOf(status));
 }
 
 void RedisClient::Core::GiveUpLate() {
   const int64_t now_us = Now();
-  if (context_ != nullptr && !is_ready_ && now_us >= connect_deadline_us_) {
+  if (link_ != nullptr && !is_ready_ && now_us >= connect_deadline_us_) {
     return Disconnect("it did not answer in time");
   }
-  if (sent_.empty() || sent_.front()->command.deadline_us > now_us) return;
   // Replies come in order: behind a late one all are late.
-  for (Sent* const sent : sent_) {
-    sent->is_over = true;
-    Fail(sent->command);
-  }
+  if (sent_.empty() || sent_.front().deadline_us > now_us) return;
   Disconnect("a command was not answered in time");
 }
 
 int RedisClient::Core::PollTimeoutMs() const {
   int64_t next_us = -1;
-  if (context_ == nullptr) {
+  if (link_ == nullptr) {
     next_us = next_try_us_;
   } else if (!is_ready_) {
     next_us = connect_deadline_us_;
   } else if (!sent_.empty()) {
-    next_us = sent_.front()->command.deadline_us;
+    next_us = sent_.front().deadline_us;
   }
   if (next_us < 0) return -1;
   return static_cast<int>(std::clamp<int64_t>((next_us - Now() + 999) / 1000, 0, 60'000));
@@ -383,23 +337,19 @@ int RedisClient::Core::PollTimeoutMs() const {
 
 void RedisClient::Core::Loop() {
   while (!stopping_) {
-    if (context_ == nullptr && Now() >= next_try_us_) Connect();
+    if (link_ == nullptr && Now() >= next_try_us_) Connect();
     std::array<pollfd, 2> files{};
     files[0] = {wake_, POLLIN, 0};
-    files[1] = {context_ != nullptr ? context_->c.fd : -1, 0, 0};
-    if (wants_read_) files[1].events |= POLLIN;
-    if (wants_write_) files[1].events |= POLLOUT;
+    files[1] = {-1, 0, 0};
+    if (link_ != nullptr) files[1] = {link_->socket(), link_->events(), 0};
     poll(files.data(), files.size(), PollTimeoutMs());
     if (files[0].revents != 0) {
       uint64_t ignored = 0;
       if (read(wake_, &ignored, sizeof ignored) < 0) ignored = 0;
     }
-    const auto is = [&](short events) { return (files[1].revents & events) != 0; };
-    if (context_ != nullptr && wants_read_ && is(POLLIN | POLLERR | POLLHUP)) {
-      redisAsyncHandleRead(context_);
-    }
-    if (context_ != nullptr && wants_write_ && is(POLLOUT | POLLERR | POLLHUP)) {
-      redisAsyncHandleWrite(context_);
+    if (link_ != nullptr && files[1].revents != 0) {
+      const absl::Status status = Advance(files[1].revents);
+      if (!status.ok()) Disconnect(MessageOf(status));
     }
     SendWaiting();
     GiveUpLate();

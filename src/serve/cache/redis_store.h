@@ -6,8 +6,11 @@
 // Values come from a server that others may write to: whoever reads them checks them, and whoever may
 // write there may forge answers.
 //
+// Over TLS (rediss://, 1.2 or 1.3) the server's certificate must be for the URL's host and lead to an authority
+// that is trusted.
+//
 // Threads: safe. Memory: max_waiting commands with at most max_waiting_bytes of values on their way.
-// Source: Redis' commands AUTH, SELECT, PING, GET, SET with PX, DEL, by hiredis.
+// Source: Redis' commands AUTH, SELECT, PING, GET, SET with PX, DEL, in hiredis' words.
 #pragma once
 
 #include <memory>
@@ -19,8 +22,15 @@
 
 namespace sightline::serve {
 
+// Of TLS: paths of PEM files.
+struct RedisTlsFiles {
+  std::string ca;                // authorities; "": those of the system
+  std::string certificate, key;  // of this client, where the server wants one; both or none
+};
+
 struct RedisOptions {
   RedisUrl url;
+  RedisTlsFiles tls;
   // All chosen.
   int64_t timeout_us = 50'000;
   int64_t connect_timeout_us = 2'000'000;
@@ -34,7 +44,8 @@ struct RedisOptions {
 // The connection.
 class RedisClient {
  public:
-  // Does not wait for the server. ResourceExhausted without a thread or descriptors.
+  // Does not wait for the server. ResourceExhausted without a thread or descriptors; InvalidArgument for
+  // files of TLS that cannot be used.
   static absl::StatusOr<std::shared_ptr<RedisClient>> Create(const RedisOptions& options);
   ~RedisClient();  // what waits is a miss
 

@@ -4,14 +4,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
+#include <atomic>
+#include <filesystem>
 #include <future>
 #include <string>
 
 #include "base/test_server_program.h"
 #include "base/test_until.h"
+#include "serve/cache/redis_link_internal.h"
 #include "serve/cache/result_cache.h"
+#include "serve/http/test_certificates.h"
 
 namespace sightline::serve {
 namespace {
@@ -79,6 +84,11 @@ TEST(RedisUrl, SaysWhereAndWho) {
   EXPECT_EQ(url->user, "me");
   EXPECT_EQ(url->password, "p@ss/word");
   EXPECT_THAT(url->Shown(), Not(HasSubstr("word")));
+  EXPECT_FALSE(url->tls);
+  url = ParseRedisUrl("rediss://:word@cache.example");
+  ASSERT_TRUE(url.ok()) << url.status();
+  EXPECT_TRUE(url->tls);
+  EXPECT_EQ(url->Shown(), "rediss://cache.example:6379/0");
   url = ParseRedisUrl("redis://only-a-password@h");
   EXPECT_EQ(url->user, "");
   EXPECT_EQ(url->password, "only-a-password");
@@ -88,7 +98,7 @@ TEST(RedisUrl, MistakesAreToldWithoutThePassword) {
   for (const std::string wrong :
        {"http://:hidden-word@h", "redis://", "redis://:hidden-word@", "redis://:hidden-word@h:0",
         "redis://:hidden-word@h:70000", "redis://:hidden-word@h/x", "redis://:hidden-word%4@h",
-        "redis://[::1", "rediss://:hidden-word@h"}) {
+        "redis://[::1", "rediss://:hidden-word@h:x", "redisss://:hidden-word@h"}) {
     const auto url = ParseRedisUrl(wrong);
     EXPECT_FALSE(url.ok()) << wrong;
     EXPECT_THAT(url.status().ToString(), Not(HasSubstr("hidden-word")));
@@ -231,6 +241,109 @@ TEST(RedisStore, PasswordsAndDatabases) {
   }
   EXPECT_FALSE((*refused)->connected());
   EXPECT_THAT(testing::internal::GetCapturedStderr(), Not(HasSubstr("wrong")));
+}
+
+// A server that speaks TLS alone, and certificates for it.
+class RedisTlsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    made_.MakeAuthority("ca");
+    made_.MakeAuthority("other");
+    made_.Make("server", "ca");
+    made_.Make("client", "ca");
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::string Options(bool with_clients) const {
+    return "--port 0 --tls-port $0 --tls-cert-file " + made_.Pem("server") + " --tls-key-file " +
+           made_.Key("server") + " --tls-ca-cert-file " + made_.Pem("ca") + " --tls-auth-clients " +
+           (with_clients ? "yes" : "no");
+  }
+  RedisOptions OptionsOf(int port) const {
+    RedisOptions options = OptionsFor(port);
+    options.url.tls = true;
+    options.tls.ca = made_.Pem("ca");
+    return options;
+  }
+  // Ok once commands may be sent; else why not.
+  static absl::Status Connected(const RedisOptions& options) {
+    SL_ASSIGN_OR_RETURN(const auto tls, RedisTlsContext(options.tls));
+    SL_ASSIGN_OR_RETURN(const auto link, RedisLink::Open(options.url, tls, 1 << 20));
+    while (!link->ready()) {
+      pollfd file{link->socket(), link->events(), 0};
+      if (poll(&file, 1, 30'000) <= 0) return Internal("nothing happens");
+      SL_RETURN_IF_ERROR(link->Advance(file.revents));
+    }
+    return absl::OkStatus();
+  }
+
+  const std::string folder_ = ::testing::TempDir() + "redis-tls-" + std::to_string(getpid()) + "-" +
+                              ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  const TestCertificates made_{folder_};
+};
+
+TEST_F(RedisTlsTest, KeepsAndFinds) {
+  Redis server(FreePort(), Options(/*with_clients=*/false));
+  SKIP_WITHOUT_REDIS(server);
+  const auto client = RedisClient::Create(OptionsOf(server.port()));
+  ASSERT_TRUE(client.ok()) << client.status();
+  ASSERT_TRUE(Until([&] { return (*client)->connected(); }));
+  RedisStore store(*client, 3'600'000'000);
+  EXPECT_EQ(Find(store, Key(1)), nullptr);
+  std::string large;
+  for (int i = 0; i < 3 << 20; ++i) large += static_cast<char>(i * 31 >> 3);
+  store.Put(Key(1), Bytes(large));
+  store.Put(Key(2), Bytes("small"));
+  ASSERT_NE(Find(store, Key(1)), nullptr);
+  EXPECT_EQ(*Find(store, Key(1)), large);
+  EXPECT_EQ(*Find(store, Key(2)), "small");
+  EXPECT_EQ(store.Counts().failures, 0u);
+  server.Signal(SIGSTOP);
+  std::atomic<int> answered{0};
+  for (int i = 0; i < 100; ++i) store.Find(Key(i), [&](CachedBytes) { ++answered; });
+  server.Signal(SIGCONT);
+  EXPECT_TRUE(Until([&] { return answered == 100; }));
+}
+
+TEST_F(RedisTlsTest, ServersAreBelievedByTheirCertificatesAlone) {
+  Redis server(FreePort(), Options(/*with_clients=*/false) + " --bind 127.0.0.1 127.0.0.2");
+  SKIP_WITHOUT_REDIS(server);
+  RedisOptions options = OptionsOf(server.port());
+  ASSERT_TRUE(Until([&] { return Connected(options).ok(); })) << Connected(options);
+  options.url.host = "localhost";
+  EXPECT_TRUE(Connected(options).ok());
+  options.url.host = "127.0.0.2";
+  EXPECT_THAT(Connected(options).ToString(), HasSubstr("IP address mismatch"));
+  options.url.host = "127.0.0.1";
+  options.tls.ca = made_.Pem("other");
+  EXPECT_THAT(Connected(options).ToString(), HasSubstr("certificate is not accepted"));
+  options.tls.ca = "";
+  EXPECT_THAT(Connected(options).ToString(), HasSubstr("certificate is not accepted"));
+  options.tls.ca = folder_ + "/none.pem";
+  EXPECT_TRUE(absl::IsInvalidArgument(RedisClient::Create(options).status()));
+  EXPECT_THAT(RedisClient::Create(options).status().ToString(), HasSubstr("none.pem"));
+}
+
+TEST_F(RedisTlsTest, ClientsShowTheirCertificate) {
+  Redis server(FreePort(), Options(/*with_clients=*/true));
+  SKIP_WITHOUT_REDIS(server);
+  RedisOptions options = OptionsOf(server.port());
+  const auto without = RedisClient::Create(options);
+  options.tls.certificate = made_.Pem("client");
+  options.tls.key = made_.Key("client");
+  const auto with = RedisClient::Create(options);
+  ASSERT_TRUE(with.ok()) << with.status();
+  ASSERT_TRUE(Until([&] { return (*with)->connected(); }));
+  EXPECT_FALSE((*without)->connected());
+  options.tls.key = made_.Key("server");
+  EXPECT_TRUE(absl::IsInvalidArgument(RedisClient::Create(options).status()));
+}
+
+TEST_F(RedisTlsTest, AServerWithoutTlsIsAway) {
+  Redis server(FreePort());
+  SKIP_WITHOUT_REDIS(server);
+  const auto plain = RedisClient::Create(OptionsFor(server.port()));
+  ASSERT_TRUE(Until([&] { return (*plain)->connected(); }));
+  EXPECT_FALSE(Connected(OptionsOf(server.port())).ok());
 }
 
 // Two processes, as far as the cache can tell.

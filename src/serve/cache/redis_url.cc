@@ -35,26 +35,26 @@ bool Number(std::string_view text, int least, int most, int& to) {
 
 absl::Status Wrong(std::string_view what) {
   return InvalidArgument(
-      "the URL of the cache {}: redis://[[USER:]PASSWORD@]HOST[:PORT][/DATABASE]", what);
+      "the URL of the cache {}: redis://[[USER:]PASSWORD@]HOST[:PORT][/DATABASE], or rediss:// "
+      "with "
+      "TLS",
+      what);
 }
 
 }  // namespace
 
 std::string RedisUrl::Shown() const {
-  return fmt::format("redis://{}:{}/{}", host, port, database);
+  return fmt::format("{}://{}:{}/{}", tls ? "rediss" : "redis", host, port, database);
 }
 
 absl::StatusOr<RedisUrl> ParseRedisUrl(std::string_view url) {
-  constexpr std::string_view kScheme = "redis://";
-  if (url.starts_with("rediss://")) {
-    return Unimplemented(
-        "rediss:// (TLS) is not built: the library for Redis has none here. Put a TLS proxy "
-        "(stunnel) "
-        "beside this process and give its address with redis://");
-  }
-  if (!url.starts_with(kScheme)) return Wrong("does not begin with redis://");
-  url.remove_prefix(kScheme.size());
+  constexpr std::string_view kPlain = "redis://", kTls = "rediss://";
   RedisUrl parsed;
+  parsed.tls = url.starts_with(kTls);
+  if (!parsed.tls && !url.starts_with(kPlain)) {
+    return Wrong("does not begin with redis:// or rediss://");
+  }
+  url.remove_prefix(parsed.tls ? kTls.size() : kPlain.size());
   if (const size_t at = url.rfind('@'); at != std::string_view::npos) {
     const std::string_view login = url.substr(0, at);
     url.remove_prefix(at + 1);

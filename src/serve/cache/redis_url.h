@@ -1,4 +1,5 @@
-// Where a Redis server is, as a URL says it: redis://[[USER:]PASSWORD@]HOST[:PORT][/DATABASE].
+// Where a Redis server is, as a URL says it: redis://[[USER:]PASSWORD@]HOST[:PORT][/DATABASE], or rediss://
+// where it speaks TLS.
 // Threads: reentrant.
 #pragma once
 
@@ -15,14 +16,13 @@ struct RedisUrl {
   int database = 0;
   std::string user;      // "" = the default one
   std::string password;  // "" = none
+  bool tls = false;
 
   // Without user and password, for people.
   std::string Shown() const;
 };
 
-// InvalidArgument, without the password; Unimplemented for rediss:// (the Redis library that this is
-// built with has no TLS: a proxy such as stunnel beside this process gives it). User and password may
-// have escapes (%40).
+// InvalidArgument, without the password. User and password may have escapes (%40).
 absl::StatusOr<RedisUrl> ParseRedisUrl(std::string_view url);
 
 }  // namespace sightline::serve
