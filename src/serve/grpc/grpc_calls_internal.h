@@ -116,7 +116,7 @@ class AsyncCall {
   Tag* BeginFinish();  // once
   CallQueues& queues() { return queues_; }
 
-  // There is a client. First asks for the next one. With `too_many` the call is to be refused.
+  // There is a client. Asks for the next one, too. With `too_many` the call is to be refused.
   virtual void OnAccepted(bool too_many) = 0;
   virtual void OnReadDone(bool /*ok*/) {}
   virtual void OnWriteDone(bool /*ok*/) {}
@@ -204,8 +204,8 @@ class UnaryCall final : public AsyncCall {
       : AsyncCall(method.queues, method.bound, /*is_unary=*/true), method_(method) {}
 
   void OnAccepted(bool too_many) override {
+    method_.handle(*this, too_many);  // first: the model works meanwhile
     AcceptNext(method_);
-    method_.handle(*this, too_many);
   }
   void OnDone() override { delete this; }
 
