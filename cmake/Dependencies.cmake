@@ -41,7 +41,7 @@ endforeach()
 
 # Debian's gRPCConfig.cmake wants the headers of everything that gRPC is made of.
 add_library(grpc::server INTERFACE IMPORTED)
-foreach(part grpc++ grpc gpr)
+foreach(part grpc++_reflection grpc++ grpc gpr)
   find_library(GRPC_${part}_LIBRARY ${part} REQUIRED)
   target_link_libraries(grpc::server INTERFACE ${GRPC_${part}_LIBRARY})
 endforeach()

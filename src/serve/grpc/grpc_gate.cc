@@ -257,8 +257,9 @@ std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> NewCallRe
   return std::make_unique<CallRecorders>(gate);
 }
 
-std::optional<grpc::Status> GrpcCall::Enter(grpc::ServerContext& context, const std::string& model,
-                                            RouteRole needed, bool is_unary) {
+std::optional<grpc::Status> GrpcCall::Enter(grpc::CallbackServerContext& context,
+                                            const std::string& model, RouteRole needed,
+                                            bool is_unary) {
   if (gate_ == nullptr) return std::nullopt;
   began_us_ = gate_->clock().NowMonotonicUs();
   client_ = ClientOfPeer(context.peer());

@@ -49,7 +49,7 @@ class GrpcCall {
   GrpcCall(AccessGate* gate, std::string_view method) : gate_(gate), method_(method) {}
 
   // Why it is refused, if it is. `is_unary`: its ids go into the metadata of the answer.
-  std::optional<grpc::Status> Enter(grpc::ServerContext& context, const std::string& model,
+  std::optional<grpc::Status> Enter(grpc::CallbackServerContext& context, const std::string& model,
                                     RouteRole needed, bool is_unary);
   // Who asks, for the model's queue.
   void Mark(InferRequest& request) const;

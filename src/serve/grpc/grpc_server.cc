@@ -1,7 +1,9 @@
 #include "serve/grpc/grpc_server.h"
 
 #include <grpc/support/log.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/security/tls_certificate_provider.h>
@@ -10,23 +12,16 @@
 #include <chrono>
 #include <cstdlib>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
-#include "serve/grpc/grpc_calls_internal.h"
 #include "serve/grpc/grpc_gate_internal.h"
-#include "serve/grpc/grpc_health_internal.h"
-#include "serve/grpc/grpc_reflection_internal.h"
 #include "serve/grpc/grpc_service_internal.h"
 
 namespace sightline::serve {
 namespace {
-
-// Calls of one connection at once, which its client keeps to by itself; chosen.
-constexpr int kMostOfConnection = 4096;
 
 // As gRPC writes addresses; "every address" is the IPv6 one, which takes both kinds.
 std::string GrpcAddressOf(const ListenAddress& address) {
@@ -61,16 +56,16 @@ void GrpcServer::RequireTls13() {
 
 class GrpcServer::Impl {
  public:
-  Impl(InferenceService& service, const GrpcServerOptions& options) : service_(service, options) {}
-
-  ~Impl() { Stop(0); }
+  Impl(InferenceService& service, const GrpcServerOptions& options)
+      : service_(service, options.gate, options.max_requests_bytes) {}
 
   absl::Status Start(const GrpcServerOptions& options) {
-    static std::once_flag logging;
-    std::call_once(logging, [] {
+    static std::once_flag plugins;
+    std::call_once(plugins, [] {
       // Its own lines go to standard error, one for every bad handshake.
       gpr_set_log_function([](gpr_log_func_args* line) { Log().debug("gRPC: {}", line->message); });
-      grpc::EnableDefaultHealthCheckService(false);
+      grpc::EnableDefaultHealthCheckService(true);
+      grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     });
     grpc::ServerBuilder builder;
     grpc::ResourceQuota quota("sightline");
@@ -80,7 +75,6 @@ class GrpcServer::Impl {
     builder.SetMaxSendMessageSize(-1);
     // Two servers on one port would share its calls, silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMostOfConnection);
     int port = 0;
     if (options.gate != nullptr && options.gate->records()) {
       std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> recorders;
@@ -89,11 +83,7 @@ class GrpcServer::Impl {
     }
     builder.AddListeningPort(GrpcAddressOf(options.address),
                              GuardedCredentials(CredentialsOf(options.tls), options.gate), &port);
-    for (grpc::Service* const methods :
-         {service_.methods(), health_.methods(), reflection_.methods()}) {
-      builder.RegisterService(methods);
-    }
-    queues_.emplace(builder);
+    builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port == 0) {
       return FailedPrecondition(
@@ -102,27 +92,21 @@ class GrpcServer::Impl {
           ToString(options.address));
     }
     address_ = {options.address.address, static_cast<uint16_t>(port)};
-    SL_RETURN_IF_ERROR(queues_->Start(options.threads));
-    service_.TakeCalls(*queues_);
-    health_.TakeCalls(*queues_);
-    reflection_.TakeCalls(*queues_);
+    SetServing(false);
     return absl::OkStatus();
   }
 
-  void SetServing(bool serving) { health_.SetServing(serving); }
-
-  void BeginDrain() {
-    service_.BeginDrain();
-    health_.EndWatches();
+  void SetServing(bool serving) {
+    if (auto* const health = server_->GetHealthCheckService()) health->SetServingStatus(serving);
   }
 
+  void BeginDrain() { service_.BeginDrain(); }
+
   void Stop(int64_t timeout_us) {
+    if (server_ == nullptr) return;
     std::call_once(stopped_, [&] {
-      if (server_ != nullptr) {
-        server_->Shutdown(std::chrono::system_clock::now() + std::chrono::microseconds(timeout_us));
-        server_->Wait();
-      }
-      if (queues_) queues_->Stop();
+      server_->Shutdown(std::chrono::system_clock::now() + std::chrono::microseconds(timeout_us));
+      server_->Wait();
     });
   }
 
@@ -130,11 +114,8 @@ class GrpcServer::Impl {
 
  private:
   GrpcService service_;
-  GrpcHealth health_;
-  GrpcReflection reflection_{service_.streams()};
   ListenAddress address_;
   std::once_flag stopped_;
-  std::optional<CallQueues> queues_;
   std::unique_ptr<grpc::Server> server_;
 };
 

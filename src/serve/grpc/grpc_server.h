@@ -4,12 +4,10 @@
 // ModelInfer copies nothing of its own: inputs are read where the message has them, outputs are moved into
 // the answer. ModelStreamInfer answers in the order of the requests of a stream.
 //
-// Threads: `threads` of its own wait for calls and read them; the model's thread writes its answer, and none waits
-// for a model (grpc_calls_internal.h). A call's deadline limits when its run may begin, and one that was cancelled
-// is not run any more.
-// Bounds: the size of a message; the memory of what is being received (a quota of the library), of what is being
-// answered and of answers that wait to be read; calls at once of each method, beyond which they are refused at once;
-// kMostInStream requests of one stream, which is not read on meanwhile; 30 s for a client to take an answer.
+// Threads: those of the gRPC library; calls are answered when the model has the answer, and no thread
+// waits for it. A call's deadline limits when its run may begin, and one that was cancelled is not run any more.
+// Bounds: the size of a message; the memory of what is being received (a quota of the library) and of what is
+// being answered; kMostInStream requests of one stream, which is not read on meanwhile.
 // Source: Open Inference Protocol 2 (gRPC); Triton's protocol extensions; proto/open_inference.proto.
 #pragma once
 
@@ -31,15 +29,6 @@ struct GrpcServerOptions {
   size_t max_memory_bytes = size_t{512} << 20;  // of the library's buffers; chosen
   // Of requests that are being answered, as they lie in memory; more are refused. Chosen.
   size_t max_requests_bytes = size_t{512} << 20;
-  // Of answers over 16 KiB that wait to be read; beyond it requests are refused when they are answered.
-  // Chosen.
-  size_t max_answers_bytes = size_t{512} << 20;
-  // ModelInfer calls that wait for their answers, or for these to be read; more are refused. Chosen: the
-  // models' queues are much shorter.
-  int max_calls = 4096;
-  int max_streams = 1024;  // of ModelStreamInfer; chosen
-  // That wait for calls, read them, and answer what needs no model; chosen by measuring.
-  int threads = 1;
   AccessGate* gate = nullptr;  // who may call what; null: everyone everything. Outlives the server
   // Not empty: TLS. Files that were tried by TlsCredentials::Load(); looked at again every ten seconds.
   TlsFiles tls = {};

@@ -1,20 +1,16 @@
 // The calls of inference.GRPCInferenceService. Internal to serve/grpc.
 //
-// Threads: those of the queues, and of models for answers.
+// Threads: those of the gRPC library.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "base/mutex.h"
 #include "open_inference.grpc.pb.h"
 #include "serve/access/access_gate.h"
-#include "serve/grpc/grpc_calls_internal.h"
-#include "serve/grpc/grpc_server.h"
 #include "serve/inference/byte_room.h"
 #include "serve/inference/inference_service.h"
 
@@ -45,80 +41,40 @@ struct GrpcCalls {
   AccessGate* const gate;  // may be null
   const std::shared_ptr<ByteRoom>
       room;  // of requests that are being answered, as they lie in memory
-  const std::shared_ptr<ByteRoom> answers;  // that wait to be read
   OpenStreams streams;
 };
-
-using InferCallOverGrpc =
-    UnaryCall<::inference::ModelInferRequest, ::inference::ModelInferResponse>;
-
-// ModelStreamInfer.
-struct StreamMethod {
-  StreamMethod(::inference::GRPCInferenceService::AsyncService& its_service, CallQueues& its_queues,
-               int most)
-      : service(its_service), queues(its_queues), bound(most) {}
-  ::inference::GRPCInferenceService::AsyncService& service;
-  CallQueues& queues;
-  MethodBound bound;
-};
-
-// Takes streams from now on. Both outlive all of them.
-void AcceptInferStreams(StreamMethod& method, GrpcCalls& calls);
 
 // `request` may be so large together with all others; ResourceExhausted when there is no room.
 absl::StatusOr<std::shared_ptr<const ByteRoom::Taken>> TakeRoomFor(
     const ::inference::ModelInferRequest& request, ByteRoom& room);
 
-// The same for an answer until it was read; null for one that is too small to be counted.
-absl::StatusOr<std::shared_ptr<const ByteRoom::Taken>> TakeRoomForAnswer(
-    const ::inference::ModelInferResponse& response, ByteRoom& room);
-
-class GrpcService {
+class GrpcService final : public ::inference::GRPCInferenceService::CallbackService {
  public:
-  GrpcService(InferenceService& service, const GrpcServerOptions& options)
+  // `gate` may be null.
+  GrpcService(InferenceService& service, AccessGate* gate, size_t max_requests_bytes)
       : calls_{.service = service,
-               .gate = options.gate,
-               .room = ByteRoom::Make(options.max_requests_bytes),
-               .answers = ByteRoom::Make(options.max_answers_bytes),
-               .streams = {}},
-        max_calls_(options.max_calls),
-        max_streams_(options.max_streams) {}
+               .gate = gate,
+               .room = ByteRoom::Make(max_requests_bytes),
+               .streams = {}} {}
 
-  // For the server, which has to know it before it is built.
-  grpc::Service* methods() { return &methods_; }
-  // Takes calls by `queues`, which are stopped before this goes. Once.
-  void TakeCalls(CallQueues& queues);
-  OpenStreams& streams() { return calls_.streams; }
   // Streams end when what they have asked is answered.
   void BeginDrain() { calls_.streams.EndAll(); }
 
- private:
-  using Methods = ::inference::GRPCInferenceService::AsyncService;
-  // Answered where they are read.
-  template <typename Request, typename Response>
-  using Handle = absl::Status (GrpcService::*)(grpc::ServerContext&, const Request&, Response&);
-  // Answered when there is an answer.
-  template <typename Request, typename Response>
-  using HandleLater = void (GrpcService::*)(UnaryCall<Request, Response>&, bool too_many);
-
-  template <typename Request, typename Response>
-  void Take(CallQueues& queues, typename UnaryCall<Request, Response>::Accept accept,
-            Handle<Request, Response> handle);
-  template <typename Request, typename Response>
-  void Take(CallQueues& queues, typename UnaryCall<Request, Response>::Accept accept,
-            HandleLater<Request, Response> handle, int most);
-
-#define SL_UNARY(Name)                                                                       \
-  absl::Status Name(grpc::ServerContext& context, const ::inference::Name##Request& request, \
-                    ::inference::Name##Response& response);
+#define SL_UNARY(Name)                                                      \
+  grpc::ServerUnaryReactor* Name(grpc::CallbackServerContext* context,      \
+                                 const ::inference::Name##Request* request, \
+                                 ::inference::Name##Response* response) override;
   SL_UNARY(ServerLive)
   SL_UNARY(ServerReady)
   SL_UNARY(ModelReady)
   SL_UNARY(ServerMetadata)
   SL_UNARY(ModelMetadata)
+  SL_UNARY(ModelInfer)
   SL_UNARY(ModelConfig)
   SL_UNARY(ModelStatistics)
   SL_UNARY(RepositoryIndex)
+  SL_UNARY(RepositoryModelLoad)
+  SL_UNARY(RepositoryModelUnload)
   SL_UNARY(SystemSharedMemoryStatus)
   SL_UNARY(SystemSharedMemoryRegister)
   SL_UNARY(SystemSharedMemoryUnregister)
@@ -128,23 +84,20 @@ class GrpcService {
   SL_UNARY(TraceSetting)
   SL_UNARY(LogSettings)
 #undef SL_UNARY
-  void ModelInfer(InferCallOverGrpc& call, bool too_many);
-  void RepositoryModelLoad(UnaryCall<::inference::RepositoryModelLoadRequest,
-                                     ::inference::RepositoryModelLoadResponse>& call,
-                           bool too_many);
-  void RepositoryModelUnload(UnaryCall<::inference::RepositoryModelUnloadRequest,
-                                       ::inference::RepositoryModelUnloadResponse>& call,
-                             bool too_many);
 
+  grpc::ServerBidiReactor<::inference::ModelInferRequest, ::inference::ModelStreamInferResponse>*
+  ModelStreamInfer(grpc::CallbackServerContext* context) override;
+
+ private:
   // OK when the caller's key is for that model.
-  absl::Status CheckModel(grpc::ServerContext& context, const std::string& model) const;
+  absl::Status CheckModel(grpc::CallbackServerContext* context, const std::string& model) const;
 
   GrpcCalls calls_;
   InferenceService& service_ = calls_.service;
-  const int max_calls_, max_streams_;
-  Methods methods_;
-  std::vector<std::shared_ptr<void>> unary_;  // UnaryCall::Method
-  std::unique_ptr<StreamMethod> stream_;
 };
+
+// Its reactor; deletes itself at the end. `calls` outlives it.
+grpc::ServerBidiReactor<::inference::ModelInferRequest, ::inference::ModelStreamInferResponse>*
+NewInferStream(grpc::CallbackServerContext* context, GrpcCalls& calls);
 
 }  // namespace sightline::serve

@@ -1,6 +1,5 @@
 #include <deque>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "base/mutex.h"
@@ -20,40 +19,15 @@ using ::inference::ModelStreamInferResponse;
 //
 // Lives until OnDone(), which comes after Finish(), which comes when everything was answered. Every
 // request under way holds it, too.
-class InferStream final : public AsyncCall {
+class InferStream final
+    : public grpc::ServerBidiReactor<ModelInferRequest, ModelStreamInferResponse> {
  public:
-  InferStream(StreamMethod& method, GrpcCalls& calls)
-      : AsyncCall(method.queues, method.bound), method_(method), calls_(calls) {}
+  InferStream(grpc::CallbackServerContext* context, GrpcCalls& calls)
+      : context_(context), calls_(calls) {}
 
-  // Waits for a client.
-  static void AcceptNext(StreamMethod& method, GrpcCalls& calls) {
-    const auto stream = std::make_shared<InferStream>(method, calls);
-    stream->self_ = stream;
-    method.service.RequestModelStreamInfer(&stream->context(), &stream->stream_,
-                                           method.queues.arrivals(), method.queues.arrivals(),
-                                           stream->BeginAccept());
-  }
-
-  // Reads nothing more, and ends when all is answered.
-  void End() {
-    {
-      const MutexLock lock(mutex_);
-      ending_ = true;
-    }
-    GoOn();
-  }
-
- private:
-  void OnAccepted(bool too_many) override {
-    AcceptNext(method_, calls_);
-    if (too_many) {
-      {
-        const MutexLock lock(mutex_);
-        ending_ = finishing_ = true;
-      }
-      return stream_.Finish(TooManyCalls(), BeginFinish());
-    }
-    number_ = calls_.streams.Add([self = std::weak_ptr(self_)] {
+  void Begin(std::shared_ptr<InferStream> self) {
+    self_ = self;
+    number_ = calls_.streams.Add([self = std::weak_ptr(self)] {
       if (const auto stream = self.lock()) stream->End();
     });
     ReadNext();
@@ -93,10 +67,20 @@ class InferStream final : public AsyncCall {
   }
 
   void OnDone() override {
-    if (number_) calls_.streams.Remove(*number_);
+    calls_.streams.Remove(number_);
     self_.reset();
   }
 
+  // Reads nothing more, and ends when all is answered.
+  void End() {
+    {
+      const MutexLock lock(mutex_);
+      ending_ = true;
+    }
+    GoOn();
+  }
+
+ private:
   struct Slot {
     ModelInferRequest request;
     ModelStreamInferResponse response;
@@ -115,7 +99,7 @@ class InferStream final : public AsyncCall {
       reading_ = std::make_shared<Slot>();
       to = reading_.get();
     }
-    stream_.Read(&to->request, BeginRead());
+    StartRead(&to->request);
   }
 
   void Ask(const std::shared_ptr<Slot>& slot) {
@@ -147,7 +131,7 @@ class InferStream final : public AsyncCall {
       }
       self->GoOn();
     };
-    const auto refusal = call->Enter(context(), slot->request.model_name(), RouteRole::kInfer,
+    const auto refusal = call->Enter(*context_, slot->request.model_name(), RouteRole::kInfer,
                                      /*is_unary=*/false);
     if (refusal) {
       return answer(absl::Status(static_cast<absl::StatusCode>(refusal->error_code()),
@@ -159,7 +143,7 @@ class InferStream final : public AsyncCall {
     auto read = ReadRequest(slot->request, calls_.service.shared_memory());
     if (!read.ok()) return answer(read.status());
     call->Mark(*read);
-    read->gone = [this] { return IsCancelled(); };  // `answer` holds the stream
+    read->gone = [this] { return context_->IsCancelled(); };  // `answer` holds the stream
     calls_.service.Infer(*std::move(read), answer);
   }
 
@@ -184,15 +168,14 @@ class InferStream final : public AsyncCall {
         status = {grpc::StatusCode::UNAVAILABLE, "the server is ending"};
       }
     }
-    if (to_write != nullptr) stream_.Write(*to_write, BeginWrite());
-    if (finish) return stream_.Finish(status, BeginFinish());
+    if (to_write != nullptr) StartWrite(to_write);
+    if (finish) return Finish(status);
     ReadNext();
   }
 
-  StreamMethod& method_;
+  grpc::CallbackServerContext* const context_;  // until OnDone()
   GrpcCalls& calls_;
-  grpc::ServerAsyncReaderWriter<ModelStreamInferResponse, ModelInferRequest> stream_{&context()};
-  std::optional<uint64_t> number_;  // among the open streams
+  uint64_t number_ = 0;  // among the open streams
   std::shared_ptr<InferStream> self_;
   Mutex mutex_;
   std::shared_ptr<Slot> reading_ GUARDED_BY(mutex_);
@@ -206,8 +189,12 @@ class InferStream final : public AsyncCall {
 
 }  // namespace
 
-void AcceptInferStreams(StreamMethod& method, GrpcCalls& calls) {
-  InferStream::AcceptNext(method, calls);
+grpc::ServerBidiReactor<ModelInferRequest, ModelStreamInferResponse>* NewInferStream(
+    grpc::CallbackServerContext* context, GrpcCalls& calls) {
+  auto stream = std::make_shared<InferStream>(context, calls);
+  InferStream* const raw = stream.get();
+  raw->Begin(std::move(stream));
+  return raw;
 }
 
 }  // namespace sightline::serve
