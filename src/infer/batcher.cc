@@ -137,7 +137,7 @@ class BatcherImpl final : public Batcher {
     std::vector<BatchJob*> old;
     {
       MutexLock lock(mutex_);
-      waiting_.TakeOld(added_us, old);
+      waiting_.TakeOld(added_us, kMostShed, old);
       stats_.dropped += old.size();
       LetWaitersIn();
     }

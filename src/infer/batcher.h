@@ -36,7 +36,7 @@ class BatchJob {
  public:
   virtual ~BatchJob() = default;
   // Called exactly once per accepted job, on a runner's thread or, for a job whose place a newer one
-  // took, on that one's. An error means that the job was not run (Cancelled: shutdown;
+  // took or which was shed, on that of the caller who did it. An error means that the job was not run (Cancelled: shutdown; that of Shed();
   // DeadlineExceeded: newer ones came, it grew stale, or its deadline passed) or that the runner
   // failed on it.
   virtual void Done(const absl::Status& status) = 0;
@@ -110,9 +110,11 @@ class Batcher {
   // is Done() with DeadlineExceeded and this one takes its place. Unavailable after Stop().
   virtual absl::Status SubmitLatest(BatchJob* job, size_t most_waiting) = 0;
 
-  // Of Submit and TrySubmit, the jobs that were accepted before `added_us` and have not begun are
-  // Done() with `why`, on this thread, the oldest first; returns how many.
+  // Of Submit and TrySubmit, jobs that were accepted before `added_us` and have not begun are Done()
+  // with `why`, on this thread, the oldest first; returns how many. At most kMostShed, and none of a
+  // source that has no more than an equal share of the queue while others wait.
   virtual size_t Shed(int64_t added_us, const absl::Status& why) = 0;
+  static constexpr size_t kMostShed = 1024;  // chosen: some ms of a thread that answers clients
 
   // From now on by these options, but for name and clock; what waits and runs is kept, also where the
   // queue is made smaller than what is in it. InvalidArgument as Create(); then all is as it was.

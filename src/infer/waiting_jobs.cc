@@ -1,5 +1,7 @@
 #include "infer/waiting_jobs.h"
 
+#include <unordered_map>
+
 namespace sightline {
 
 WaitingJobs::WaitingJobs(size_t capacity)
@@ -89,9 +91,21 @@ void WaitingJobs::TakeLate(int64_t now_us, std::vector<BatchJob*>& late) {
   }
 }
 
-void WaitingJobs::TakeOld(int64_t added_us, std::vector<BatchJob*>& old) {
-  while (oldest_ != kNone && slots_[oldest_].job->added_us < added_us) {
-    old.push_back(Remove(oldest_));
+void WaitingJobs::TakeOld(int64_t added_us, size_t most, std::vector<BatchJob*>& old) {
+  std::unordered_map<uint32_t, size_t> waiting;  // by source
+  for (uint32_t i = oldest_; i != kNone; i = slots_[i].newer) ++waiting[slots_[i].job->source];
+  if (waiting.size() == 1) waiting.begin()->second += capacity();  // all of them are its share
+  const size_t share = capacity() / std::max<size_t>(1, waiting.size());
+  for (uint32_t i = oldest_; i != kNone && old.size() < most;) {
+    BatchJob* const job = slots_[i].job;
+    if (job->added_us >= added_us) return;
+    const uint32_t newer = slots_[i].newer;
+    size_t& left = waiting[job->source];
+    if (left > share) {
+      --left;
+      old.push_back(Remove(i));
+    }
+    i = newer;
   }
 }
 

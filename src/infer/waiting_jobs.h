@@ -49,8 +49,9 @@ class WaitingJobs {
 
   // Moves the jobs whose deadline is not behind `now_us` any more to `late`.
   void TakeLate(int64_t now_us, std::vector<BatchJob*>& late);
-  // Moves the jobs that were added before `added_us` to `old`, the oldest first.
-  void TakeOld(int64_t added_us, std::vector<BatchJob*>& old);
+  // Moves jobs that were added before `added_us` to `old`, the oldest first and at most `most`: of each
+  // source so many that it keeps an equal share of the places, so that who sends little loses nothing.
+  void TakeOld(int64_t added_us, size_t most, std::vector<BatchJob*>& old);
 
   // All of them, the oldest first; other.capacity() has room for them.
   void MoveTo(WaitingJobs& other);

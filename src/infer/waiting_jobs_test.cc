@@ -58,23 +58,38 @@ TEST(WaitingJobs, WhatIsLateIsTakenOutOfTheMiddle) {
   EXPECT_EQ(waiting.next_deadline_us(), INT64_MAX);
 }
 
-TEST(WaitingJobs, TheOldAreTakenOutOfEverySource) {
+TEST(WaitingJobs, TheOldAreTakenOutOfEveryPriority) {
   WaitingJobs waiting(8);
-  Job a(1, 1, 100), b(2, 9), c(1, 1), d(2, 1);
+  Job a(1, 1, 100), b(1, 9), c(1, 1), d(1, 1);
   int64_t now_us = 10;
   for (Job* job : {&a, &b, &c, &d}) {
     job->added_us = now_us++;
     waiting.Add(job, job->priority);
   }
   std::vector<BatchJob*> old, batch;
-  waiting.TakeOld(10, old);
+  waiting.TakeOld(10, 8, old);
   EXPECT_THAT(old, IsEmpty());
-  waiting.TakeOld(12, old);
+  waiting.TakeOld(12, 1, old);
+  EXPECT_THAT(old, ElementsAre(&a)) << "no more than was asked for";
+  waiting.TakeOld(12, 8, old);
   EXPECT_THAT(old, ElementsAre(&a, &b));
   EXPECT_EQ(waiting.next_deadline_us(), INT64_MAX);
   waiting.Take(1, 8, 0, batch);
   EXPECT_THAT(batch, ElementsAre(&c, &d));
   EXPECT_EQ(waiting.size(), 0u);
+}
+
+TEST(WaitingJobs, OfTheOldEachSourceKeepsItsShare) {
+  WaitingJobs waiting(6);
+  Job few(1, 1), a(2, 1), b(2, 1), c(2, 1), d(2, 1), fresh(2, 1);
+  int64_t now_us = 0;
+  for (Job* job : {&few, &a, &b, &c, &d, &fresh}) {
+    job->added_us = now_us++;
+    waiting.Add(job, 1);
+  }
+  std::vector<BatchJob*> old;
+  waiting.TakeOld(5, 8, old);
+  EXPECT_THAT(old, ElementsAre(&a, &b)) << "three of six places are the share of each";
 }
 
 // Anything, in any order, beside a list that is searched from end to end.

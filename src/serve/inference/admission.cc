@@ -56,15 +56,15 @@ void Admission::End(int priority, int64_t rows, int64_t rows_done, int64_t now_u
   busy_ = requests_ >= instances_;
 }
 
-void Admission::Refused(int64_t now_us, uint64_t requests) {
+void Admission::Refused(int64_t now_us, bool by_overload, uint64_t requests) {
   const MutexLock lock(mutex_);
   refused_ += requests;
-  overloaded_ = overloaded_ && now_us - last_refused_us_ < kCalmUs;
-  last_refused_us_ = now_us;
+  if (by_overload && now_us - last_refused_us_ < kCalmUs) last_refused_us_ = now_us;
 }
 
 bool Admission::Overflowed(int64_t now_us) {
   const MutexLock lock(mutex_);
+  if (batch_us_ <= 0) return false;
   const bool began = !overloaded_ || now_us - last_refused_us_ >= kCalmUs;
   overloaded_ = true;
   last_refused_us_ = now_us;
@@ -108,13 +108,17 @@ uint64_t Admission::refused() const {
   return refused_;
 }
 
-absl::Status Overloaded(std::string_view model, int64_t expected_us, int64_t limit_us) {
-  absl::Status status = ResourceExhausted(
-      "a request for model '{}' would wait for {} ms, and may for {} ms; try again later", model,
-      expected_us / 1000, limit_us / 1000);
-  const int64_t after_us = std::max<int64_t>(1, expected_us - limit_us);
-  status.SetPayload(kRetryAfter, absl::Cord(std::to_string(after_us)));
+absl::Status WithRetryAfter(absl::Status status, int64_t after_us) {
+  status.SetPayload(kRetryAfter, absl::Cord(std::to_string(std::max<int64_t>(1, after_us))));
   return status;
+}
+
+absl::Status Overloaded(std::string_view model, int64_t expected_us, int64_t limit_us) {
+  return WithRetryAfter(
+      ResourceExhausted(
+          "a request for model '{}' would wait for {} ms, and may for {} ms; try again later",
+          model, expected_us / 1000, limit_us / 1000),
+      expected_us - limit_us);
 }
 
 int64_t RetryAfterUsOf(const absl::Status& status) {

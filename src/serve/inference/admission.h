@@ -37,13 +37,14 @@ class Admission {
   // `batch_us`: how long its batch ran; 0 when that is not known.
   void Answered(int priority, int64_t rows, int64_t batch_us, int64_t now_us) EXCLUDES(mutex_);
   void NotBegun(int priority, int64_t rows, int64_t now_us) EXCLUDES(mutex_);
-  void Refused(int64_t now_us, uint64_t requests = 1) EXCLUDES(mutex_);
+  // `by_overload`: by OverloadWaitUs(), which makes the overload last.
+  void Refused(int64_t now_us, bool by_overload = false, uint64_t requests = 1) EXCLUDES(mutex_);
   // A request whose head came, and which will be Accepted() after Redeem(), or never.
   void Reserve(int64_t now_us) EXCLUDES(mutex_);
   void Redeem() EXCLUDES(mutex_);
 
-  // The queue was full. True when this begins an overload; what has waited for longer than
-  // OverloadWaitUs() is better refused now than answered late.
+  // The queue was full. True when this begins an overload, for which it must be known how long batches
+  // run; what has waited for longer than OverloadWaitUs() is better refused now than answered late.
   bool Overflowed(int64_t now_us) EXCLUDES(mutex_);
   bool IsOverloaded(int64_t now_us) const EXCLUDES(mutex_);
   // How long a request may wait during an overload.
@@ -83,7 +84,9 @@ class Admission {
 
 // ResourceExhausted, with when to try again.
 absl::Status Overloaded(std::string_view model, int64_t expected_us, int64_t limit_us);
-// What Overloaded() said; 0 for other errors.
+// The same error, with when to try again.
+absl::Status WithRetryAfter(absl::Status status, int64_t after_us);
+// What Overloaded() or WithRetryAfter() said; 0 for other errors.
 int64_t RetryAfterUsOf(const absl::Status& status);
 
 }  // namespace sightline::serve

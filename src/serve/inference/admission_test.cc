@@ -112,7 +112,10 @@ TEST(Admission, ErrorsSayWhenToComeBack) {
 
 TEST(Admission, AFullQueueBeginsAnOverloadAndCalmEndsIt) {
   Admission admission(1);
+  EXPECT_FALSE(admission.Overflowed(0)) << "nothing was measured";
   EXPECT_FALSE(admission.IsOverloaded(0));
+  admission.Accepted(8, 1, 0);
+  admission.Answered(8, 1, kBatchUs, 0);
   EXPECT_TRUE(admission.Overflowed(1000));
   EXPECT_TRUE(admission.IsOverloaded(1000));
   EXPECT_FALSE(admission.Overflowed(2000)) << "it lasts";
@@ -120,12 +123,13 @@ TEST(Admission, AFullQueueBeginsAnOverloadAndCalmEndsIt) {
   for (int i = 0; i < 5; ++i) {
     now_us += Admission::kCalmUs - 1;
     EXPECT_TRUE(admission.IsOverloaded(now_us));
-    admission.Refused(now_us);
+    admission.Refused(now_us, /*by_overload=*/true);
   }
   EXPECT_EQ(admission.refused(), 5u);
-  now_us += Admission::kCalmUs;
-  EXPECT_FALSE(admission.IsOverloaded(now_us));
-  admission.Refused(now_us);  // for a timeout of its own
+  now_us += Admission::kCalmUs - 1;
+  admission.Refused(now_us);  // for a timeout of its own, which says nothing of others
+  EXPECT_FALSE(admission.IsOverloaded(++now_us));
+  admission.Refused(now_us, /*by_overload=*/true);  // looked at before it ended
   EXPECT_FALSE(admission.IsOverloaded(now_us)) << "a refusal alone is no overload";
   EXPECT_TRUE(admission.Overflowed(now_us)) << "a new one";
 }

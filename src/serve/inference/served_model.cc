@@ -237,19 +237,22 @@ absl::Status ServedModel::Enqueue(Batcher& batcher, BatchJob* job) {
   if (!absl::IsResourceExhausted(status)) return status;
   admission_->Refused(now_us);
   if (options_.settings.max_wait_us != ModelSettings::kWaitByLoad) return status;
-  const bool begins = admission_->Overflowed(now_us);
+  const int64_t again_us = admission_->ExpectedWaitUs(priority, now_us);
+  if (!admission_->Overflowed(now_us)) return WithRetryAfter(std::move(status), again_us);
   const int64_t limit_us = admission_->OverloadWaitUs();
-  const int64_t expected_us = admission_->ExpectedWaitUs(priority, now_us);
-  status = Overloaded(name(), expected_us, limit_us);
-  if (begins) {
-    const size_t shed = batcher.Shed(now_us - limit_us, status);
-    admission_->Refused(now_us, shed);
-    Log().warn(
-        "model {}: overloaded: {} requests that had waited for more than {} ms were refused; "
-        "while it lasts, requests are that would wait so long",
-        name(), shed, limit_us / 1000);
-  }
-  return status;
+  const size_t shed = batcher.Shed(
+      now_us - limit_us,
+      WithRetryAfter(
+          ResourceExhausted("the queue of model '{}' is full, and this request has waited "
+                            "for more than {} ms; try again later",
+                            name(), limit_us / 1000),
+          again_us));
+  admission_->Refused(now_us, /*by_overload=*/true, shed);
+  Log().warn(
+      "model {}: overloaded: {} requests that had waited for more than {} ms were refused; "
+      "while it lasts, requests are that would wait so long",
+      name(), shed, limit_us / 1000);
+  return WithRetryAfter(std::move(status), again_us);
 }
 
 void ServedModel::Ended(const BatchJob& job, const CallTimes& times, int64_t now_us) {
@@ -270,7 +273,7 @@ int64_t ServedModel::Reserve() {
   if (limit_us <= 0) return 0;
   const int64_t expected_us = admission_->ExpectedWaitUs(options_.settings.priority, now_us);
   if (expected_us > limit_us) {
-    admission_->Refused(now_us);
+    admission_->Refused(now_us, /*by_overload=*/true);
     return expected_us - limit_us;
   }
   admission_->Reserve(now_us);
@@ -284,11 +287,12 @@ absl::Status ServedModel::CheckWait(int priority, int64_t timeout_us, RequestCon
     admission_->Redeem();
     limit_us = 0;  // was looked at when its head came
   }
-  if (timeout_us > 0) limit_us = limit_us > 0 ? std::min(limit_us, timeout_us) : timeout_us;
+  const bool by_timeout = timeout_us > 0 && (limit_us <= 0 || timeout_us < limit_us);
+  if (by_timeout) limit_us = timeout_us;
   if (limit_us <= 0) return absl::OkStatus();
   const int64_t expected_us = admission_->ExpectedWaitUs(priority, now_us);
   if (expected_us <= limit_us) return absl::OkStatus();
-  admission_->Refused(now_us);
+  admission_->Refused(now_us, /*by_overload=*/!by_timeout);
   return Overloaded(name(), expected_us, limit_us);
 }
 
