@@ -25,6 +25,13 @@ using ::testing::HasSubstr;
 
 using Answer = absl::StatusOr<InferResponse>;
 
+// A clock that a test moves.
+struct MovedClock final : Clock {
+  int64_t NowUtcUs() const override { return now_us; }
+  int64_t NowMonotonicUs() const override { return now_us; }
+  std::atomic<int64_t> now_us{1'000'000};
+};
+
 class InferenceServiceTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -99,6 +106,7 @@ class InferenceServiceTest : public ::testing::Test {
   std::shared_ptr<TestModelState> state_ = std::make_shared<TestModelState>();
   TestBackend backend_{state_};
   ModelSettings settings_;
+  MovedClock moved_clock_;
   const Clock* clock_ = &Clock::Real();
   std::unique_ptr<InferenceService> service_;
 };
@@ -274,11 +282,7 @@ TEST_F(InferenceServiceTest, AFullQueueRefusesAtOnce) {
 // A queue that is full begins an overload: what is old goes, what is new waits for little, and when nobody
 // is refused any more everyone may wait again.
 TEST_F(InferenceServiceTest, AnOverloadKeepsTheQueueShort) {
-  struct MovedClock final : Clock {
-    int64_t NowUtcUs() const override { return now_us; }
-    int64_t NowMonotonicUs() const override { return now_us; }
-    std::atomic<int64_t> now_us{1'000'000};
-  } clock;
+  MovedClock& clock = moved_clock_;
   clock_ = &clock;
   settings_.queue = 3;
   settings_.max_batch = 1;
