@@ -36,9 +36,9 @@ class BatchJob {
  public:
   virtual ~BatchJob() = default;
   // Called exactly once per accepted job, on a runner's thread or, for a job whose place a newer one
-  // took or which was shed, on that of the caller who did it. An error means that the job was not run (Cancelled: shutdown; that of Shed();
-  // DeadlineExceeded: newer ones came, it grew stale, or its deadline passed) or that the runner
-  // failed on it.
+  // took or which was shed, on that of the caller who did it. An error means that the job was not run
+  // (Cancelled: shutdown; DeadlineExceeded: newer ones came, it grew stale, or its deadline passed;
+  // what Shed() was given) or that the runner failed on it.
   virtual void Done(const absl::Status& status) = 0;
 
   // Set before it is submitted.

@@ -94,8 +94,8 @@ void WaitingJobs::TakeLate(int64_t now_us, std::vector<BatchJob*>& late) {
 void WaitingJobs::TakeOld(int64_t added_us, size_t most, std::vector<BatchJob*>& old) {
   std::unordered_map<uint32_t, size_t> waiting;  // by source
   for (uint32_t i = oldest_; i != kNone; i = slots_[i].newer) ++waiting[slots_[i].job->source];
-  if (waiting.size() == 1) waiting.begin()->second += capacity();  // all of them are its share
-  const size_t share = capacity() / std::max<size_t>(1, waiting.size());
+  // Who is alone has nobody to share with.
+  const size_t share = waiting.size() > 1 ? capacity() / waiting.size() : 0;
   for (uint32_t i = oldest_; i != kNone && old.size() < most;) {
     BatchJob* const job = slots_[i].job;
     if (job->added_us >= added_us) return;

@@ -59,21 +59,20 @@ void Admission::End(int priority, int64_t rows, int64_t rows_done, int64_t now_u
 void Admission::Refused(int64_t now_us, bool by_overload, uint64_t requests) {
   const MutexLock lock(mutex_);
   refused_ += requests;
-  if (by_overload && now_us - last_refused_us_ < kCalmUs) last_refused_us_ = now_us;
+  if (by_overload && now_us < overloaded_until_us_) overloaded_until_us_ = now_us + kCalmUs;
 }
 
 bool Admission::Overflowed(int64_t now_us) {
   const MutexLock lock(mutex_);
   if (batch_us_ <= 0) return false;
-  const bool began = !overloaded_ || now_us - last_refused_us_ >= kCalmUs;
-  overloaded_ = true;
-  last_refused_us_ = now_us;
-  return began;
+  const bool begins = now_us >= overloaded_until_us_;
+  overloaded_until_us_ = now_us + kCalmUs;
+  return begins;
 }
 
 bool Admission::IsOverloaded(int64_t now_us) const {
   const MutexLock lock(mutex_);
-  return overloaded_ && now_us - last_refused_us_ < kCalmUs;
+  return now_us < overloaded_until_us_;
 }
 
 int64_t Admission::OverloadWaitUs() const {

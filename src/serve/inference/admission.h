@@ -78,8 +78,7 @@ class Admission {
   std::deque<int64_t> reserved_us_ GUARDED_BY(mutex_);  // when they were made
   uint64_t refused_ GUARDED_BY(mutex_) = 0;
   double batch_us_ GUARDED_BY(mutex_) = 0;  // a moving average
-  bool overloaded_ GUARDED_BY(mutex_) = false;
-  int64_t last_refused_us_ GUARDED_BY(mutex_) = 0;
+  int64_t overloaded_until_us_ GUARDED_BY(mutex_) = INT64_MIN;
 };
 
 // ResourceExhausted, with when to try again.
