@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/test_clock.h"
 #include "infer/batcher_test_parts.h"
 
 namespace sightline {
@@ -35,16 +36,8 @@ TEST(Batcher, UrgentJobsGoFirst) {
                                          ElementsAre(P{1, 0}, P{1, 1}), ElementsAre(P{3, 3})));
 }
 
-// A time that tests set.
-class TestClock final : public Clock {
- public:
-  int64_t NowUtcUs() const override { return now_us; }
-  int64_t NowMonotonicUs() const override { return now_us; }
-  std::atomic<int64_t> now_us{1'000'000};
-};
-
 TEST(Batcher, LateJobsAreNotRun) {
-  TestClock clock;
+  MovedClock clock;
   HeldBatcher held({.name = "m", .queue_capacity = 16, .max_batch = 4, .clock = &clock});
   TestJob late(1, 0), in_time(1, 1);
   late.deadline_us = clock.now_us + 1000;

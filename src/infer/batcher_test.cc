@@ -14,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/test_clock.h"
 #include "infer/batcher_test_parts.h"
 
 namespace sightline {
@@ -327,16 +328,9 @@ TEST(Batcher, LiveSourcesKeepTheirNewestJobs) {
   EXPECT_EQ(late.done, 0);
 }
 
-// A clock that a test moves.
-class MovedClock final : public Clock {
- public:
-  int64_t NowUtcUs() const override { return now_us; }
-  int64_t NowMonotonicUs() const override { return now_us; }
-  std::atomic<int64_t> now_us{1000};
-};
-
 TEST(Batcher, WhatIsOldCanBeShed) {
   MovedClock clock;
+  clock.now_us = 1000;
   Seen seen;
   Gate started, go;
   const auto batcher = Started({.name = "m", .queue_capacity = 4, .max_batch = 1, .clock = &clock},

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "serve/cache/test_cache_clock.h"
+#include "base/test_clock.h"
 
 namespace sightline::serve {
 namespace {
@@ -34,15 +34,15 @@ TEST(CacheKey, FieldsDoNotRunIntoEachOther) {
 }
 
 TEST(MemoryStore, KeepsAndForgetsByTime) {
-  CacheTestClock clock;
+  MovedClock clock;
   MemoryStore store({.ttl_us = 1000, .clock = &clock});
   EXPECT_EQ(store.FindNow(Key(1)), nullptr);
   store.Put(Key(1), Bytes(3, 'a'));
   ASSERT_NE(store.FindNow(Key(1)), nullptr);
   EXPECT_EQ(*store.FindNow(Key(1)), "aaa");
-  clock.Move(999);
+  clock.now_us += 999;
   EXPECT_NE(store.FindNow(Key(1)), nullptr);
-  clock.Move(1);
+  clock.now_us += 1;
   EXPECT_EQ(store.FindNow(Key(1)), nullptr);
   EXPECT_EQ(store.Counts().expired, 1u);
   EXPECT_EQ(store.Counts().bytes, 0u);
@@ -50,14 +50,14 @@ TEST(MemoryStore, KeepsAndForgetsByTime) {
 }
 
 TEST(MemoryStore, AReplacedValueIsYoungAgainAndCountedOnce) {
-  CacheTestClock clock;
+  MovedClock clock;
   MemoryStore store({.ttl_us = 1000, .clock = &clock});
   store.Put(Key(1), Bytes(100));
   const uint64_t bytes = store.Counts().bytes;
-  clock.Move(600);
+  clock.now_us += 600;
   store.Put(Key(1), Bytes(100, 'y'));
   EXPECT_EQ(store.Counts().bytes, bytes);
-  clock.Move(600);
+  clock.now_us += 600;
   ASSERT_NE(store.FindNow(Key(1)), nullptr);
   EXPECT_EQ(store.FindNow(Key(1))->front(), 'y');
   store.Erase(Key(1));

@@ -6,9 +6,9 @@
 #include <random>
 #include <string>
 
+#include "base/test_clock.h"
 #include "serve/cache/memory_store.h"
 #include "serve/cache/model_cache.h"
-#include "serve/cache/test_cache_clock.h"
 
 namespace sightline::serve {
 namespace {
@@ -131,7 +131,7 @@ class ModelCacheTest : public ::testing::Test {
     return got;
   }
 
-  CacheTestClock clock_;
+  MovedClock clock_;
   std::shared_ptr<MemoryStore> store_ =
       std::make_shared<MemoryStore>(MemoryStoreOptions{.ttl_us = 1000, .clock = &clock_});
   ModelCache cache_{Settings(), store_, clock_};
@@ -157,7 +157,7 @@ TEST_F(ModelCacheTest, AnswersWhatLooksAlikeAndSaysSo) {
 
 TEST_F(ModelCacheTest, WhatExpiredIsComputedAnewAndNoLongerCompared) {
   Ask(Key(0), 0, "first");
-  clock_.Move(1000);
+  clock_.now_us += 1000;
   const CachedAnswer again = Ask(Key(0), 1, "second");
   EXPECT_EQ(*again.bytes, "second");
   EXPECT_EQ(again.hit, CacheHit::kNone);

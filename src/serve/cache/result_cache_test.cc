@@ -7,8 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/test_clock.h"
 #include "serve/cache/memory_store.h"
-#include "serve/cache/test_cache_clock.h"
 
 namespace sightline::serve {
 namespace {
@@ -29,7 +29,7 @@ class ResultCacheTest : public ::testing::Test {
     return [&answers](Answer&& answer) { answers.push_back(std::move(answer)); };
   }
 
-  CacheTestClock clock_;
+  MovedClock clock_;
   std::shared_ptr<MemoryStore> store_ =
       std::make_shared<MemoryStore>(MemoryStoreOptions{.clock = &clock_});
   ResultCache cache_{store_, {.max_waiting = 1000, .clock = &clock_}};
@@ -125,7 +125,7 @@ TEST_F(ResultCacheTest, NobodyIsHeldBeyondItsDeadline) {
   cache_.Get(Key(1), Held(), Into(early), now_us + 1000);
   EXPECT_EQ(woken, 2);
   EXPECT_EQ(cache_.ReleaseLate(), now_us + 1000);
-  clock_.Move(1000);
+  clock_.now_us += 1000;
   EXPECT_EQ(cache_.ReleaseLate(), now_us + 2000);
   ASSERT_EQ(early.size(), 1u);
   EXPECT_TRUE(absl::IsDeadlineExceeded(early[0].status()));

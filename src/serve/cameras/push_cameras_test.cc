@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/test_clock.h"
 #include "base/test_until.h"
 #include "serve/cameras/push_camera_routes.h"
 #include "serve/http/http_server.h"
@@ -91,13 +92,6 @@ class TestFeed final : public HttpFeed {
   bool open_ = true;
 };
 
-class TestClock final : public Clock {
- public:
-  int64_t NowUtcUs() const override { return now_us; }
-  int64_t NowMonotonicUs() const override { return now_us; }
-  int64_t now_us = 1'000'000;
-};
-
 PushedFrame FrameAt(const std::string& bytes, int64_t capture_utc_us) {
   PushedFrame frame;
   const auto kept = std::make_shared<const std::string>(bytes);
@@ -169,7 +163,7 @@ TEST(PushCameras, AFastCameraIsRefusedAndNoOther) {
 
 TEST(PushCameras, IdleCamerasMakeRoom) {
   HeldPictures pictures;
-  TestClock clock;
+  MovedClock clock;
   PushCameras cameras(pictures, {.most_cameras = 3, .most_listeners = 1, .idle_us = 100}, clock);
   const auto feed = std::make_shared<TestFeed>();
   ASSERT_TRUE(cameras.Listen("heard", feed, nullptr).ok());
@@ -192,7 +186,7 @@ TEST(PushCameras, IdleCamerasMakeRoom) {
 
 TEST(PushCameras, WhoListensToNothingKeepsNoCameraOut) {
   HeldPictures pictures;
-  TestClock clock;
+  MovedClock clock;
   PushCameras cameras(pictures, {.most_cameras = 2, .most_awaited = 2}, clock);
   std::vector<std::shared_ptr<TestFeed>> feeds;
   const auto listen = [&](const std::string& camera) {

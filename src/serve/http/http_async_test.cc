@@ -10,6 +10,7 @@
 #include "base/test_until.h"
 #include "serve/http/http_server.h"
 #include "serve/http/test_http_client.h"
+#include "serve/http/test_http_server.h"
 
 namespace sightline::serve {
 namespace {
@@ -20,12 +21,9 @@ constexpr int kPatienceS = 30;
 
 class HttpAsyncTest : public ::testing::Test {
  protected:
-  void SetUp() override { options_.tcp = ListenAddress{.address = "127.0.0.1", .port = 0}; }
-
   void Start() {
-    auto made = HttpServer::Create(options_);
-    ASSERT_TRUE(made.ok()) << made.status();
-    server_ = *std::move(made);
+    server_ = MakeOnLoopback(options_);
+    ASSERT_NE(server_, nullptr);
     RouteOptions large;
     large.max_body_bytes = size_t{8} << 20;
     // Hands the reply to the test.

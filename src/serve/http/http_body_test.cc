@@ -13,6 +13,7 @@
 #include "serve/http/body_memory.h"
 #include "serve/http/http_server.h"
 #include "serve/http/test_http_client.h"
+#include "serve/http/test_http_server.h"
 
 namespace sightline::serve {
 namespace {
@@ -103,10 +104,8 @@ TEST(BodyMemoryTest, BlocksOutliveWhoMadeThem) {
 class HttpBodyTest : public ::testing::Test {
  protected:
   void Start() {
-    options_.tcp = ListenAddress{.address = "127.0.0.1", .port = 0};
-    auto made = HttpServer::Create(options_);
-    ASSERT_TRUE(made.ok()) << made.status();
-    server_ = *std::move(made);
+    server_ = MakeOnLoopback(options_);
+    ASSERT_NE(server_, nullptr);
     RouteOptions large;
     large.max_body_bytes = 16 * kMiB;
     large.aligned_by = "x-before";

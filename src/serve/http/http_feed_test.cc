@@ -15,6 +15,7 @@
 #include "serve/http/http_gate.h"
 #include "serve/http/http_server.h"
 #include "serve/http/test_http_client.h"
+#include "serve/http/test_http_server.h"
 
 namespace sightline::serve {
 namespace {
@@ -64,10 +65,8 @@ class FeedGate final : public HttpGate {
 class HttpFeedTest : public ::testing::Test {
  protected:
   void Start() {
-    options_.tcp = ListenAddress{.address = "127.0.0.1", .port = 0};
-    auto made = HttpServer::Create(options_);
-    ASSERT_TRUE(made.ok()) << made.status();
-    server_ = *std::move(made);
+    server_ = MakeOnLoopback(options_);
+    ASSERT_NE(server_, nullptr);
     ASSERT_TRUE(server_
                     ->RouteFeed("/feed/{id}",
                                 [this](const HttpRequest& request,

@@ -11,6 +11,7 @@
 #include "base/test_until.h"
 #include "serve/http/http_server.h"
 #include "serve/http/test_http_client.h"
+#include "serve/http/test_http_server.h"
 
 namespace sightline::serve {
 namespace {
@@ -22,10 +23,8 @@ constexpr int kPatienceS = 30;
 class HttpSlowTest : public ::testing::Test {
  protected:
   void Start() {
-    options_.tcp = ListenAddress{.address = "127.0.0.1", .port = 0};
-    auto made = HttpServer::Create(options_);
-    ASSERT_TRUE(made.ok()) << made.status();
-    server_ = *std::move(made);
+    server_ = MakeOnLoopback(options_);
+    ASSERT_NE(server_, nullptr);
     RouteOptions large;
     large.max_body_bytes = size_t{64} << 20;
     ASSERT_TRUE(server_

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/test_clock.h"
 #include "base/test_until.h"
 #include "serve/inference/test_backend.h"
 
@@ -24,13 +25,6 @@ namespace {
 using ::testing::HasSubstr;
 
 using Answer = absl::StatusOr<InferResponse>;
-
-// A clock that a test moves.
-struct MovedClock final : Clock {
-  int64_t NowUtcUs() const override { return now_us; }
-  int64_t NowMonotonicUs() const override { return now_us; }
-  std::atomic<int64_t> now_us{1'000'000};
-};
 
 class InferenceServiceTest : public ::testing::Test {
  protected:
